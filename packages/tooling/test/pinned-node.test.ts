@@ -4,7 +4,10 @@ import { expect, test } from "vitest";
 
 const bin = (name: string) => fileURLToPath(new URL(`../bin/${name}.mjs`, import.meta.url));
 const run = (name: string, code: string) =>
-  spawnSync(process.execPath, [bin(name), "--eval", code], { encoding: "utf8", env: { ...process.env, NODE_OPTIONS: "" } });
+  spawnSync(process.execPath, [bin(name), "--eval", code], {
+    encoding: "utf8",
+    env: { ...process.env, NODE_OPTIONS: "" },
+  });
 
 test.each([
   ["node20", 20],
