@@ -3,15 +3,25 @@ import { defineConfig } from "vitest/config";
 // Packages resolve to their sources, so nothing has to be built before a test runs.
 const conditions = ["@revnet-zero/source"];
 
-export default defineConfig({
+// `--mode deep` and `--mode pack` run what is too slow for every change.
+const include: Record<string, string> = {
+  test: "packages/*/test/**/*.test.ts",
+  deep: "packages/*/test/**/*.deep.ts",
+  pack: "packages/tooling/test/**/*.pack.ts",
+};
+
+export default defineConfig(({ mode }) => ({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
-    include: ["packages/*/test/**/*.test.ts"],
+    include: [include[mode] ?? `no tests in mode ${mode}`],
+    // Workers and child processes that a test starts resolve packages the same way.
     execArgv: conditions.map((condition) => `--conditions=${condition}`),
+    // A process a file: engines, WASM heaps and worker threads of one file cannot reach another's.
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 30_000,
-    reporters: ["default"],
+    testTimeout: mode === "test" ? 30_000 : 600_000,
+    hookTimeout: mode === "test" ? 30_000 : 600_000,
+    reporters: ["default", "./packages/tooling/src/closing-line.ts"],
   },
-});
+}));
