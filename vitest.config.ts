@@ -3,11 +3,11 @@ import { defineConfig } from "vitest/config";
 // Packages resolve to their sources, so nothing has to be built before a test runs.
 const conditions = ["@revnet-zero/source"];
 
-// `--mode deep` and `--mode pack` run what is too slow for every change.
+// `--mode deep` runs what is too slow for every change, `--mode release` what users get: packed packages, examples.
 const include: Record<string, string> = {
   test: "packages/*/test/**/*.test.ts",
   deep: "packages/*/test/**/*.deep.ts",
-  pack: "packages/tooling/test/**/*.pack.ts",
+  release: "packages/tooling/test/**/*.release.ts",
 };
 
 export default defineConfig(({ mode }) => ({

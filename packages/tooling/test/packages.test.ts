@@ -1,0 +1,41 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { isPublished, readManifest, root, workspaces } from "../src/packages.ts";
+
+const all = workspaces();
+const published = all.filter(isPublished);
+const references = (folder: string): string[] => {
+  const { references } = JSON.parse(readFileSync(join(root, folder, "tsconfig.json"), "utf8"));
+  return references.map((reference: { path: string }) => reference.path).sort();
+};
+
+test("every package has the version of the repository", () => {
+  const { version } = readManifest(".");
+  expect(all.filter(({ manifest }) => manifest.version !== version)).toEqual([]);
+});
+
+test("every dependency is one exact version", () => {
+  const loose = [{ folder: ".", manifest: readManifest(".") }, ...all].flatMap(({ folder, manifest }) => {
+    const { dependencies, devDependencies, optionalDependencies } = manifest;
+    return Object.entries({ ...dependencies, ...devDependencies, ...optionalDependencies })
+      .filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))
+      .map(([name, version]) => `${folder}: ${name} ${version}`);
+  });
+  expect(loose).toEqual([]);
+});
+
+test("the repository builds every published package", () => {
+  expect(references(".")).toEqual(published.map(({ folder }) => folder).sort());
+});
+
+test.each(published)("$folder: tsc builds first what it depends on", ({ folder, manifest }) => {
+  const siblings = Object.keys(manifest.dependencies ?? {}).flatMap((name) =>
+    all.filter((other) => other.manifest.name === name).map((other) => other.folder.replace("packages/", "../")),
+  );
+  expect(references(folder)).toEqual(siblings.sort());
+});
+
+test("the lock file names no host", () => {
+  expect(readFileSync(join(root, "package-lock.json"), "utf8")).not.toMatch(/"resolved": "https?:/);
+});
