@@ -18,9 +18,11 @@ export function launch(wanted, accepts, args = process.argv.slice(2)) {
   // The build runner would otherwise report to its makers.
   const env = { ...process.env, TURBO_TELEMETRY_DISABLED: "1" };
   const child = spawn(binary, ["--conditions=@revnet-zero/source", ...args], { stdio: "inherit", env });
-  // A terminal signals the whole group; a supervisor signals this process only. The child decides when to end.
+  // The child decides when to end. A supervisor signals this process only; a terminal's Ctrl-C reaches the child by itself,
+  // and a second one would mean "at once".
   for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
-    process.on(signal, () => child.kill(signal));
+    const reachesChild = signal === "SIGINT" && process.stdin.isTTY;
+    process.on(signal, () => reachesChild || child.kill(signal));
   }
   child.on("error", (error) => {
     console.error(`cannot start ${binary}: ${error.message}`);
