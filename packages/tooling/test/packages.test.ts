@@ -40,7 +40,9 @@ interface LockedPackage {
   readonly resolved?: string;
   readonly optionalDependencies?: Readonly<Record<string, string>>;
 }
-const locked: Record<string, LockedPackage> = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")).packages;
+const locked: Record<string, LockedPackage> = JSON.parse(
+  readFileSync(join(root, "package-lock.json"), "utf8"),
+).packages;
 
 test("the lock file names no host", () => {
   expect(Object.keys(locked).filter((path) => /^https?:/.test(locked[path]!.resolved ?? ""))).toEqual([]);
