@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { resolveNode } from "../bin/pinned-node.mjs";
 
 const bin = (name: string) => fileURLToPath(new URL(`../bin/${name}.mjs`, import.meta.url));
 const run = (name: string, code: string) =>
@@ -24,4 +25,9 @@ test("the exit code of the child is the exit code of the launcher", () => {
 
 test.skipIf(process.platform === "win32")("a child ended by a signal gives 128 plus its number", () => {
   expect(run("node24", "process.kill(process.pid, 'SIGTERM'); setInterval(() => {}, 1000)").status).toBe(143);
+});
+
+test("without a pinned Node, the running one if it will do, else an error that says what to do", () => {
+  expect(resolveNode(7, () => true)).toBe(process.execPath);
+  expect(() => resolveNode(7, () => false)).toThrow(/no Node 7 found for .*\n {2}hint: run `npm install`/);
 });
