@@ -1,0 +1,237 @@
+import type { Ambient } from "../ambient.ts";
+import type { Engine } from "../engine.ts";
+import { AutogradError } from "../errors.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { type Edge, GradientNode } from "./node.ts";
+import { SavedTensor } from "./saved.ts";
+import { seed, Walk } from "./walk.ts";
+
+export interface ForwardContext {
+  readonly engine: Engine;
+  /** Keeps tensors for backward, in this order. Call at most once. */
+  save(...tensors: Tensor[]): void;
+}
+
+export interface BackwardContext {
+  readonly engine: Engine;
+  /** The saved tensors. The graph keeps them until the pass is over. */
+  saved(): Tensor[];
+  /** The saved tensors, ownership moved to the caller's scope: dispose one and its memory is free. */
+  takeSaved(): Tensor[];
+  /** Saved tensor `i` as input `input` of the function: gradients that reach it in `backward` flow to that input. */
+  asInput(saved: Tensor, input: number): Tensor;
+  /** Runs `f` recorded, with the training flag, autocast and generator state the forward pass had. */
+  recompute<T>(f: () => T): T;
+  /**
+   * Pulls gradients back through outputs of `recompute`. Contributions to inputs (`asInput`) and to captured tensors
+   * join the enclosing pass one by one, in the order ordinary backpropagation would add them. Returns the gradients
+   * of `leaves` (tensors made by `requireGrad()` inside this call), undefined where none arrived.
+   */
+  backward(
+    outputs: readonly Tensor[],
+    gradients: readonly (Tensor | undefined)[],
+    leaves?: readonly Tensor[],
+  ): (Tensor | undefined)[];
+  readonly needs: readonly boolean[];
+}
+
+export interface FunctionDef {
+  readonly name: string;
+  /** Runs unrecorded. Tensors it uses without having been given them (captured parameters) get gradients too. */
+  forward(context: ForwardContext, ...inputs: Tensor[]): Tensor | readonly Tensor[];
+  /** One gradient per input, or undefined for those that `context.backward` has served already. */
+  backward(context: BackwardContext, ...gradients: (Tensor | undefined)[]): readonly (Tensor | undefined)[];
+  /** Whether `backward` may itself be recorded. Default false: a clear error instead of a wrong second derivative. */
+  readonly isTwiceDifferentiable?: boolean;
+}
+
+interface Captured {
+  readonly tensor: Tensor;
+  readonly edge: Edge;
+  readonly version: number;
+}
+
+class FunctionNode extends GradientNode {
+  readonly #engine: Engine;
+  readonly #def: FunctionDef;
+  readonly #ambient: Ambient;
+  readonly #captured: readonly Captured[];
+  #saved: SavedTensor[];
+
+  constructor(
+    engine: Engine,
+    def: FunctionDef,
+    inputs: readonly Tensor[],
+    outputs: readonly Tensor[],
+    saved: SavedTensor[],
+    captured: readonly Captured[],
+    ambient: Ambient,
+  ) {
+    super(
+      engine.nextNodeId(),
+      def.name,
+      inputs.map((t) => t.edge),
+      outputs.map(({ shape, dtype }) => ({ shape, dtype })),
+    );
+    this.#engine = engine;
+    this.#def = def;
+    this.#saved = saved;
+    this.#captured = captured;
+    this.#ambient = ambient;
+    // Closures are run again in backward: what they captured must live until then, whatever scope it was made in.
+    for (const c of captured) {
+      c.tensor.pin();
+      c.edge.node.retain();
+    }
+    this.#isHolding = true;
+  }
+  #isHolding: boolean;
+
+  override dependencies(): readonly (Edge | undefined)[] {
+    return [...this.edges, ...this.#captured.map((c) => c.edge)];
+  }
+
+  override pull(
+    gradients: readonly (Tensor | undefined)[],
+    needs: readonly boolean[],
+    createGraph: boolean,
+  ): readonly (Tensor | undefined)[] {
+    const engine = this.#engine;
+    if (createGraph && this.#def.isTwiceDifferentiable !== true) {
+      throw new AutogradError(
+        this.name,
+        "has no second derivative: its backward pass rebuilds activations and cannot be recorded",
+        `use the stored form (reversible modules: mode "store") where second derivatives are needed`,
+      );
+    }
+    if (!this.#isHolding) {
+      throw new AutogradError(
+        "backward",
+        `the values that ${this.name} saved were freed by an earlier backward pass`,
+        "pass { retainGraph: true } to the first backward, or compute the loss again",
+      );
+    }
+    for (const c of this.#captured) {
+      if (c.tensor.storage.version !== c.version) {
+        throw new AutogradError(
+          this.name,
+          `captured tensor ${c.tensor.name ?? ""} was modified in place between forward and backward`,
+          "step the optimizer only after backward",
+        );
+      }
+    }
+    const enclosing = { walk: engine.currentWalk!, floor: engine.nextNodeId() };
+    const context: BackwardContext = {
+      engine,
+      needs,
+      saved: () => this.#saved.map((s) => s.open()),
+      takeSaved: () => {
+        const taken = this.#saved.map((s) => s.open());
+        if (enclosing.walk.options.freeSaved) {
+          for (const s of this.#saved) s.release();
+          this.#saved = [];
+        }
+        return taken;
+      },
+      asInput: (saved, input) => {
+        const edge = this.edges[input];
+        return edge === undefined ? saved : engine.attach(saved, edge);
+      },
+      recompute: (f) => engine.withGradients(true, () => engine.withAmbient(this.#ambient.fork(), f)),
+      backward: (outputs, cotangents, leaves = []) => {
+        const walk = new Walk({ createGraph, freeSaved: !createGraph, enclosing });
+        seed(walk, outputs, cotangents);
+        walk.run();
+        const found = leaves.map((leaf) => {
+          const g = walk.take(leaf.edge!.node);
+          if (g !== undefined) engine.scopes.top?.owned.add(g);
+          return g;
+        });
+        walk.close();
+        return found;
+      },
+    };
+    return this.#def.backward(context, ...gradients);
+  }
+
+  override releaseSaved(): void {
+    for (const s of this.#saved) s.release();
+    this.#saved = [];
+    if (!this.#isHolding) return;
+    this.#isHolding = false;
+    for (const c of this.#captured) {
+      c.tensor.unpin();
+      c.edge.node.release();
+    }
+  }
+}
+
+/**
+ * An op with a gradient of your own: several inputs and outputs, parameters captured by the closure, and a backward
+ * that may itself record and differentiate (re-entrant). One node in the graph, whatever happens inside.
+ */
+export function defineFunction(def: FunctionDef): (...inputs: Tensor[]) => Tensor[] {
+  return (...inputs) => callFunction(def, inputs);
+}
+
+function callFunction(def: FunctionDef, inputs: readonly Tensor[]): Tensor[] {
+  const engine = inputs[0]?.engine;
+  if (engine === undefined) throw new AutogradError(def.name, "needs at least one input tensor");
+  const ambient = engine.ambient.fork();
+  const saved: SavedTensor[] = [];
+  const { watcher, outputs } = engine.scope(() => {
+    const context: ForwardContext = {
+      engine,
+      save: (...tensors) => {
+        saved.push(...tensors.map((t) => new SavedTensor(t, def.name)));
+      },
+    };
+    const plain = inputs.map((t) => t.detach());
+    return engine.watch((watcher) => {
+      const result = engine.withGradients(false, () => def.forward(context, ...plain));
+      return { watcher, outputs: result instanceof Array ? [...result] : [result as Tensor] };
+    });
+  }, def.name);
+  const captured = [...watcher.captured].map((tensor) => ({
+    tensor,
+    edge: tensor.edge!,
+    version: tensor.storage.version,
+  }));
+  const isRecorded = engine.recordsGradients && (captured.length > 0 || inputs.some((t) => t.edge !== undefined));
+  if (!isRecorded) {
+    for (const s of saved) s.release();
+    return outputs;
+  }
+  const node = new FunctionNode(engine, def, inputs, outputs, saved, captured, ambient);
+  return outputs.map((t, output) => {
+    const tracked = engine.attach(t, { node, output });
+    t.dispose();
+    return tracked;
+  });
+}
+
+/**
+ * `f(...inputs)` with only the inputs stored: backward runs `f` again. Same values, same gradients, bit for bit, since
+ * contributions are added in the order ordinary backpropagation adds them.
+ * Source: Chen et al. 2016 (arXiv:1604.06174).
+ */
+export function checkpoint(f: (...inputs: Tensor[]) => Tensor, ...inputs: Tensor[]): Tensor {
+  const [out] = callFunction(
+    {
+      name: "checkpoint",
+      isTwiceDifferentiable: true,
+      forward(context, ...xs) {
+        context.save(...xs);
+        return f(...xs);
+      },
+      backward(context, ...gradients) {
+        const xs = context.takeSaved().map((x, i) => context.asInput(x, i));
+        const y = context.recompute(() => f(...xs));
+        context.backward([y], gradients);
+        return [];
+      },
+    },
+    inputs,
+  );
+  return out!;
+}

@@ -1,0 +1,148 @@
+import { AutogradError, describe } from "../errors.ts";
+import { sameShape } from "../shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { accumulate } from "./accumulate.ts";
+import { type GradientNode, LeafNode } from "./node.ts";
+import { NodeQueue } from "./queue.ts";
+
+export interface WalkOptions {
+  /** Record the backward pass itself, so that its result can be differentiated again. */
+  readonly createGraph: boolean;
+  /** Free saved tensors as soon as the gradient has passed. */
+  readonly freeSaved: boolean;
+  /** Collect the gradients of these nodes and go no further; without it, leaves get their `.grad`. */
+  readonly wanted?: ReadonlySet<GradientNode>;
+  /** Inside a custom function: contributions to nodes older than `floor` go straight to the enclosing walk. */
+  readonly enclosing?: { readonly walk: Walk; readonly floor: number };
+}
+
+/**
+ * One backward pass: gradients flow from the roots through the nodes in descending id. Contributions to a tensor are
+ * added one by one in that order, also when they come from a nested walk (a recomputed block), so that recomputation
+ * changes no bit of a sum.
+ */
+export class Walk {
+  readonly options: WalkOptions;
+  readonly #pending = new Map<GradientNode, (Tensor | undefined)[]>();
+  readonly #queue = new NodeQueue();
+  readonly #leads: ((node: GradientNode) => boolean) | undefined;
+
+  constructor(options: WalkOptions) {
+    this.options = options;
+    if (options.wanted !== undefined) this.#leads = leadsTo(options.wanted);
+  }
+
+  /** Whether a contribution to this node is of any use. */
+  needs(node: GradientNode): boolean {
+    const { enclosing } = this.options;
+    if (enclosing !== undefined && node.id < enclosing.floor) return enclosing.walk.needs(node);
+    return this.#leads === undefined || this.#leads(node);
+  }
+
+  /** Adds `gradient` (the caller's handle is left alone) to what output `output` of `node` has received so far. */
+  receive(node: GradientNode, output: number, gradient: Tensor): void {
+    const { enclosing, wanted, createGraph } = this.options;
+    if (enclosing !== undefined && node.id < enclosing.floor) return enclosing.walk.receive(node, output, gradient);
+    if (!this.needs(node)) return;
+    if (wanted === undefined && enclosing === undefined && node instanceof LeafNode) {
+      node.tensor.grad = accumulate(node.tensor.grad, gradient, createGraph, "gradients");
+      return;
+    }
+    let slots = this.#pending.get(node);
+    if (slots === undefined) {
+      slots = new Array(node.outputs.length).fill(undefined);
+      this.#pending.set(node, slots);
+      if (wanted?.has(node) !== true && !(node instanceof LeafNode)) this.#queue.push(node);
+    }
+    slots[output] = accumulate(slots[output], gradient, createGraph);
+  }
+
+  /** Runs until no node is left. */
+  run(): void {
+    for (let node = this.#queue.pop(); node !== undefined; node = this.#queue.pop()) {
+      const gradients = this.#pending.get(node)!;
+      this.#pending.delete(node);
+      this.#pull(node, gradients);
+    }
+  }
+
+  #pull(node: GradientNode, gradients: readonly (Tensor | undefined)[]): void {
+    const { createGraph, freeSaved } = this.options;
+    const engine = gradients.find((g) => g !== undefined)!.engine;
+    engine.scope(() => {
+      engine.withGradients(createGraph, () => {
+        const needs = node.edges.map((e) => e !== undefined && this.needs(e.node));
+        const results = engine.withWalk(this, () => node.pull(gradients, needs, createGraph));
+        // Free before delivering: the donors of an accumulation must not still be saved by this node.
+        if (freeSaved) node.releaseSaved();
+        node.edges.forEach((edge, i) => {
+          const g = results[i];
+          if (edge === undefined || g === undefined || !needs[i]) return;
+          const { shape } = edge.node.outputs[edge.output]!;
+          if (g.shape.length < shape.length) {
+            throw new AutogradError(
+              node.name,
+              `gradient of input ${i} is ${describe(g)}, the input is [${shape.join(", ")}]`,
+            );
+          }
+          const fitted = sameShape(g.shape, shape) ? g : g.sumTo(shape);
+          this.receive(edge.node, edge.output, fitted);
+        });
+      });
+      for (const g of gradients) g?.dispose();
+    }, `backward of ${node.name}`);
+  }
+
+  /** The gradient a node's output has received (an unscoped handle the caller now owns), or undefined. */
+  take(node: GradientNode, output = 0): Tensor | undefined {
+    const slots = this.#pending.get(node);
+    const g = slots?.[output];
+    if (slots !== undefined) slots[output] = undefined;
+    return g;
+  }
+
+  /** Disposes every gradient nobody took. */
+  close(): void {
+    for (const slots of this.#pending.values()) for (const g of slots) g?.dispose();
+    this.#pending.clear();
+  }
+}
+
+/** Memoised: does any path from this node reach a wanted one? */
+function leadsTo(wanted: ReadonlySet<GradientNode>): (node: GradientNode) => boolean {
+  const known = new Map<GradientNode, boolean>();
+  for (const w of wanted) known.set(w, true);
+  return (start) => {
+    const stack: GradientNode[] = [start];
+    while (stack.length > 0) {
+      const node = stack[stack.length - 1]!;
+      if (known.has(node)) {
+        stack.pop();
+        continue;
+      }
+      const next = node.dependencies().flatMap((e) => (e === undefined ? [] : [e.node]));
+      const unknown = next.filter((n) => !known.has(n));
+      if (unknown.length > 0) stack.push(...unknown);
+      else {
+        known.set(
+          node,
+          next.some((n) => known.get(n)!),
+        );
+        stack.pop();
+      }
+    }
+    return known.get(start)!;
+  };
+}
+
+/** Roots of a walk: outputs and their cotangents. */
+export function seed(walk: Walk, outputs: readonly Tensor[], gradients: readonly (Tensor | undefined)[]): void {
+  outputs.forEach((t, i) => {
+    const g = gradients[i];
+    if (g === undefined || t.edge === undefined) return;
+    if (!sameShape(g.shape, t.shape)) {
+      throw new AutogradError("backward", `gradient ${describe(g)} does not match output ${describe(t)}`);
+    }
+    walk.receive(t.edge.node, t.edge.output, g);
+  });
+}

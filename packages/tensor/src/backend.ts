@@ -1,0 +1,56 @@
+import type { DType, TypedArray } from "./dtype.ts";
+import type { Layout } from "./layout.ts";
+import type { AttrsOf, ElementwiseOp, FusedOp, OpDef, PrimitiveOp } from "./op.ts";
+import type * as ops from "./ops/index.ts";
+
+// A backend is a connector to one kind of memory and the kernels that work on it. It knows nothing of tensors, tapes
+// or scopes: it is handed views with checked shapes and dtypes, and output buffers that the engine allocated.
+
+/** A backend's buffer seen through a layout. Outputs are always contiguous with offset 0. */
+export interface BufferView<S> extends Layout {
+  readonly data: S;
+  readonly dtype: DType;
+}
+
+export interface Kernel<S, A> {
+  /** "strided" reads any layout; "contiguous" gets row-major copies where needed. Default "strided". */
+  readonly inputs?: "strided" | "contiguous";
+  /** Types the first input may have; the engine refuses others with this list in the error. Default: all. */
+  readonly dtypes?: readonly DType[];
+  readonly run: (inputs: readonly BufferView<S>[], outputs: readonly BufferView<S>[], attrs: A) => void;
+}
+
+type Table = typeof ops;
+export type OpName = keyof Table;
+export type PrimitiveName = { [K in OpName]: Table[K] extends PrimitiveOp<infer _A> ? K : never }[OpName];
+export type FusedName = { [K in OpName]: Table[K] extends FusedOp<infer _A> ? K : never }[OpName];
+
+/** Complete by type: a primitive without a kernel does not compile; fused ops are optional. */
+export type PrimitiveKernels<S> = { readonly [K in PrimitiveName]: Kernel<S, AttrsOf<Table[K]>> };
+export type FusedKernels<S> = { readonly [K in FusedName]?: Kernel<S, AttrsOf<Table[K]>> };
+export type KernelTable<S> = PrimitiveKernels<S> & FusedKernels<S>;
+
+export interface Backend<S = unknown> {
+  readonly name: string;
+  /** True when `readSync` works (host memory); false on devices that can only be read asynchronously. */
+  readonly isSynchronous: boolean;
+  readonly kernels: KernelTable<S>;
+  /** Runs an op with a scalar body over broadcast inputs of any layout. `key` names the op with its attributes. */
+  // biome-ignore lint/suspicious/noExplicitAny: see AnyOp.
+  elementwise(op: ElementwiseOp<any>, attrs: unknown, inputs: readonly BufferView<S>[], output: BufferView<S>): void;
+  /** A buffer of at least `elements` elements; contents are undefined. Throws RangeError when there is no room. */
+  allocate(dtype: DType, elements: number): S;
+  free(data: S): void;
+  /** Copies raw words (see `dtypes[d].array`) into the buffer. */
+  write(data: S, values: TypedArray): void;
+  /** Raw words of the first `elements` elements. */
+  read(data: S, dtype: DType, elements: number): Promise<TypedArray>;
+  readSync?(data: S, dtype: DType, elements: number): TypedArray;
+  /** Called when memory runs out, before the engine gives up. */
+  releaseCaches?(): void;
+}
+
+/** The kernel of a structural op on a backend, or undefined when its decomposition must run. */
+export function findKernel(backend: Backend, op: OpDef<never>): Kernel<unknown, unknown> | undefined {
+  return (backend.kernels as Readonly<Record<string, Kernel<unknown, unknown> | undefined>>)[op.name];
+}

@@ -1,0 +1,285 @@
+import { Ambient, type AmbientState } from "./ambient.ts";
+import type { Edge } from "./autograd/node.ts";
+import type { Walk } from "./autograd/walk.ts";
+import type { Backend } from "./backend.ts";
+import { dtypes } from "./dtype.ts";
+import { readEnvironment } from "./env.ts";
+import { BackendError, OutOfMemoryError, ValueError } from "./errors.ts";
+import { Ledger, type MemoryCategory, type MemoryReport } from "./memory/ledger.ts";
+import { liveReport } from "./memory/report.ts";
+import { type Scope, ScopeStack, tensorsIn } from "./memory/scope.ts";
+import { Storage } from "./memory/storage.ts";
+import type { Meta } from "./op.ts";
+import { foldKey, type Key } from "./rng.ts";
+import { numel } from "./shape.ts";
+import { makeTensor } from "./tensor/link.ts";
+import type { Tensor } from "./tensor/tensor.ts";
+import { Tracer } from "./trace.ts";
+
+export interface EngineOptions {
+  /** Bytes the ledger may hold before OutOfMemoryError. Default: REVNET_MEMORY_LIMIT, or none. */
+  readonly memoryLimitBytes?: number;
+}
+
+/** Notes tensors used by a computation that were not made by it. */
+export interface Watcher {
+  readonly floor: number;
+  readonly captured: Set<Tensor>;
+}
+
+/**
+ * A backend with everything that is true of a run: the memory ledger, the scopes, the graph's counters, the ambient
+ * state, the trace. Engines share nothing; a program has one default engine and may make more.
+ */
+export class Engine {
+  readonly backend: Backend;
+  readonly ledger: Ledger = new Ledger();
+  readonly scopes: ScopeStack = new ScopeStack();
+  readonly storages: Set<Storage> = new Set();
+  readonly trace: Tracer = new Tracer();
+  /** Names of the modules being run, outermost first; errors and reports quote it. */
+  readonly modulePath: string[] = [];
+  readonly #memoryLimitBytes: number;
+  readonly #recordsSites = readEnvironment("REVNET_LEAKS") !== "0";
+  readonly #watchers: Watcher[] = [];
+  #ambient = new Ambient({ autocast: undefined, key: undefined, calls: 0 });
+  #recordsGradients = true;
+  #nodes = 0;
+  #walk: Walk | undefined;
+  #handles = 0;
+
+  constructor(backend: Backend, options: EngineOptions = {}) {
+    this.backend = backend;
+    const limit = readEnvironment("REVNET_MEMORY_LIMIT");
+    this.#memoryLimitBytes = options.memoryLimitBytes ?? (limit === "" ? Number.POSITIVE_INFINITY : Number(limit));
+  }
+
+  // -- memory -------------------------------------------------------------------------------------------------------
+
+  /** A new buffer for one tensor. */
+  allocate(meta: Meta, category: MemoryCategory = "workspace"): Storage {
+    const elements = numel(meta.shape);
+    const bytes = elements * dtypes[meta.dtype].bytes;
+    if (this.ledger.liveBytes + bytes > this.#memoryLimitBytes) {
+      throw this.#outOfMemory(bytes, `the limit of ${this.#memoryLimitBytes} bytes`);
+    }
+    const site = this.#recordsSites ? this.#site() : undefined;
+    return new Storage(this, this.#allocateData(meta, elements, bytes), meta.dtype, bytes, category, site);
+  }
+
+  #allocateData(meta: Meta, elements: number, bytes: number): unknown {
+    try {
+      return this.backend.allocate(meta.dtype, elements);
+    } catch (first) {
+      if (!(first instanceof RangeError)) throw first;
+      this.backend.releaseCaches?.();
+      try {
+        return this.backend.allocate(meta.dtype, elements);
+      } catch {
+        throw this.#outOfMemory(bytes, `the ${this.backend.name} device's memory`);
+      }
+    }
+  }
+
+  #outOfMemory(bytes: number, boundary: string): OutOfMemoryError {
+    return new OutOfMemoryError(
+      "allocate",
+      `${bytes} bytes more exceed ${boundary}\n${liveReport(this)}`,
+      "make the batch or the sequence shorter, use a reversible or checkpointed model, or dispose tensors earlier (scope)",
+    );
+  }
+
+  #site(): string {
+    const stack = new Error().stack?.split("\n") ?? [];
+    const caller = stack.find((line) => line.includes("at ") && !line.includes("/tensor/"))?.trim() ?? "unknown place";
+    return this.modulePath.length === 0 ? caller : `${this.modulePath.join(".")} ${caller}`;
+  }
+
+  /** Live and peak bytes by category. */
+  memory(): MemoryReport {
+    return this.ledger.report();
+  }
+
+  /** Tensor handles that have not been disposed. */
+  get liveTensors(): number {
+    return this.#handles;
+  }
+
+  /** @internal */
+  countHandle(change: 1 | -1): void {
+    this.#handles += change;
+  }
+
+  /**
+   * Runs `f` and disposes every tensor made inside, except those in its result (searched through arrays, maps and
+   * plain objects) and those passed to `keep`. A promise is refused: use `openScope` in asynchronous code.
+   */
+  scope<T>(f: () => T, label = "scope"): T {
+    const scope = this.scopes.open(label);
+    let escaping: Tensor[] = [];
+    try {
+      const result = f();
+      if (result instanceof Promise) {
+        throw new ValueError(
+          "scope",
+          "the function is asynchronous",
+          "const s = engine.openScope(); try { await … } finally { s.close() }",
+        );
+      }
+      escaping = tensorsIn(result, isTensor);
+      return result;
+    } finally {
+      this.scopes.close(scope, escaping);
+    }
+  }
+
+  /** The explicit form of `scope` for asynchronous code. Closing it while another scope is innermost throws. */
+  openScope(label = "scope"): { close(...escaping: Tensor[]): void; [Symbol.dispose](): void } {
+    const scope: Scope = this.scopes.open(label);
+    const close = (...escaping: Tensor[]): void => this.scopes.close(scope, escaping);
+    return { close, [Symbol.dispose]: close };
+  }
+
+  /** Takes a tensor out of all scopes: it lives until `dispose`. */
+  keep<T extends Tensor>(t: T): T {
+    for (let s = this.scopes.top; s !== undefined; s = s.parent) s.owned.delete(t);
+    return t;
+  }
+
+  // -- gradients ----------------------------------------------------------------------------------------------------
+
+  /** Whether ops on tracked tensors are recorded now. */
+  get recordsGradients(): boolean {
+    return this.#recordsGradients;
+  }
+
+  withGradients<T>(isOn: boolean, f: () => T): T {
+    const before = this.#recordsGradients;
+    this.#recordsGradients = isOn;
+    try {
+      return f();
+    } finally {
+      this.#recordsGradients = before;
+    }
+  }
+
+  /** Runs `f` without recording. */
+  noGrad<T>(f: () => T): T {
+    return this.withGradients(false, f);
+  }
+
+  nextNodeId(): number {
+    return this.#nodes++;
+  }
+
+  /** The backward pass that is running, innermost. */
+  get currentWalk(): Walk | undefined {
+    return this.#walk;
+  }
+
+  withWalk<T>(walk: Walk, f: () => T): T {
+    const before = this.#walk;
+    this.#walk = walk;
+    try {
+      return f();
+    } finally {
+      this.#walk = before;
+    }
+  }
+
+  /** A handle on the same value that continues the graph at `edge`. */
+  attach(t: Tensor, edge: Edge): Tensor {
+    const { layout, dtype } = t;
+    return makeTensor({ engine: this, storage: t.storage.retain(), layout, dtype, edge });
+  }
+
+  /** Collects the tracked tensors that `f` uses and did not make. */
+  watch<T>(f: (watcher: Watcher) => T): T {
+    const watcher: Watcher = { floor: this.#nodes, captured: new Set() };
+    this.#watchers.push(watcher);
+    try {
+      return f(watcher);
+    } finally {
+      this.#watchers.pop();
+    }
+  }
+
+  /** @internal Told of every op's inputs by the dispatch point. */
+  noteUse(inputs: readonly Tensor[]): void {
+    for (const w of this.#watchers) {
+      for (const t of inputs) if (t.edge !== undefined && t.edge.node.id < w.floor) w.captured.add(t);
+    }
+  }
+
+  // -- ambient state ------------------------------------------------------------------------------------------------
+
+  get ambient(): Ambient {
+    return this.#ambient;
+  }
+
+  withAmbient<T>(ambient: Ambient, f: () => T): T {
+    const before = this.#ambient;
+    this.#ambient = ambient;
+    try {
+      return f();
+    } finally {
+      this.#ambient = before;
+    }
+  }
+
+  /** Matrix products inside `f` compute on operands rounded to `dtype`; norms, softmax and losses stay in f32. */
+  autocast<T>(dtype: AmbientState["autocast"], f: () => T): T {
+    return this.withAmbient(this.#ambient.fork({ autocast: dtype }), f);
+  }
+
+  /** Random layers inside `f` draw their keys from `key`, one per call, counting from zero. */
+  withKey<T>(key: Key, f: () => T): T {
+    return this.withAmbient(this.#ambient.fork({ key, calls: 0 }), f);
+  }
+
+  /** Like `withKey`, for a part of the computation named by `index` (a layer): folds the present key. */
+  withFoldedKey<T>(index: number, f: () => T): T {
+    const { key } = this.#ambient;
+    return key === undefined ? f() : this.withKey(foldKey(key, index), f);
+  }
+
+  /** The key for one random call. */
+  nextKey(op: string): Key {
+    const key = this.#ambient.nextKey();
+    if (key !== undefined) return key;
+    throw new ValueError(op, "no generator key is set", "wrap the step in engine.withKey(randomKey(seed), () => …)");
+  }
+
+  inModule<T>(name: string, f: () => T): T {
+    this.modulePath.push(name);
+    try {
+      return f();
+    } finally {
+      this.modulePath.pop();
+    }
+  }
+}
+
+let isTensor: (v: unknown) => v is Tensor = (_): _ is Tensor => false;
+/** @internal Filled by tensor.ts, as `linkTensor`. */
+export function linkIsTensor(test: (v: unknown) => v is Tensor): void {
+  isTensor = test;
+}
+
+let current: Engine | undefined;
+
+/** The engine that tensor-making functions use when none is named. */
+export function defaultEngine(): Engine {
+  if (current !== undefined) return current;
+  throw new BackendError(
+    "engine",
+    "no default engine is set",
+    'import "revnet-zero", which picks the best backend present, or call setDefaultEngine(new Engine(new CpuBackend()))',
+  );
+}
+
+export const hasDefaultEngine = (): boolean => current !== undefined;
+
+export function setDefaultEngine(engine: Engine | undefined): void {
+  current = engine;
+}

@@ -1,0 +1,69 @@
+export { Ambient, type AmbientState } from "./ambient.ts";
+export type { BackwardOptions } from "./autograd/backward.ts";
+export {
+  type BackwardContext,
+  checkpoint,
+  defineFunction,
+  type ForwardContext,
+  type FunctionDef,
+} from "./autograd/function.ts";
+export { savesOf } from "./autograd/opNode.ts";
+export { grad, jvp, type TransformOptions, valueAndGrad, vjp } from "./autograd/transforms.ts";
+export type {
+  Backend,
+  BufferView,
+  FusedKernels,
+  FusedName,
+  Kernel,
+  KernelTable,
+  OpName,
+  PrimitiveKernels,
+  PrimitiveName,
+} from "./backend.ts";
+export {
+  allDTypes,
+  type DType,
+  type DTypeInfo,
+  dtypes,
+  gradientDType,
+  isFloat,
+  isInteger,
+  promote,
+  type TypedArray,
+} from "./dtype.ts";
+export { defaultEngine, Engine, type EngineOptions, hasDefaultEngine, setDefaultEngine } from "./engine.ts";
+export { type EnvironmentVariable, environment, readEnvironment } from "./env.ts";
+export * from "./errors.ts";
+export { differentiate } from "./expr/differentiate.ts";
+export * as expr from "./expr/expr.ts";
+export { type Printer, print } from "./expr/print.ts";
+export { fromBf16, fromF16, toBf16, toF16 } from "./float16.ts";
+export { contiguous, contiguousStrides, isContiguous, type Layout, reshapeLayout } from "./layout.ts";
+export { type BytesByCategory, categories, type MemoryCategory, type MemoryReport } from "./memory/ledger.ts";
+export { expectNoLeak, liveReport } from "./memory/report.ts";
+export type { Storage } from "./memory/storage.ts";
+export * from "./op.ts";
+export * as ops from "./ops/index.ts";
+export type { Activation } from "./ops/matmul.ts";
+export { fillRandomBits, foldKey, type Key, philox4x32, randomKey, randomWord } from "./rng.ts";
+export { broadcastShapes, normalizeAxes, normalizeAxis, numel, type Shape, sameShape } from "./shape.ts";
+export { type HostData, readAll } from "./tensor/base.ts";
+export {
+  arange,
+  type CreateOptions,
+  fromWords,
+  full,
+  type Nested,
+  ones,
+  type RandomOptions,
+  randomNormal,
+  randomUniform,
+  randomWords,
+  tensor,
+  toWords,
+  zeros,
+} from "./tensor/create.ts";
+export { type DispatchOptions, dispatch } from "./tensor/dispatch.ts";
+export { type AttentionOptions, type ConvOptions, Tensor } from "./tensor/tensor.ts";
+export type { OpEvent, OpListener } from "./trace.ts";
+export type { Broadcast, MatmulShape } from "./types.ts";

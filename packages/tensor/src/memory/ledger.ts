@@ -1,0 +1,76 @@
+/** What a byte is for. `workspace` is everything without a longer purpose: temporaries, inputs, results. */
+export const categories = ["parameters", "gradients", "optimizer", "streams", "saved", "workspace"] as const;
+export type MemoryCategory = (typeof categories)[number];
+export type BytesByCategory = { readonly [K in MemoryCategory]: number };
+
+export interface MemoryReport {
+  readonly liveBytes: number;
+  readonly peakBytes: number;
+  readonly live: BytesByCategory;
+  /** The categories at the instant of the peak; they sum to `peakBytes`. */
+  readonly atPeak: BytesByCategory;
+  /** Peak less parameters, gradients and optimizer state at that instant. */
+  readonly activationBytes: number;
+  readonly liveBuffers: number;
+}
+
+const zero = (): Record<MemoryCategory, number> => ({
+  parameters: 0,
+  gradients: 0,
+  optimizer: 0,
+  streams: 0,
+  saved: 0,
+  workspace: 0,
+});
+
+/** Exact count of live and peak bytes. Every buffer of the engine passes here; nothing else writes it. */
+export class Ledger {
+  #live = zero();
+  #atPeak = zero();
+  #liveBytes = 0;
+  #peakBytes = 0;
+  #buffers = 0;
+
+  allocated(category: MemoryCategory, bytes: number): void {
+    this.#live[category] += bytes;
+    this.#liveBytes += bytes;
+    this.#buffers++;
+    if (this.#liveBytes > this.#peakBytes) {
+      this.#peakBytes = this.#liveBytes;
+      this.#atPeak = { ...this.#live };
+    }
+  }
+
+  freed(category: MemoryCategory, bytes: number): void {
+    this.#live[category] -= bytes;
+    this.#liveBytes -= bytes;
+    this.#buffers--;
+  }
+
+  moved(from: MemoryCategory, to: MemoryCategory, bytes: number): void {
+    this.#live[from] -= bytes;
+    this.#live[to] += bytes;
+  }
+
+  get liveBytes(): number {
+    return this.#liveBytes;
+  }
+
+  /** Starts a new peak measurement from the present state. */
+  resetPeak(): void {
+    this.#peakBytes = this.#liveBytes;
+    this.#atPeak = { ...this.#live };
+  }
+
+  report(): MemoryReport {
+    const { parameters, gradients, optimizer } = this.#atPeak;
+    return {
+      liveBytes: this.#liveBytes,
+      peakBytes: this.#peakBytes,
+      live: { ...this.#live },
+      atPeak: { ...this.#atPeak },
+      activationBytes: this.#peakBytes - parameters - gradients - optimizer,
+      liveBuffers: this.#buffers,
+    };
+  }
+}

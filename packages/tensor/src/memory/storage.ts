@@ -1,0 +1,71 @@
+import type { DType } from "../dtype.ts";
+import type { Engine } from "../engine.ts";
+import type { MemoryCategory } from "./ledger.ts";
+
+/**
+ * A reference-counted device buffer. Owners: tensor handles (views share a storage) and the graph's saved tensors.
+ * `version` counts in-place writes, so that a saved tensor changed behind the graph's back is an error, not a wrong
+ * gradient.
+ */
+export class Storage {
+  readonly engine: Engine;
+  readonly data: unknown;
+  readonly dtype: DType;
+  readonly bytes: number;
+  /** Where it was made: module path and op, when leak recording is on. */
+  readonly site: string | undefined;
+  version = 0;
+  #references = 1;
+  #saves = 0;
+  #category: MemoryCategory;
+
+  constructor(engine: Engine, data: unknown, dtype: DType, bytes: number, category: MemoryCategory, site?: string) {
+    this.engine = engine;
+    this.data = data;
+    this.dtype = dtype;
+    this.bytes = bytes;
+    this.#category = category;
+    this.site = site;
+    engine.ledger.allocated(category, bytes);
+    engine.storages.add(this);
+  }
+
+  get references(): number {
+    return this.#references;
+  }
+
+  get category(): MemoryCategory {
+    return this.#category;
+  }
+
+  /** Gives the buffer a lasting purpose. */
+  set category(to: MemoryCategory) {
+    if (to === this.#category) return;
+    this.engine.ledger.moved(this.#category, to, this.bytes);
+    this.#category = to;
+  }
+
+  retain(): this {
+    this.#references++;
+    return this;
+  }
+
+  release(): void {
+    if (--this.#references > 0) return;
+    this.engine.ledger.freed(this.#category, this.bytes);
+    this.engine.storages.delete(this);
+    this.engine.backend.free(this.data);
+  }
+
+  /** A reference held by the graph: workspace counts as `saved` while at least one is held. */
+  retainSaved(): this {
+    this.#saves++;
+    if (this.#category === "workspace") this.category = "saved";
+    return this.retain();
+  }
+
+  releaseSaved(): void {
+    if (--this.#saves === 0 && this.#category === "saved") this.category = "workspace";
+    this.release();
+  }
+}

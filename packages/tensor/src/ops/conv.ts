@@ -1,0 +1,97 @@
+import { isFloat } from "../dtype.ts";
+import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
+import { type Meta, type PrimitiveOp, primitive } from "../op.ts";
+import { numel, type Shape } from "../shape.ts";
+
+type Pair = readonly [number, number];
+
+/** Height and width of every quantity. A 1-D convolution is a 2-D one of height 1. */
+export interface ConvAttrs {
+  readonly stride: Pair;
+  /** Zeros added on both sides. */
+  readonly padding: Pair;
+  readonly dilation: Pair;
+  readonly groups: number;
+}
+
+function outputSize(name: string, x: Shape, w: Shape, { stride, padding, dilation }: ConvAttrs): number[] {
+  return [0, 1].map((d) => {
+    const reach = dilation[d]! * (w[2 + d]! - 1) + 1;
+    const padded = x[2 + d]! + 2 * padding[d]!;
+    if (reach > padded)
+      throw new ShapeError(name, `kernel reaches ${reach} along spatial axis ${d}, the padded input has ${padded}`);
+    return Math.floor((padded - reach) / stride[d]!) + 1;
+  });
+}
+
+/**
+ * Cross-correlation: x `[n, channels, h, w]`, weight `[out, channels / groups, kh, kw]` -> `[n, out, h', w']`.
+ */
+export const conv2d: PrimitiveOp<ConvAttrs> = primitive({
+  name: "conv2d",
+  arity: 2,
+  autocast: "low",
+  doc: "2-D cross-correlation, NCHW, with stride, padding, dilation and groups",
+  meta: (inputs, attrs) => {
+    const [x, w] = inputs as [Meta, Meta];
+    if (x.shape.length !== 4 || w.shape.length !== 4)
+      throw new ShapeError("conv2d", `needs [n, c, h, w] and [out, c/groups, kh, kw], got ${describeAll(inputs)}`);
+    if (x.dtype !== w.dtype || !isFloat(x.dtype))
+      throw new DTypeError("conv2d", `needs float tensors of one dtype, got ${describeAll(inputs)}`);
+    const { groups } = attrs;
+    if (x.shape[1]! !== w.shape[1]! * groups || w.shape[0]! % groups !== 0) {
+      throw new ShapeError(
+        "conv2d",
+        `input ${describe(x)} and weight ${describe(w)} do not fit ${groups} groups`,
+        "the weight's second axis is channels / groups, and groups divides out",
+      );
+    }
+    return [{ shape: [x.shape[0]!, w.shape[0]!, ...outputSize("conv2d", x.shape, w.shape, attrs)], dtype: x.dtype }];
+  },
+  flops: ([, w], [y]) => 2 * numel(y!.shape) * numel(w!.shape.slice(1)),
+  gradient: {
+    saves: () => ({ inputs: [0, 1] }),
+    vjp: ({ gradient, input, inputs: [x, w], needs }, attrs) => [
+      needs[0] ? gradient.apply(conv2dInputGradient, [gradient, input(1)], { ...attrs, shape: x!.shape }) : undefined,
+      needs[1] ? gradient.apply(conv2dWeightGradient, [gradient, input(0)], { ...attrs, shape: w!.shape }) : undefined,
+    ],
+  },
+});
+
+interface Target extends ConvAttrs {
+  readonly shape: Shape;
+}
+
+/** From the output's gradient and the weight; bilinear in both, so its own gradients are convolutions again. */
+export const conv2dInputGradient: PrimitiveOp<Target> = primitive({
+  name: "conv2dInputGradient",
+  arity: 2,
+  autocast: "low",
+  doc: "gradient of conv2d by its input, from the output's gradient and the weight",
+  meta: ([g], { shape }) => [{ shape, dtype: g!.dtype }],
+  flops: ([g, w]) => 2 * numel(g!.shape) * numel(w!.shape.slice(1)),
+  gradient: {
+    saves: () => ({ inputs: [0, 1] }),
+    vjp: ({ gradient, input, inputs: [, w], needs }, attrs) => [
+      needs[0] ? gradient.apply(conv2d, [gradient, input(1)], attrs) : undefined,
+      needs[1] ? gradient.apply(conv2dWeightGradient, [input(0), gradient], { ...attrs, shape: w!.shape }) : undefined,
+    ],
+  },
+});
+
+/** From the output's gradient and the input. */
+export const conv2dWeightGradient: PrimitiveOp<Target> = primitive({
+  name: "conv2dWeightGradient",
+  arity: 2,
+  autocast: "low",
+  doc: "gradient of conv2d by its weight, from the output's gradient and the input",
+  meta: ([g], { shape }) => [{ shape, dtype: g!.dtype }],
+  flops: ([g], [w]) => 2 * numel(g!.shape) * numel(w!.shape.slice(1)),
+  gradient: {
+    saves: () => ({ inputs: [0, 1] }),
+    vjp: ({ gradient, input, inputs: [, x], needs }, attrs) => [
+      needs[0] ? gradient.apply(conv2d, [input(1), gradient], attrs) : undefined,
+      needs[1] ? gradient.apply(conv2dInputGradient, [input(0), gradient], { ...attrs, shape: x!.shape }) : undefined,
+    ],
+  },
+});

@@ -1,0 +1,74 @@
+// THE OP TABLE: this module's namespace. A new op is one line here; every backend then fails to compile until it has
+// a kernel (elementwise ops, views and ops with a decomposition need none).
+export { attention, attentionBackward } from "./attention.ts";
+export {
+  add,
+  atan2,
+  bitwiseAnd,
+  bitwiseOr,
+  bitwiseXor,
+  div,
+  equal,
+  greater,
+  greaterEqual,
+  less,
+  lessEqual,
+  logicalAnd,
+  logicalOr,
+  logicalXor,
+  maximum,
+  minimum,
+  mod,
+  mul,
+  notEqual,
+  pow,
+  shiftLeft,
+  shiftRight,
+  sub,
+} from "./binary.ts";
+export { conv2d, conv2dInputGradient, conv2dWeightGradient } from "./conv.ts";
+export { assign, cast, copy, fill } from "./copy.ts";
+export { dequantise, fixedPointAdd, quantise } from "./fixedPoint.ts";
+export { scatterAdd, scatterAddAlong, take, takeAlong } from "./gather.ts";
+export { linear, matmul } from "./matmul.ts";
+export { concat, pad, writeSlice } from "./move.ts";
+export { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward } from "./norm.ts";
+export { adamw, globalNorm } from "./optimizer.ts";
+export { bitsToNormal, bitsToUniform, dropout, randomBits } from "./random.ts";
+export { argmax, argmin, cumsum, max, min, sum } from "./reduce.ts";
+export { rope } from "./rope.ts";
+export { crossEntropy, crossEntropyBackward, logSoftmax, softmax, softmaxBackward } from "./softmax.ts";
+export { sort, topk } from "./sort.ts";
+export {
+  abs,
+  bitwiseNot,
+  ceil,
+  cos,
+  erf,
+  exp,
+  expm1,
+  finite,
+  floor,
+  gelu,
+  geluExact,
+  isNan,
+  log,
+  log1p,
+  logicalNot,
+  neg,
+  reciprocal,
+  relu,
+  round,
+  rsqrt,
+  sigmoid,
+  sign,
+  silu,
+  sin,
+  softplus,
+  sqrt,
+  square,
+  tanh,
+  trunc,
+} from "./unary.ts";
+export { alias, expand, flip, permute, reshape, slice } from "./view.ts";
+export { where } from "./where.ts";

@@ -1,0 +1,120 @@
+import { isFloat } from "../dtype.ts";
+import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
+import { type FusedOp, fused, type Meta } from "../op.ts";
+import { numel } from "../shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+export interface NormAttrs {
+  readonly eps: number;
+}
+
+/** Checks x `[..., d]` and per-channel parameters `[d]`; gives the meta of the per-row statistics. */
+function rowMeta(name: string, inputs: readonly Meta[]): Meta {
+  const [x, ...parameters] = inputs as [Meta, ...Meta[]];
+  if (!isFloat(x.dtype) || inputs.some((p) => p.dtype !== x.dtype)) {
+    throw new DTypeError(
+      name,
+      `needs float tensors of one dtype, got ${describeAll(inputs)}`,
+      'cast first: x.cast("f32")',
+    );
+  }
+  const d = x.shape[x.shape.length - 1];
+  for (const p of parameters) {
+    if (d === undefined || p.shape.length !== 1 || p.shape[0] !== d)
+      throw new ShapeError(name, `parameter ${describe(p)} does not fit the last axis of ${describe(x)}`);
+  }
+  return { shape: x.shape.slice(0, -1), dtype: x.dtype };
+}
+
+/** Source: Ba, Kiros & Hinton 2016 (arXiv:1607.06450). Outputs: y, and per row the mean and 1/σ for backward. */
+export const layerNorm: FusedOp<NormAttrs> = fused({
+  name: "layerNorm",
+  arity: 3,
+  autocast: "high",
+  doc: "(x - mean) / σ · weight + bias over the last axis",
+  meta: (inputs) => {
+    const row = rowMeta("layerNorm", inputs);
+    return [inputs[0]!, row, row];
+  },
+  flops: ([x]) => 8 * numel(x!.shape),
+  decompose: ([x, w, b], { eps }) => {
+    const mean = x!.mean(-1, { keepDims: true });
+    const centred = x!.sub(mean);
+    const inverse = centred.square().mean(-1, { keepDims: true }).add(eps).rsqrt();
+    return [centred.mul(inverse).mul(w!).add(b!), mean.squeeze(-1), inverse.squeeze(-1)];
+  },
+  gradient: {
+    saves: () => ({ inputs: [0, 1], outputs: [1, 2] }),
+    vjp: ({ gradient, input, output }, attrs) =>
+      gradient.applyAll(layerNormBackward, [input(0), input(1), output(1), output(2), gradient], attrs),
+  },
+});
+
+/** Gradients by x, weight and bias. The sums over rows run in row order. */
+export const layerNormBackward: FusedOp<NormAttrs> = fused({
+  name: "layerNormBackward",
+  arity: 5,
+  autocast: "high",
+  doc: "gradients of layerNorm by input, weight and bias",
+  meta: ([x, w]) => [x!, w!, w!],
+  flops: ([x]) => 12 * numel(x!.shape),
+  decompose: ([x, w, mean, inverse, g]) => layerNormPull(x!, w!, mean!, inverse!, g!),
+  gradient: {
+    through: ([x, w, , , g], { eps }) => {
+      const mean = x!.mean(-1);
+      const variance = x!.sub(mean.unsqueeze(-1)).square().mean(-1);
+      return layerNormPull(x!, w!, mean, variance.add(eps).rsqrt(), g!);
+    },
+  },
+});
+
+function layerNormPull(x: Tensor, w: Tensor, mean: Tensor, inverse: Tensor, g: Tensor): Tensor[] {
+  const r = inverse.unsqueeze(-1);
+  const normalised = x.sub(mean.unsqueeze(-1)).mul(r);
+  const gw = g.mul(w);
+  const dx = gw
+    .sub(gw.mean(-1, { keepDims: true }))
+    .sub(normalised.mul(gw.mul(normalised).mean(-1, { keepDims: true })))
+    .mul(r);
+  return [dx, g.mul(normalised).sumTo(w.shape), g.sumTo(w.shape)];
+}
+
+/** Source: Zhang & Sennrich 2019 (arXiv:1910.07467), eq. 4. Outputs: y, and per row 1/rms for backward. */
+export const rmsNorm: FusedOp<NormAttrs> = fused({
+  name: "rmsNorm",
+  arity: 2,
+  autocast: "high",
+  doc: "x / sqrt(mean x² + ε) · weight over the last axis",
+  meta: (inputs) => [inputs[0]!, rowMeta("rmsNorm", inputs)],
+  flops: ([x]) => 5 * numel(x!.shape),
+  decompose: ([x, w], { eps }) => {
+    const inverse = x!.square().mean(-1, { keepDims: true }).add(eps).rsqrt();
+    return [x!.mul(inverse).mul(w!), inverse.squeeze(-1)];
+  },
+  gradient: {
+    saves: () => ({ inputs: [0, 1], outputs: [1] }),
+    vjp: ({ gradient, input, output }, attrs) =>
+      gradient.applyAll(rmsNormBackward, [input(0), input(1), output(1), gradient], attrs),
+  },
+});
+
+export const rmsNormBackward: FusedOp<NormAttrs> = fused({
+  name: "rmsNormBackward",
+  arity: 4,
+  autocast: "high",
+  doc: "gradients of rmsNorm by input and weight",
+  meta: ([x, w]) => [x!, w!],
+  flops: ([x]) => 8 * numel(x!.shape),
+  decompose: ([x, w, inverse, g]) => rmsNormPull(x!, w!, inverse!, g!),
+  gradient: {
+    through: ([x, w, , g], { eps }) => rmsNormPull(x!, w!, x!.square().mean(-1).add(eps).rsqrt(), g!),
+  },
+});
+
+function rmsNormPull(x: Tensor, w: Tensor, inverse: Tensor, g: Tensor): Tensor[] {
+  const r = inverse.unsqueeze(-1);
+  const normalised = x.mul(r);
+  const gw = g.mul(w);
+  const dx = gw.sub(normalised.mul(gw.mul(normalised).mean(-1, { keepDims: true }))).mul(r);
+  return [dx, g.mul(normalised).sumTo(w.shape)];
+}

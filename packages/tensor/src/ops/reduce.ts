@@ -1,0 +1,105 @@
+import type { DType } from "../dtype.ts";
+import { ShapeError } from "../errors.ts";
+import { type Meta, type PrimitiveOp, primitive, type VjpContext } from "../op.ts";
+import { numel, type Shape } from "../shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+export interface ReduceAttrs {
+  /** Sorted, non-negative. */
+  readonly axes: readonly number[];
+  readonly keepDims: boolean;
+}
+
+export function reducedShape(shape: Shape, { axes, keepDims }: ReduceAttrs): Shape {
+  return keepDims ? shape.map((s, d) => (axes.includes(d) ? 1 : s)) : shape.filter((_, d) => !axes.includes(d));
+}
+
+const keptShape = (shape: Shape, attrs: ReduceAttrs): Shape => reducedShape(shape, { ...attrs, keepDims: true });
+const inputElements = ([x]: readonly Meta[]): number => numel(x!.shape);
+
+function needsElements(name: string, x: Meta, { axes }: ReduceAttrs): void {
+  if (axes.some((a) => x.shape[a] === 0) && numel(reducedShape(x.shape, { axes, keepDims: false })) > 0) {
+    throw new ShapeError(
+      name,
+      `no elements to reduce over in [${x.shape.join(", ")}]`,
+      "an empty axis has a sum, but no extremum",
+    );
+  }
+}
+
+/** Sums accumulate in float64 on the CPU and in a fixed order everywhere. Integers sum modulo 2^32, as i32. */
+export const sum: PrimitiveOp<ReduceAttrs> = primitive({
+  name: "sum",
+  arity: 1,
+  doc: "sum over axes",
+  meta: ([x], attrs) => [{ shape: reducedShape(x!.shape, attrs), dtype: sumDType(x!.dtype) }],
+  flops: inputElements,
+  gradient: {
+    saves: () => ({}),
+    vjp: ({ gradient, inputs: [x] }, attrs) => [gradient.reshape(keptShape(x!.shape, attrs)).expand(x!.shape)],
+  },
+});
+
+function sumDType(d: DType): DType {
+  return d === "bool" || d === "i8" || d === "i16" || d === "u8" ? "i32" : d;
+}
+
+/** The gradient of an extremum goes to the elements that attain it, in equal shares. */
+function extremumVjp({ gradient, input, output, inputs: [x] }: VjpContext, attrs: ReduceAttrs): readonly Tensor[] {
+  const kept = keptShape(x!.shape, attrs);
+  const isExtremum = input(0).equal(output(0).reshape(kept)).cast(gradient.dtype);
+  const shares = isExtremum.sum(attrs.axes, { keepDims: true });
+  return [isExtremum.mul(gradient.reshape(kept).div(shares))];
+}
+
+function extremum(name: "max" | "min", doc: string): PrimitiveOp<ReduceAttrs> {
+  return primitive<ReduceAttrs>({
+    name,
+    arity: 1,
+    doc,
+    meta: ([x], attrs) => {
+      needsElements(name, x!, attrs);
+      return [{ shape: reducedShape(x!.shape, attrs), dtype: x!.dtype }];
+    },
+    flops: inputElements,
+    gradient: { saves: () => ({ inputs: [0], outputs: [0] }), vjp: extremumVjp },
+  });
+}
+
+export const max: PrimitiveOp<ReduceAttrs> = extremum("max", "largest element over axes; NaN if any is NaN");
+export const min: PrimitiveOp<ReduceAttrs> = extremum("min", "smallest element over axes; NaN if any is NaN");
+
+function argExtremum(name: "argmax" | "argmin", doc: string): PrimitiveOp<{ readonly axis: number }> {
+  return primitive<{ readonly axis: number }>({
+    name,
+    arity: 1,
+    doc,
+    meta: ([x], { axis }) => {
+      const attrs = { axes: [axis], keepDims: false };
+      needsElements(name, x!, attrs);
+      return [{ shape: reducedShape(x!.shape, attrs), dtype: "i32" }];
+    },
+    flops: inputElements,
+    gradient: "none",
+  });
+}
+
+export const argmax: PrimitiveOp<{ readonly axis: number }> = argExtremum(
+  "argmax",
+  "index of the first largest element",
+);
+export const argmin: PrimitiveOp<{ readonly axis: number }> = argExtremum(
+  "argmin",
+  "index of the first smallest element",
+);
+
+export const cumsum: PrimitiveOp<{ readonly axis: number }> = primitive({
+  name: "cumsum",
+  arity: 1,
+  doc: "running sum along an axis",
+  meta: ([x]) => [x!],
+  gradient: {
+    saves: () => ({}),
+    vjp: ({ gradient }, { axis }) => [gradient.flip([axis]).cumsum(axis).flip([axis])],
+  },
+});

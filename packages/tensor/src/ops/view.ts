@@ -1,0 +1,131 @@
+import { ShapeError, ValueError } from "../errors.ts";
+import { contiguousStrides, type Layout, reshapeLayout } from "../layout.ts";
+import { type Meta, type ViewOp, view } from "../op.ts";
+import { numel, type Shape } from "../shape.ts";
+
+// Views change strides, never data. Attributes are already normalised (axes 0..rank-1, sizes resolved).
+
+const metaOf =
+  <A>(rule: (input: Layout, attrs: A) => Layout) =>
+  ([x]: readonly Meta[], attrs: A): readonly Meta[] => [
+    { shape: rule({ shape: x!.shape, strides: contiguousStrides(x!.shape), offset: 0 }, attrs).shape, dtype: x!.dtype },
+  ];
+
+function define<A>(
+  name: string,
+  doc: string,
+  rule: (input: Layout, attrs: A) => Layout,
+  vjp: ViewOp<A>["gradient"]["vjp"],
+): ViewOp<A> {
+  return view<A>({
+    name,
+    arity: 1,
+    doc,
+    meta: metaOf(rule),
+    view: rule,
+    flops: () => 0,
+    gradient: { saves: () => ({}), vjp },
+  });
+}
+
+/** The same tensor as a new node of the graph: what a transform differentiates by. */
+export const alias: ViewOp = define(
+  "alias",
+  "the same values as a node of their own",
+  (x) => x,
+  ({ gradient }) => [gradient],
+);
+
+/** The caller has made sure (or copied so) that the layout can be shown in the new shape. */
+export const reshape: ViewOp<{ readonly shape: Shape }> = define(
+  "reshape",
+  "the elements in row-major order under another shape",
+  (x, { shape }) => {
+    if (numel(shape) !== numel(x.shape)) {
+      throw new ShapeError(
+        "reshape",
+        `[${x.shape.join(", ")}] has ${numel(x.shape)} elements, [${shape.join(", ")}] has ${numel(shape)}`,
+        "the products of the sizes must agree; one size may be -1",
+      );
+    }
+    const seen = reshapeLayout(x, shape);
+    if (seen === undefined) throw new Error("reshape: layout needs a copy first");
+    return seen;
+  },
+  ({ gradient, inputs: [x] }) => [gradient.reshape(x!.shape)],
+);
+
+export const permute: ViewOp<{ readonly axes: readonly number[] }> = define(
+  "permute",
+  "axes in another order",
+  (x, { axes }) => ({
+    shape: axes.map((a) => x.shape[a]!),
+    strides: axes.map((a) => x.strides[a]!),
+    offset: x.offset,
+  }),
+  ({ gradient }, { axes }) => {
+    const inverse = new Array<number>(axes.length);
+    axes.forEach((a, i) => {
+      inverse[a] = i;
+    });
+    return [gradient.permute(inverse)];
+  },
+);
+
+export const expand: ViewOp<{ readonly shape: Shape }> = define(
+  "expand",
+  "axes of size 1 (and new leading axes) repeated without copying",
+  (x, { shape }) => {
+    const lead = shape.length - x.shape.length;
+    const fits = lead >= 0 && x.shape.every((s, d) => s === shape[d + lead] || s === 1);
+    if (!fits) {
+      throw new ShapeError(
+        "expand",
+        `[${x.shape.join(", ")}] does not expand to [${shape.join(", ")}]`,
+        "only axes of size 1 can be repeated",
+      );
+    }
+    return {
+      shape,
+      strides: shape.map((s, d) => (d < lead || x.shape[d - lead] !== s ? 0 : x.strides[d - lead]!)),
+      offset: x.offset,
+    };
+  },
+  ({ gradient, inputs: [x] }) => [gradient.sumTo(x!.shape)],
+);
+
+export interface SliceAttrs {
+  readonly starts: readonly number[];
+  readonly sizes: readonly number[];
+}
+
+export const slice: ViewOp<SliceAttrs> = define(
+  "slice",
+  "a rectangular part",
+  (x, { starts, sizes }) => {
+    starts.forEach((s, d) => {
+      if (s < 0 || sizes[d]! < 0 || s + sizes[d]! > x.shape[d]!) {
+        throw new ValueError("slice", `[${s}, ${s + sizes[d]!}) leaves axis ${d} of [${x.shape.join(", ")}]`);
+      }
+    });
+    return {
+      shape: sizes,
+      strides: x.strides,
+      offset: x.offset + starts.reduce((o, s, d) => o + s * x.strides[d]!, 0),
+    };
+  },
+  ({ gradient, inputs: [x] }, { starts, sizes }) => [
+    gradient.pad(starts.map((s, d) => [s, x!.shape[d]! - s - sizes[d]!] as const)),
+  ],
+);
+
+export const flip: ViewOp<{ readonly axes: readonly number[] }> = define(
+  "flip",
+  "axes read backwards",
+  (x, { axes }) => ({
+    shape: x.shape,
+    strides: x.strides.map((s, d) => (axes.includes(d) ? -s : s)),
+    offset: axes.reduce((o, d) => o + Math.max(0, x.shape[d]! - 1) * x.strides[d]!, x.offset),
+  }),
+  ({ gradient }, { axes }) => [gradient.flip(axes)],
+);

@@ -1,0 +1,75 @@
+/**
+ * Philox4x32-10, the counter-based generator of every random number in the library.
+ * Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3 and its known-answer file.
+ * No state: the same key and counter give the same bits on every backend, whatever the order of calls.
+ */
+
+const M0 = 0xd2511f53;
+const M1 = 0xcd9e8d57;
+const W0 = 0x9e3779b9;
+const W1 = 0xbb67ae85;
+
+export type Words4 = readonly [number, number, number, number];
+
+/** High 32 bits of the 64-bit product of two unsigned 32-bit words. */
+function mulHigh(a: number, b: number): number {
+  const aLow = a & 0xffff;
+  const aHigh = a >>> 16;
+  const bLow = b & 0xffff;
+  const bHigh = b >>> 16;
+  const low = aLow * bLow;
+  const middle1 = aHigh * bLow + (low >>> 16);
+  const middle2 = aLow * bHigh + (middle1 & 0xffff);
+  return (aHigh * bHigh + Math.floor(middle1 / 65536) + Math.floor(middle2 / 65536)) >>> 0;
+}
+
+/** One block: four unsigned 32-bit words from a 128-bit counter and a 64-bit key. */
+export function philox4x32(counter: Words4, key: readonly [number, number]): [number, number, number, number] {
+  let [c0, c1, c2, c3] = counter;
+  let [k0, k1] = key;
+  for (let round = 0; round < 10; round++) {
+    const h0 = mulHigh(M0, c0);
+    const l0 = Math.imul(M0, c0) >>> 0;
+    const h1 = mulHigh(M1, c2);
+    const l1 = Math.imul(M1, c2) >>> 0;
+    c0 = (h1 ^ c1 ^ k0) >>> 0;
+    c1 = l1;
+    c2 = (h0 ^ c3 ^ k1) >>> 0;
+    c3 = l0;
+    k0 = (k0 + W0) >>> 0;
+    k1 = (k1 + W1) >>> 0;
+  }
+  return [c0, c1, c2, c3];
+}
+
+/** A 64-bit generator key. Plain data, so it can be stored in a checkpoint and in op attributes. */
+export type Key = readonly [number, number];
+
+/** The root key of a run. `seed` is an integer of up to 53 bits. */
+export function randomKey(seed: number): Key {
+  return [seed >>> 0, Math.floor(seed / 4294967296) >>> 0];
+}
+
+/**
+ * A key derived from another and one word of data: `foldKey(foldKey(root, step), layer)`. The derivation is a Philox
+ * block of its own (marked in the counter's last word), so derived streams do not overlap the parent's numbers.
+ */
+export function foldKey(key: Key, data: number): Key {
+  const [a, b] = philox4x32([data >>> 0, Math.floor(data / 4294967296) >>> 0, 0, 0x6b657964], key);
+  return [a, b];
+}
+
+/** Word `index` of the stream of `key` as an unsigned 32-bit integer: word `index % 4` of block `index / 4`. */
+export function randomWord(key: Key, index: number): number {
+  const block = Math.floor(index / 4);
+  return philox4x32([block >>> 0, Math.floor(block / 4294967296) >>> 0, 0, 0], key)[index % 4]!;
+}
+
+/** Fills `out` with the first words of the stream of `key` (as signed words, the form `randomBits` has). */
+export function fillRandomBits(out: Int32Array, key: Key): void {
+  const blocks = Math.ceil(out.length / 4);
+  for (let block = 0; block < blocks; block++) {
+    const words = philox4x32([block >>> 0, Math.floor(block / 4294967296) >>> 0, 0, 0], key);
+    for (let i = 0; i < 4 && block * 4 + i < out.length; i++) out[block * 4 + i] = words[i]!;
+  }
+}

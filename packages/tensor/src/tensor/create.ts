@@ -1,0 +1,188 @@
+import { checkDType, type DType, dtypes, isFloat, type TypedArray } from "../dtype.ts";
+import { defaultEngine, type Engine } from "../engine.ts";
+import { ShapeError, ValueError } from "../errors.ts";
+import { toBf16, toF16 } from "../float16.ts";
+import { contiguous } from "../layout.ts";
+import { fill } from "../ops/copy.ts";
+import { bitsToNormal, bitsToUniform, randomBits } from "../ops/random.ts";
+import { foldKey, type Key } from "../rng.ts";
+import { checkShape, numel, type Shape } from "../shape.ts";
+import { dispatch } from "./dispatch.ts";
+import { makeTensor } from "./link.ts";
+import type { Tensor } from "./tensor.ts";
+
+export interface CreateOptions {
+  readonly dtype?: DType;
+  /** Default: the default engine. */
+  readonly engine?: Engine;
+}
+
+/** Nested arrays of numbers, one level an axis. */
+export type Nested = number | boolean | readonly Nested[];
+
+/**
+ * A tensor from host values: nested arrays (their nesting is the shape), or a flat array with `shape`. Typed arrays
+ * keep their type; other values are f32 (or `dtype`).
+ */
+export function tensor<const T extends Shape = Shape>(
+  values: Nested | ArrayLike<number>,
+  options: CreateOptions & { readonly shape?: T } = {},
+): Tensor<T> {
+  const dtype = checkDType("tensor", options.dtype ?? typeOf(values));
+  const { flat, shape: nesting } = flatten(values);
+  const shape = options.shape ?? nesting;
+  checkShape("tensor", shape);
+  if (flat.length !== numel(shape)) {
+    throw new ShapeError(
+      "tensor",
+      `${flat.length} values do not fill [${shape.join(", ")}]`,
+      `give ${numel(shape)} values, or another shape`,
+    );
+  }
+  return fromWords(toWords(flat, dtype), shape, dtype, options.engine) as Tensor<T>;
+}
+
+/** A tensor from raw words (bf16 and f16 as 16-bit patterns): what checkpoints hold. The words are copied. */
+export function fromWords(words: TypedArray, shape: Shape, dtype: DType, engine: Engine = defaultEngine()): Tensor {
+  const storage = engine.allocate({ shape, dtype });
+  engine.backend.write(storage.data, words);
+  return makeTensor({ engine, storage, layout: contiguous(shape), dtype });
+}
+
+/** Host numbers as the words of a dtype, rounding to nearest even; integers saturate, NaN becomes 0. */
+export function toWords(values: ArrayLike<number>, dtype: DType): TypedArray {
+  const out = new dtypes[dtype].array(values.length);
+  const convert = converter(dtype);
+  for (let i = 0; i < values.length; i++) out[i] = convert(values[i]!);
+  return out;
+}
+
+function converter(dtype: DType): (v: number) => number {
+  if (dtype === "bf16") return toBf16;
+  if (dtype === "f16") return toF16;
+  if (dtype === "bool") return (v) => (v !== 0 ? 1 : 0);
+  const { range } = dtypes[dtype];
+  return range === undefined ? (v) => v : (v) => Math.trunc(Math.min(Math.max(v, range[0]), range[1])) || 0;
+}
+
+const arrayTypes: readonly (readonly [new (n: number) => TypedArray, DType])[] = [
+  [Float32Array, "f32"],
+  [Float64Array, "f64"],
+  [Int32Array, "i32"],
+  [Int16Array, "i16"],
+  [Int8Array, "i8"],
+  [Uint8Array, "u8"],
+];
+
+function typeOf(values: unknown): DType {
+  for (const [array, dtype] of arrayTypes) if (values instanceof array) return dtype;
+  let first = values;
+  while (Array.isArray(first) && first.length > 0) first = first[0];
+  return typeof first === "boolean" ? "bool" : "f32";
+}
+
+function flatten(values: Nested | ArrayLike<number>): { flat: ArrayLike<number>; shape: number[] } {
+  if (typeof values === "number" || typeof values === "boolean") return { flat: [Number(values)], shape: [] };
+  if (!Array.isArray(values)) return { flat: values as ArrayLike<number>, shape: [values.length] };
+  const shape: number[] = [];
+  for (let level: unknown = values; Array.isArray(level); level = level[0]) shape.push(level.length);
+  const flat: number[] = [];
+  const visit = (v: Nested, depth: number): void => {
+    if (!Array.isArray(v)) {
+      if (depth !== shape.length) throw ragged(shape, depth);
+      flat.push(Number(v));
+      return;
+    }
+    if (v.length !== shape[depth]) throw ragged(shape, depth);
+    for (const x of v) visit(x, depth + 1);
+  };
+  visit(values as readonly Nested[], 0);
+  return { flat, shape };
+}
+
+const ragged = (shape: Shape, depth: number): ShapeError =>
+  new ShapeError(
+    "tensor",
+    `nested arrays are ragged at depth ${depth}: expected [${shape.join(", ")}]`,
+    "every row of an axis must have one length",
+  );
+
+/** A tensor of one value. */
+export function full(
+  shape: Shape,
+  value: number,
+  { dtype = "f32", engine = defaultEngine() }: CreateOptions = {},
+): Tensor {
+  return dispatch(engine, fill, [], { shape, value, dtype })[0]!;
+}
+export const zeros = (shape: Shape, options?: CreateOptions): Tensor => full(shape, 0, options);
+export const ones = (shape: Shape, options?: CreateOptions): Tensor => full(shape, 1, options);
+
+/** start, start + step, ... : n numbers. */
+export function arange(
+  n: number,
+  {
+    dtype = "i32",
+    engine,
+    start = 0,
+    step = 1,
+  }: CreateOptions & { readonly start?: number; readonly step?: number } = {},
+): Tensor {
+  if (!Number.isInteger(n) || n < 0) throw new ValueError("arange", `the count is ${n}`, "use a non-negative integer");
+  const values = Float64Array.from({ length: n }, (_, i) => start + i * step);
+  return fromWords(toWords(values, dtype), [n], dtype, engine);
+}
+
+export interface RandomOptions extends CreateOptions {
+  readonly key: Key;
+}
+
+function float(t: Tensor, dtype: DType): Tensor {
+  if (!isFloat(dtype))
+    throw new ValueError("random", `dtype is ${dtype}`, "random numbers are floats; use randomWords for integers");
+  return t.cast(dtype);
+}
+
+/** Uniform in [low, high), 24 random bits each; the same on every backend up to the scaling's rounding. */
+export function randomUniform(
+  shape: Shape,
+  {
+    key,
+    dtype = "f32",
+    engine = defaultEngine(),
+    low = 0,
+    high = 1,
+  }: RandomOptions & { readonly low?: number; readonly high?: number },
+): Tensor {
+  return engine.scope(() => {
+    const [bits] = dispatch(engine, randomBits, [], { shape, key });
+    const [unit] = dispatch(engine, bitsToUniform, [bits!], undefined);
+    const scaled = low === 0 && high === 1 ? unit! : unit!.mul(high - low).add(low);
+    return float(scaled, dtype);
+  });
+}
+
+/** Normal with the given mean and standard deviation (Box-Muller). */
+export function randomNormal(
+  shape: Shape,
+  {
+    key,
+    dtype = "f32",
+    engine = defaultEngine(),
+    mean = 0,
+    std = 1,
+  }: RandomOptions & { readonly mean?: number; readonly std?: number },
+): Tensor {
+  return engine.scope(() => {
+    const [a] = dispatch(engine, randomBits, [], { shape, key: foldKey(key, 0) });
+    const [b] = dispatch(engine, randomBits, [], { shape, key: foldKey(key, 1) });
+    const [unit] = dispatch(engine, bitsToNormal, [a!, b!], undefined);
+    const scaled = mean === 0 && std === 1 ? unit! : unit!.mul(std).add(mean);
+    return float(scaled, dtype);
+  });
+}
+
+/** Random 32-bit words (i32). */
+export function randomWords(shape: Shape, { key, engine = defaultEngine() }: Omit<RandomOptions, "dtype">): Tensor {
+  return dispatch(engine, randomBits, [], { shape, key })[0]!;
+}

@@ -1,0 +1,238 @@
+import type { Edge } from "../autograd/node.ts";
+import { OpNode } from "../autograd/opNode.ts";
+import { type BufferView, findKernel } from "../backend.ts";
+import { isFloat } from "../dtype.ts";
+import type { Engine } from "../engine.ts";
+import { readEnvironment } from "../env.ts";
+import { BackendError, DTypeError, describe, LifetimeError, NonFiniteError } from "../errors.ts";
+import { contiguous, isContiguous, type Layout } from "../layout.ts";
+import type { Storage } from "../memory/storage.ts";
+import type { AnyOp, Meta, OpDef } from "../op.ts";
+import { cast } from "../ops/copy.ts";
+import { type Shape, sameShape } from "../shape.ts";
+import { makeTensor } from "./link.ts";
+import type { Tensor } from "./tensor.ts";
+
+export interface DispatchOptions {
+  /** The caller gives up the input that the op may overwrite: its buffer is reused when nobody else holds it. */
+  readonly donates?: boolean;
+}
+
+/**
+ * THE way to run an op: checks -> shape rule -> buffers -> kernel (or decomposition) -> graph node. What must be true
+ * of every op lives here, once.
+ */
+export function dispatch<A>(
+  engine: Engine,
+  op: OpDef<A>,
+  given: readonly Tensor[],
+  attrs: A,
+  options: DispatchOptions = {},
+): Tensor[] {
+  checkInputs(engine, op, given);
+  engine.noteUse(given);
+  const inputs = castForPolicy(engine, op, given);
+  const metas = op.meta(inputs, attrs);
+  const start = engine.trace.isOn ? performance.now() : 0;
+  const outputs = run(engine, op, inputs, metas, attrs, options);
+  if (engine.trace.isOn) {
+    engine.trace.emit({
+      op: op.name,
+      module: engine.modulePath.join("."),
+      inputs: inputs.map(({ shape, dtype }) => ({ shape, dtype })),
+      outputs: metas,
+      timeMs: performance.now() - start,
+    });
+  }
+  if (checksNaN) checkFinite(engine, op, outputs);
+  return record(engine, op, inputs, outputs, attrs);
+}
+
+const checksNaN = readEnvironment("REVNET_CHECK_NAN") !== "0";
+
+function checkInputs(engine: Engine, op: AnyOp, inputs: readonly Tensor[]): void {
+  if (op.arity !== "variadic" && op.arity !== inputs.length) {
+    throw new LifetimeError(op.name, `takes ${op.arity} tensors, got ${inputs.length}`);
+  }
+  for (const t of inputs) {
+    t.assertAlive(op.name);
+    if (t.engine !== engine) {
+      throw new BackendError(
+        op.name,
+        `operands belong to two engines (${engine.backend.name} and ${t.engine.backend.name})`,
+        "make both on one engine, or move one with t.to(engine)",
+      );
+    }
+  }
+}
+
+/** Autocast: matrix products read operands rounded to the low precision, norms and losses read f32. */
+function castForPolicy(engine: Engine, op: AnyOp, inputs: readonly Tensor[]): readonly Tensor[] {
+  const low = engine.ambient.autocast;
+  if (low === undefined || op.autocast === undefined) return inputs;
+  const target = op.autocast === "low" ? low : "f32";
+  return inputs.map((t) =>
+    isFloat(t.dtype) && t.dtype !== "f64" && t.dtype !== target
+      ? dispatch(engine, cast, [t], { dtype: target })[0]!
+      : t,
+  );
+}
+
+function run<A>(
+  engine: Engine,
+  op: OpDef<A>,
+  inputs: readonly Tensor[],
+  metas: readonly Meta[],
+  attrs: A,
+  { donates = false }: DispatchOptions,
+): Tensor[] {
+  if (op.kind === "view") {
+    const [x] = inputs as [Tensor];
+    return [makeTensor({ engine, storage: x.storage.retain(), layout: op.view(x.layout, attrs), dtype: x.dtype })];
+  }
+  const kernel = findKernel(engine.backend, op as OpDef<never>);
+  if (op.kind === "fused" && kernel === undefined) {
+    return engine.scope(
+      () =>
+        engine.noGrad(() => [
+          ...op.decompose(
+            inputs.map((t) => t.detach()),
+            attrs,
+          ),
+        ]),
+      op.name,
+    );
+  }
+  const outputs = claimOutputs(engine, op, inputs, metas, donates);
+  const outputViews = outputs.map((storage, i) => bufferView(storage, contiguous(metas[i]!.shape)));
+  if (op.kind === "elementwise") {
+    const [output] = outputViews as [BufferView<unknown>];
+    engine.backend.elementwise(
+      op,
+      attrs,
+      inputs.map((t) => bufferView(t.storage, broadcastLayout(t.layout, output.shape))),
+      output,
+    );
+  } else {
+    const { run, inputs: wants, dtypes: accepted } = kernel!;
+    const [first] = inputs;
+    if (accepted !== undefined && first !== undefined && !accepted.includes(first.dtype)) {
+      throw new DTypeError(
+        op.name,
+        `the ${engine.backend.name} kernel takes ${accepted.join(", ")}, got ${describe(first)}`,
+        "cast the operands",
+      );
+    }
+    const mutated = new Set(op.mutates?.(inputs));
+    const temporaries: Storage[] = [];
+    const views = inputs.map((t, i) => {
+      if (wants !== "contiguous" || isContiguous(t.layout) || mutated.has(i)) return bufferView(t.storage, t.layout);
+      const dense = engine.allocate(t);
+      temporaries.push(dense);
+      const view = bufferView(dense, contiguous(t.shape));
+      engine.backend.kernels.copy.run([bufferView(t.storage, t.layout)], [view], undefined);
+      return view;
+    });
+    run(views, outputViews, attrs);
+    for (const t of temporaries) t.release();
+  }
+  for (const i of op.mutates?.(inputs) ?? []) inputs[i]!.storage.version++;
+  return outputs.map((storage, i) => {
+    const { shape, dtype } = metas[i]!;
+    return makeTensor({ engine, storage, layout: contiguous(shape), dtype });
+  });
+}
+
+/** Buffers for the outputs: inputs' own where the op works in place, new ones elsewhere. */
+function claimOutputs(
+  engine: Engine,
+  op: AnyOp,
+  inputs: readonly Tensor[],
+  metas: readonly Meta[],
+  donates: boolean,
+): Storage[] {
+  const mutated = op.mutates?.(inputs);
+  const claimed: Storage[] = [];
+  try {
+    metas.forEach((meta, i) => {
+      const inPlace = mutated?.[i] ?? (donates && i === 0 ? donor(op, inputs, meta) : undefined);
+      if (inPlace === undefined) claimed.push(engine.allocate(meta));
+      else {
+        const { storage, layout } = inputs[inPlace]!;
+        if (layout.offset !== 0 || !isContiguous(layout)) {
+          throw new LifetimeError(
+            op.name,
+            `cannot write in place into a view (input ${inPlace})`,
+            "update the tensor that owns the buffer",
+          );
+        }
+        claimed.push(storage.retain());
+      }
+    });
+  } catch (error) {
+    for (const s of claimed) s.release();
+    throw error;
+  }
+  return claimed;
+}
+
+/** The input whose buffer output 0 may take: given up by the caller, held by nobody else, same size and type. */
+function donor(op: AnyOp, inputs: readonly Tensor[], meta: Meta): number | undefined {
+  const i = op.kind === "elementwise" ? 0 : op.mayAlias;
+  const t = i === undefined ? undefined : inputs[i];
+  if (t === undefined || t.storage.references > 1 || t.dtype !== meta.dtype) return undefined;
+  return sameShape(t.shape, meta.shape) && t.layout.offset === 0 && isContiguous(t.layout) ? i : undefined;
+}
+
+const bufferView = (storage: Storage, { shape, strides, offset }: Layout): BufferView<unknown> => ({
+  data: storage.data,
+  dtype: storage.dtype,
+  shape,
+  strides,
+  offset,
+});
+
+/** The layout repeated to `shape` with zero strides. */
+function broadcastLayout(layout: Layout, shape: Shape): Layout {
+  if (sameShape(layout.shape, shape)) return layout;
+  const lead = shape.length - layout.shape.length;
+  return {
+    shape,
+    strides: shape.map((_, d) => (d < lead || layout.shape[d - lead] === 1 ? 0 : layout.strides[d - lead]!)),
+    offset: layout.offset,
+  };
+}
+
+function record(engine: Engine, op: AnyOp, inputs: readonly Tensor[], outputs: Tensor[], attrs: unknown): Tensor[] {
+  const isRecorded = engine.recordsGradients && op.gradient !== "none" && inputs.some((t) => t.edge !== undefined);
+  if (!isRecorded) return outputs;
+  const node = new OpNode(engine.nextNodeId(), op, attrs, inputs, outputs);
+  return outputs.map((t, output) => {
+    if (!isTracked(op, inputs, t)) return t;
+    const edge: Edge = { node, output };
+    const tracked = engine.attach(t, edge);
+    t.dispose();
+    return tracked;
+  });
+}
+
+/** Integer outputs carry gradients only as fixed-point streams: where one was entered, or continues. */
+function isTracked(op: AnyOp, inputs: readonly Tensor[], t: Tensor): boolean {
+  if (isFloat(t.dtype)) return true;
+  if (t.dtype !== "i32") return false;
+  return op.entersFixedPoint === true || inputs.some((x) => x.dtype === "i32" && x.edge !== undefined);
+}
+
+function checkFinite(engine: Engine, op: AnyOp, outputs: readonly Tensor[]): void {
+  for (const t of outputs) {
+    if (!isFloat(t.dtype) || !engine.backend.isSynchronous) continue;
+    const bad = t.dataSync().findIndex((v) => !Number.isFinite(v));
+    if (bad < 0) continue;
+    const where = engine.modulePath.length === 0 ? "" : ` in ${engine.modulePath.join(".")}`;
+    throw new NonFiniteError(
+      op.name,
+      `output ${describe(t)} has ${t.dataSync()[bad]} at element ${bad}${where}`,
+      "look at this layer's inputs and parameters; a lower learning rate or clipping often helps",
+    );
+  }
+}

@@ -1,0 +1,63 @@
+import type { Shape } from "./shape.ts";
+
+// Optional literal shapes: `Tensor<[2, 3]>`. Wherever a size is not a literal the result is the plain Shape. A
+// mismatch shows as a ShapeMismatch in the result type, which no tensor-taking function accepts.
+
+/** An error as a type: hovering over the result of a wrong call shows the message. */
+export interface ShapeMismatch<Message extends string> {
+  readonly shapeMismatch: Message;
+}
+
+/** True for tuples of literal sizes. */
+export type IsLiteral<S extends Shape> = number extends S["length"] ? false : number extends S[number] ? false : true;
+
+type Reverse<S extends Shape> = S extends readonly [infer H extends number, ...infer T extends Shape]
+  ? [...Reverse<T>, H]
+  : [];
+
+type BroadcastReversed<A extends Shape, B extends Shape> = A extends readonly [
+  infer X extends number,
+  ...infer XS extends Shape,
+]
+  ? B extends readonly [infer Y extends number, ...infer YS extends Shape]
+    ? X extends Y
+      ? [X, ...BroadcastReversed<XS, YS>]
+      : X extends 1
+        ? [Y, ...BroadcastReversed<XS, YS>]
+        : Y extends 1
+          ? [X, ...BroadcastReversed<XS, YS>]
+          : never
+    : A
+  : B;
+
+/** NumPy broadcasting of literal shapes; Shape where a size is unknown, never where sizes clash. */
+export type Broadcast<A extends Shape, B extends Shape> =
+  IsLiteral<A> extends true
+    ? IsLiteral<B> extends true
+      ? HasNever<BroadcastReversed<Reverse<A>, Reverse<B>>> extends true
+        ? never
+        : Reverse<Extract<BroadcastReversed<Reverse<A>, Reverse<B>>, Shape>>
+      : Shape
+    : Shape;
+
+type HasNever<T> = [T] extends [never]
+  ? true
+  : T extends readonly [infer H, ...infer R]
+    ? [H] extends [never]
+      ? true
+      : HasNever<R>
+    : false;
+
+/** `[m, k] x [k, n]` of literal matrices; Shape for anything else, never where the inner sizes clash. */
+export type MatmulShape<A extends Shape, B extends Shape> =
+  IsLiteral<A> extends true
+    ? IsLiteral<B> extends true
+      ? A extends readonly [infer M extends number, infer K extends number]
+        ? B extends readonly [infer K2 extends number, infer N extends number]
+          ? K extends K2
+            ? [M, N]
+            : never
+          : Shape
+        : Shape
+      : Shape
+    : Shape;
