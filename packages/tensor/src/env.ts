@@ -1,5 +1,15 @@
+export type EnvironmentVariable =
+  | "REVNET_DEBUG"
+  | "REVNET_CHECK_NAN"
+  | "REVNET_LEAKS"
+  | "REVNET_MEMORY_LIMIT"
+  | "REVNET_SEED"
+  | "REVNET_PYTHON";
+
 /** Every environment variable of the library, declared once; docs/env.md is generated from this table. */
-const table = {
+export const environment: {
+  readonly [K in EnvironmentVariable]: { readonly default: string; readonly what: string };
+} = {
   REVNET_DEBUG: { default: "0", what: "1 prints a line an op (shape, bytes, time); 2 adds module paths" },
   REVNET_CHECK_NAN: {
     default: "0",
@@ -9,11 +19,7 @@ const table = {
   REVNET_MEMORY_LIMIT: { default: "", what: "bytes the ledger may hold before OutOfMemoryError; empty means no limit" },
   REVNET_SEED: { default: "", what: "base seed of the property tests; empty means fast-check draws one and prints it" },
   REVNET_PYTHON: { default: "", what: "Python interpreter with PyTorch, for the optional comparisons" },
-} as const satisfies Record<string, { readonly default: string; readonly what: string }>;
-
-export type EnvironmentVariable = keyof typeof table;
-export const environment: { readonly [K in EnvironmentVariable]: { readonly default: string; readonly what: string } } =
-  table;
+};
 
 /** The variable's value, or its default. Browsers have no environment and always get the default. */
 export function readEnvironment(name: EnvironmentVariable): string {

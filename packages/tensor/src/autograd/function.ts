@@ -189,7 +189,7 @@ function callFunction(def: FunctionDef, inputs: readonly Tensor[]): Tensor[] {
     const plain = inputs.map((t) => t.detach());
     return engine.watch((watcher) => {
       const result = engine.withGradients(false, () => def.forward(context, ...plain));
-      return { watcher, outputs: result instanceof Array ? [...result] : [result as Tensor] };
+      return { watcher, outputs: Array.isArray(result) ? [...result] : [result as Tensor] };
     });
   }, def.name);
   const captured = [...watcher.captured].map((tensor) => ({

@@ -42,7 +42,10 @@ export class Walk {
   /** Adds `gradient` (the caller's handle is left alone) to what output `output` of `node` has received so far. */
   receive(node: GradientNode, output: number, gradient: Tensor): void {
     const { enclosing, wanted, createGraph } = this.options;
-    if (enclosing !== undefined && node.id < enclosing.floor) return enclosing.walk.receive(node, output, gradient);
+    if (enclosing !== undefined && node.id < enclosing.floor) {
+      enclosing.walk.receive(node, output, gradient);
+      return;
+    }
     if (!this.needs(node)) return;
     if (wanted === undefined && enclosing === undefined && node instanceof LeafNode) {
       node.tensor.grad = accumulate(node.tensor.grad, gradient, createGraph, "gradients");
