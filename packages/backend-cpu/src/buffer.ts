@@ -64,6 +64,10 @@ export function* offsets({
 export function dense(view: CpuView): Float64Array {
   const out = new Float64Array(numel(view.shape));
   const decode = decoder(view.dtype);
+  if (isContiguous(view)) {
+    for (let i = 0; i < out.length; i++) out[i] = decode(view.data[view.offset + i]!);
+    return out;
+  }
   let i = 0;
   for (const at of offsets(view)) out[i++] = decode(view.data[at]!);
   return out;
@@ -77,8 +81,6 @@ export function store(
 ): void {
   for (let i = 0; i < values.length; i++) view.data[i] = encode(values[i]!);
 }
-
-export const isDense = (view: CpuView): boolean => isContiguous(view);
 
 /** Splits a shape around an axis: [outer, size, inner] of row-major data. */
 export function around(shape: Shape, axis: number): { outer: number; size: number; inner: number } {

@@ -1,1 +1,2 @@
+export { CpuBackend } from "./plain/backend.ts";
 export { ReferenceBackend } from "./reference/backend.ts";

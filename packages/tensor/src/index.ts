@@ -3,6 +3,7 @@ export type { BackwardOptions } from "./autograd/backward.ts";
 export {
   type BackwardContext,
   checkpoint,
+  checkpointAll,
   defineFunction,
   type ForwardContext,
   type FunctionDef,

@@ -215,8 +215,8 @@ function callFunction(def: FunctionDef, inputs: readonly Tensor[]): Tensor[] {
  * contributions are added in the order ordinary backpropagation adds them.
  * Source: Chen et al. 2016 (arXiv:1604.06174).
  */
-export function checkpoint(f: (...inputs: Tensor[]) => Tensor, ...inputs: Tensor[]): Tensor {
-  const [out] = callFunction(
+export function checkpointAll(f: (...inputs: Tensor[]) => readonly Tensor[], inputs: readonly Tensor[]): Tensor[] {
+  return callFunction(
     {
       name: "checkpoint",
       isTwiceDifferentiable: true,
@@ -226,12 +226,16 @@ export function checkpoint(f: (...inputs: Tensor[]) => Tensor, ...inputs: Tensor
       },
       backward(context, ...gradients) {
         const xs = context.takeSaved().map((x, i) => context.asInput(x, i));
-        const y = context.recompute(() => f(...xs));
-        context.backward([y], gradients);
+        const ys = context.recompute(() => f(...xs));
+        context.backward(ys, gradients);
         return [];
       },
     },
     inputs,
   );
-  return out!;
+}
+
+/** `checkpointAll` for one output. */
+export function checkpoint(f: (...inputs: Tensor[]) => Tensor, ...inputs: Tensor[]): Tensor {
+  return checkpointAll((...xs) => [f(...xs)], inputs)[0]!;
 }

@@ -78,22 +78,24 @@ export class Walk {
         const results = engine.withWalk(this, () => node.pull(gradients, needs, createGraph));
         // Free before delivering: the donors of an accumulation must not still be saved by this node.
         if (freeSaved) node.releaseSaved();
-        node.edges.forEach((edge, i) => {
-          const g = results[i];
-          if (edge === undefined || g === undefined || !needs[i]) return;
-          const { shape } = edge.node.outputs[edge.output]!;
-          if (g.shape.length < shape.length) {
-            throw new AutogradError(
-              node.name,
-              `gradient of input ${i} is ${describe(g)}, the input is [${shape.join(", ")}]`,
-            );
-          }
-          const fitted = sameShape(g.shape, shape) ? g : g.sumTo(shape);
-          this.receive(edge.node, edge.output, fitted);
-        });
+        // Last input first: the reverse of the order in which a computation written out would have read them.
+        for (let i = node.edges.length - 1; i >= 0; i--) this.#deliver(node, i, needs[i]! ? results[i] : undefined);
       });
       for (const g of gradients) g?.dispose();
     }, `backward of ${node.name}`);
+  }
+
+  #deliver(node: GradientNode, i: number, gradient: Tensor | undefined): void {
+    const edge = node.edges[i];
+    if (edge === undefined || gradient === undefined) return;
+    const { shape } = edge.node.outputs[edge.output]!;
+    if (gradient.shape.length < shape.length) {
+      throw new AutogradError(
+        node.name,
+        `gradient of input ${i} is ${describe(gradient)}, the input is [${shape.join(", ")}]`,
+      );
+    }
+    this.receive(edge.node, edge.output, sameShape(gradient.shape, shape) ? gradient : gradient.sumTo(shape));
   }
 
   /** The gradient a node's output has received (an unscoped handle the caller now owns), or undefined. */

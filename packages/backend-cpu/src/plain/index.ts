@@ -1,0 +1,33 @@
+import type { FusedKernels, KernelTable, PrimitiveKernels, TypedArray } from "@revnet-zero/tensor";
+import { referenceKernels } from "../reference/index.ts";
+import { attentionKernels } from "./attention.ts";
+import { copyKernels } from "./copy.ts";
+import { dropoutKernel } from "./dropout.ts";
+import { fixedPointKernel } from "./fixedPoint.ts";
+import { linearKernel } from "./linear.ts";
+import { matmul } from "./matmul.ts";
+import { normKernels } from "./norm.ts";
+import { optimizerKernels } from "./optimizer.ts";
+import { reduceKernels } from "./reduce.ts";
+import { ropeKernel } from "./rope.ts";
+import { softmaxKernels } from "./softmax.ts";
+
+const primitives: Partial<PrimitiveKernels<TypedArray>> = {
+  ...copyKernels,
+  ...reduceKernels,
+  matmul: { run: ([a, b], [y]) => matmul(a!, b!, y!) },
+};
+
+const fused: FusedKernels<TypedArray> = {
+  ...attentionKernels,
+  ...dropoutKernel,
+  ...fixedPointKernel,
+  ...linearKernel,
+  ...normKernels,
+  ...optimizerKernels,
+  ...ropeKernel,
+  ...softmaxKernels,
+};
+
+/** Typed-array kernels where training spends its time; the reference's everywhere else. */
+export const plainKernels: KernelTable<TypedArray> = { ...referenceKernels, ...primitives, ...fused };

@@ -1,0 +1,33 @@
+import type { FusedKernels, TypedArray } from "@revnet-zero/tensor";
+import { floatsIn } from "./floats.ts";
+
+export const optimizerKernels: Pick<FusedKernels<TypedArray>, "adamw" | "globalNorm"> = {
+  globalNorm: {
+    run: (inputs, [y]) => {
+      let total = 0;
+      for (const x of inputs) for (const v of floatsIn(x)) total += v * v;
+      y!.data[0] = Math.sqrt(total);
+    },
+  },
+  adamw: {
+    dtypes: ["f32"],
+    run: (inputs, outputs, { learningRate, beta1, beta2, eps, weightDecay, step }) => {
+      const factor = floatsIn(inputs[0]!)[0]!;
+      const correction1 = 1 - beta1 ** step;
+      const correction2 = 1 - beta2 ** step;
+      for (let i = 1, o = 0; i < inputs.length; i += 4, o += 3) {
+        const g = floatsIn(inputs[i + 1]!);
+        const [p, m, v] = outputs.slice(o, o + 3).map((t) => t.data) as [Float32Array, Float32Array, Float32Array];
+        for (let e = 0; e < g.length; e++) {
+          const gradient = g[e]! * factor;
+          const m1 = beta1 * m[e]! + (1 - beta1) * gradient;
+          const v1 = beta2 * v[e]! + (1 - beta2) * gradient * gradient;
+          m[e] = m1;
+          v[e] = v1;
+          const update = m1 / correction1 / (Math.sqrt(v1 / correction2) + eps) + weightDecay * p[e]!;
+          p[e]! -= learningRate * update;
+        }
+      }
+    },
+  },
+};
