@@ -17,7 +17,8 @@ export interface Kernel<S, A> {
   readonly inputs?: "strided" | "contiguous";
   /** Types the first input may have; the engine refuses others with this list in the error. Default: all. */
   readonly dtypes?: readonly DType[];
-  readonly run: (inputs: readonly BufferView<S>[], outputs: readonly BufferView<S>[], attrs: A) => void;
+  /** A method, so that a backend of one kind of buffer is a `Backend`: the engine hands back only what it was given. */
+  run(inputs: readonly BufferView<S>[], outputs: readonly BufferView<S>[], attrs: A): void;
 }
 
 type Table = typeof ops;
