@@ -1,0 +1,1 @@
+export { type FusedSupport, MetaBackend, type MetaBuffer } from "./backend.ts";
