@@ -1,0 +1,165 @@
+/** One flag of a command. */
+export interface OptionSpec<T = unknown> {
+  readonly what: string;
+  /** How its value is shown in help, like `<file>`; a flag without one is on or off. */
+  readonly placeholder?: string;
+  readonly accepts: string;
+  /** The value of what was typed, or undefined if it is not accepted. */
+  readonly parse: (text: string) => T | undefined;
+}
+
+export interface OperandSpec {
+  readonly name: string;
+  readonly what: string;
+  readonly isRequired: boolean;
+}
+
+export interface CommandSpec<Options = Readonly<Record<string, unknown>>> {
+  readonly what: string;
+  /** At most one word that is no flag, stored under its name. */
+  readonly operand?: OperandSpec;
+  /** Whether `--model.numLayers 8` and the like belong to it. */
+  readonly takesConfig: boolean;
+  readonly options: { readonly [K in Exclude<keyof Options, "config" | "checkpoint">]-?: OptionSpec<Options[K]> };
+}
+
+/** What each command is given: its flags by name, and its operand. */
+export interface CommandOptions {
+  readonly train: {
+    readonly config?: string;
+    readonly resume?: boolean;
+    readonly printConfig?: boolean;
+    readonly report?: string;
+  };
+  readonly sample: {
+    readonly checkpoint: string;
+    readonly prompt?: string;
+    readonly length?: number;
+    readonly temperature?: number;
+    readonly topK?: number;
+    readonly seed?: number;
+  };
+  readonly estimate: { readonly config?: string; readonly printConfig?: boolean; readonly budget?: number };
+  readonly check: { readonly config?: string; readonly printConfig?: boolean; readonly seed?: number };
+  readonly info: { readonly checkpoint?: string };
+  readonly demo: { readonly quick?: boolean; readonly out?: string };
+}
+
+export type CommandName = keyof CommandOptions;
+
+const flag = (what: string): OptionSpec<boolean> => ({
+  what,
+  accepts: "true, false",
+  parse: (text) => (text === "true" ? true : text === "false" ? false : undefined),
+});
+
+const text = (placeholder: string, what: string): OptionSpec<string> => ({
+  what,
+  placeholder,
+  accepts: "a text",
+  parse: (value) => value,
+});
+
+const whole = (placeholder: string, least: number, what: string): OptionSpec<number> => ({
+  what,
+  placeholder,
+  accepts: `a whole number from ${least}`,
+  parse: (value) => {
+    const number = Number(value);
+    return value.trim() !== "" && Number.isSafeInteger(number) && number >= least ? number : undefined;
+  },
+});
+
+const positive = (placeholder: string, what: string): OptionSpec<number> => ({
+  what,
+  placeholder,
+  accepts: "a number from 0",
+  parse: (value) => {
+    const number = Number(value);
+    return value.trim() !== "" && Number.isFinite(number) && number >= 0 ? number : undefined;
+  },
+});
+
+const byteUnits: Readonly<Record<string, number>> = {
+  "": 1,
+  k: 1e3,
+  m: 1e6,
+  g: 1e9,
+  ki: 2 ** 10,
+  mi: 2 ** 20,
+  gi: 2 ** 30,
+};
+
+const bytes = (placeholder: string, what: string): OptionSpec<number> => ({
+  what,
+  placeholder,
+  accepts: "a size like 8GiB, 500MB or 4096",
+  parse: (value) => {
+    const [, number = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*([kmg]i?)?b?$/i.exec(value.trim()) ?? [];
+    return number === "" ? undefined : Math.round(Number(number) * (byteUnits[unit.toLowerCase()] ?? 1));
+  },
+});
+
+const configOperand: OperandSpec = {
+  name: "config",
+  what: "a YAML file; defaults where it says nothing, or is left out",
+  isRequired: false,
+};
+const printConfig = flag("print the configuration as YAML, and do nothing else");
+
+/** Every command, once: parsing, help and suggestions read it here. */
+export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions[C]> } = {
+  train: {
+    what: "Train a model on a text.",
+    operand: configOperand,
+    takesConfig: true,
+    options: {
+      resume: flag("go on from the latest checkpoint in output.dir"),
+      printConfig,
+      report: text("<file>", "where the HTML report goes; default report.html in output.dir"),
+    },
+  },
+  sample: {
+    what: "Write text with a trained model.",
+    operand: { name: "checkpoint", what: "a run's folder, or one checkpoint of it", isRequired: true },
+    takesConfig: false,
+    options: {
+      prompt: text("<text>", "what the text begins with"),
+      length: whole("<bytes>", 1, "bytes to write; default 300"),
+      temperature: positive("<number>", "0 takes the likeliest byte always; default 0.8"),
+      topK: whole("<count>", 1, "choose among so many likeliest bytes; default all"),
+      seed: whole("<number>", 0, "decides the choices; default 1"),
+    },
+  },
+  estimate: {
+    what: "Tell the memory of a training step without running it.",
+    operand: configOperand,
+    takesConfig: true,
+    options: { printConfig, budget: bytes("<size>", "say what fits into so much memory, like 8GiB") },
+  },
+  check: {
+    what: "Prove on this machine that gradients are bit for bit those of stored backpropagation.",
+    operand: configOperand,
+    takesConfig: true,
+    options: { printConfig, seed: whole("<number>", 0, "decides weights and batch; default 1") },
+  },
+  info: {
+    what: "Show versions, devices and limits of this machine, or what a checkpoint holds.",
+    operand: { name: "checkpoint", what: "a run's folder, or one checkpoint of it", isRequired: false },
+    takesConfig: false,
+    options: {},
+  },
+  demo: {
+    what: "Train, prove and report in a few minutes, with nothing to prepare.",
+    takesConfig: true,
+    options: {
+      quick: flag("a smaller model and fewer steps: under a minute"),
+      out: text("<folder>", "where the report goes; default runs/demo"),
+    },
+  },
+};
+
+/** The table for code that walks it. */
+export const commandTable: Readonly<Record<string, CommandSpec>> = commands as unknown as Readonly<
+  Record<string, CommandSpec>
+>;
