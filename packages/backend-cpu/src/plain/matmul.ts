@@ -1,6 +1,7 @@
-import { numel, type TypedArray } from "@revnet-zero/tensor";
+import { numel } from "@revnet-zero/tensor";
 import { type CpuView, decoder, encoder } from "../buffer.ts";
 import { microkernel, TILE, tile } from "./microkernel.ts";
+import { grown, pack, padded } from "./panels.ts";
 
 /** What happens to a finished sum before it is stored: row, column, value. */
 export type Epilogue = (value: number, column: number) => number;
@@ -13,37 +14,13 @@ interface Matrix {
   readonly columnStep: number;
 }
 
-/** Panels are packed into these, grown when needed: packing converts to float64 once and makes all strides equal. */
-let packedA = new Float64Array(0);
-let packedB = new Float64Array(0);
+/** Panels are packed into these, grown when needed. */
+let packedA: Float64Array = new Float64Array(0);
+let packedB: Float64Array = new Float64Array(0);
 
-/** Copies `count` lines of length k into panels of TILE lines, zero-padded: panel, then k, then line. */
-function pack(
-  target: Float64Array,
-  { view, start }: Matrix,
-  count: number,
-  lineStep: number,
-  k: number,
-  kStep: number,
-): void {
-  const data: TypedArray = view.data;
-  const isPlain = view.dtype !== "bf16" && view.dtype !== "f16";
-  const decode = decoder(view.dtype);
-  for (let line = 0; line < count; line++) {
-    let to = Math.floor(line / TILE) * TILE * k + (line % TILE);
-    let from = start + line * lineStep;
-    for (let p = 0; p < k; p++) {
-      target[to] = isPlain ? data[from]! : decode(data[from]!);
-      to += TILE;
-      from += kStep;
-    }
-  }
-  for (let line = count; line % TILE !== 0; line++) {
-    for (let p = 0; p < k; p++) target[(Math.floor(line / TILE) * k + p) * TILE + (line % TILE)] = 0;
-  }
-}
-
-const padded = (n: number): number => Math.ceil(n / TILE) * TILE;
+/** How to read the words of a matrix, where they are not numbers already. */
+const words = ({ view: { dtype } }: Matrix): ((word: number) => number) | undefined =>
+  dtype === "bf16" || dtype === "f16" ? decoder(dtype) : undefined;
 
 function product(
   a: Matrix,
@@ -55,12 +32,10 @@ function product(
   n: number,
   epilogue?: Epilogue,
 ): void {
-  const needA = padded(m) * k;
-  const needB = padded(n) * k;
-  if (packedA.length < needA) packedA = new Float64Array(needA);
-  if (packedB.length < needB) packedB = new Float64Array(needB);
-  pack(packedA, a, m, a.rowStep, k, a.columnStep);
-  pack(packedB, b, n, b.columnStep, k, b.rowStep);
+  packedA = grown(packedA, padded(m) * k);
+  packedB = grown(packedB, padded(n) * k);
+  pack(packedA, a.view.data, { start: a.start, count: m, lineStep: a.rowStep, k, kStep: a.columnStep }, words(a));
+  pack(packedB, b.view.data, { start: b.start, count: n, lineStep: b.columnStep, k, kStep: b.rowStep }, words(b));
   const out = y.data;
   const encode = encoder(y.dtype);
   const isPlain = y.dtype !== "bf16" && y.dtype !== "f16";
