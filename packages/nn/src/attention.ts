@@ -1,0 +1,112 @@
+import { arange, defaultEngine, describe, foldKey, ShapeError, type Tensor, ValueError } from "@revnet-zero/tensor";
+import { Dropout } from "./dropout.ts";
+import { normal, residualNormal } from "./initializers.ts";
+import type { KeyValueCache } from "./keyValueCache.ts";
+import { Linear } from "./linear.ts";
+import { Module } from "./module.ts";
+import { checkSizes, type RandomLayerOptions } from "./options.ts";
+
+export interface SelfAttentionOptions extends RandomLayerOptions {
+  readonly dim: number;
+  readonly numHeads: number;
+  /** Heads of keys and values, each shared by numHeads / numKeyValueHeads query heads. Default numHeads. */
+  readonly numKeyValueHeads?: number;
+  /** Default dim / numHeads. */
+  readonly headDim?: number;
+  /** Default true. */
+  readonly isCausal?: boolean;
+  /** With a causal mask: steps a query sees, its own included. */
+  readonly window?: number;
+  /** Rotary positions on queries and keys; the number is the base of the wavelengths (true: 10000). Default false. */
+  readonly rotary?: boolean | number;
+  /** Default true. */
+  readonly bias?: boolean;
+  /** Probability of zeroing an output in training. Default 0. */
+  readonly dropout?: number;
+  /** Blocks in the model: the last projection starts at std / sqrt(2 · layers). Left out: no scaling. */
+  readonly layers?: number;
+}
+
+export interface AttentionCall {
+  /** i32 places `[time]` for rotary positions. Default: counting from 0, or from what the cache holds. */
+  readonly positions?: Tensor;
+  /** Keys and values of earlier steps, to which this call's are added. Not differentiable. */
+  readonly cache?: KeyValueCache;
+}
+
+/**
+ * Self-attention `[batch, time, dim]` -> `[batch, time, dim]`, multi-head or grouped-query, with one projection for
+ * queries, keys and values: weight `[(numHeads + 2 · numKeyValueHeads) · headDim, dim]`, rows in that order.
+ * Source: Vaswani et al. 2017 (arXiv:1706.03762), section 3.2; Ainslie et al. 2023 (arXiv:2305.13245) for the groups.
+ */
+export class Attention extends Module {
+  readonly numHeads: number;
+  readonly numKeyValueHeads: number;
+  readonly headDim: number;
+  readonly isCausal: boolean;
+  readonly window: number | undefined;
+  /** Base of the rotary wavelengths; undefined for none. */
+  readonly rotaryBase: number | undefined;
+  readonly qkv: Linear;
+  readonly out: Linear;
+  readonly dropout: Dropout;
+
+  constructor(options: SelfAttentionOptions) {
+    super();
+    const { dim, numHeads, numKeyValueHeads = numHeads, headDim = dim / numHeads, rotary = false, layers } = options;
+    const { key, bias = true, init = normal(), engine = defaultEngine(), dtype = "f32" } = options;
+    checkSizes("Attention", { dim, numHeads, numKeyValueHeads, headDim, layers: layers ?? 1 });
+    if (numHeads % numKeyValueHeads !== 0) {
+      throw new ValueError(
+        "Attention",
+        `${numHeads} heads do not divide among ${numKeyValueHeads} key-value heads`,
+        "make numHeads a multiple of numKeyValueHeads",
+      );
+    }
+    if (rotary !== false && headDim % 2 !== 0)
+      throw new ValueError("Attention", `rotary positions need an even headDim, got ${headDim}`);
+    this.numHeads = numHeads;
+    this.numKeyValueHeads = numKeyValueHeads;
+    this.headDim = headDim;
+    this.isCausal = options.isCausal ?? true;
+    this.window = options.window;
+    this.rotaryBase = rotary === true ? 10000 : rotary === false ? undefined : rotary;
+    const shared = { bias, engine, dtype };
+    const rows = (numHeads + 2 * numKeyValueHeads) * headDim;
+    this.qkv = new Linear({ ...shared, in: dim, out: rows, init, key: foldKey(key, 0) });
+    const outInit = layers === undefined ? init : residualNormal(layers);
+    this.out = new Linear({ ...shared, in: numHeads * headDim, out: dim, init: outInit, key: foldKey(key, 1) });
+    this.dropout = new Dropout(options.dropout ?? 0);
+  }
+
+  override forward(x: Tensor, { positions, cache }: AttentionCall = {}): Tensor {
+    if (x.rank !== 3)
+      throw new ShapeError("Attention", `needs [batch, time, dim], got ${describe(x)}`, "unsqueeze or reshape x");
+    const mixed = x.engine.scope(() => this.#mix(x, positions, cache));
+    const y = this.out.call(mixed);
+    mixed.dispose();
+    return this.dropout.call(y);
+  }
+
+  /** Everything before the last projection: [b, t, dim] -> [b, t, h · d]. */
+  #mix(x: Tensor, positions: Tensor | undefined, cache: KeyValueCache | undefined): Tensor {
+    const { numHeads, numKeyValueHeads, headDim, isCausal, window, rotaryBase } = this;
+    const [batch, time] = x.shape as readonly number[] as [number, number];
+    const sizes = [numHeads, numKeyValueHeads, numKeyValueHeads];
+    const rows = this.qkv.call(x); // [b, t, (h + 2 hk) · d]
+    let start = 0;
+    let [q, k, v] = sizes.map((heads) => {
+      const part = rows.narrow(-1, start * headDim, heads * headDim);
+      start += heads;
+      return part.reshape([batch, time, heads, headDim]).permute([0, 2, 1, 3]); // [b, heads, t, d]
+    }) as [Tensor, Tensor, Tensor];
+    if (rotaryBase !== undefined) {
+      const places = positions ?? arange(time, { start: cache?.length ?? 0, engine: x.engine });
+      q = q.rope(places, rotaryBase);
+      k = k.rope(places, rotaryBase);
+    }
+    if (cache !== undefined) ({ keys: k, values: v } = cache.append(k, v));
+    const y = q.attention(k, v, { isCausal, ...(window === undefined ? {} : { window }) });
+    return y.permute([0, 2, 1, 3]).reshape([batch, time, numHeads * headDim]);
+  }
+}

@@ -1,0 +1,14 @@
+export { Attention, type AttentionCall, type SelfAttentionOptions } from "./attention.ts";
+export { Dropout } from "./dropout.ts";
+export { Embedding, type EmbeddingOptions } from "./embedding.ts";
+export type { Initializer, InitializerOptions } from "./initializers.ts";
+export * as initializers from "./initializers.ts";
+export { KeyValueCache, type KeyValueCacheOptions } from "./keyValueCache.ts";
+export { LayerNorm, type LayerNormOptions } from "./layerNorm.ts";
+export { LearnedPositions, type LearnedPositionsOptions } from "./learnedPositions.ts";
+export { type FreshLinear, Linear, type LinearOptions, type TiedLinear } from "./linear.ts";
+export { MLP, type MLPKind, type MLPOptions } from "./mlp.ts";
+export { type LoadOptions, Module, type WithModes } from "./module.ts";
+export type { LayerOptions, RandomLayerOptions } from "./options.ts";
+export { RMSNorm, type RMSNormOptions } from "./rmsNorm.ts";
+export { type Layer, Sequential } from "./sequential.ts";
