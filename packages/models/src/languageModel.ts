@@ -1,0 +1,89 @@
+import { Embedding, LayerNorm, LearnedPositions, Linear, Module, RMSNorm } from "@revnet-zero/nn";
+import { describe, foldKey, ShapeError, type Tensor, ValueError } from "@revnet-zero/tensor";
+import type { ResolvedOptions } from "./options.ts";
+
+/** Places in the key derivation of a model's parameters. */
+const TOKENS = 0;
+const POSITIONS = 1;
+const HEAD = 2;
+export const BLOCKS = 3;
+
+/** Tokens to vectors: `[batch, time]` i32 -> `[batch, time, dModel]`. */
+export class TokenEmbedding extends Module {
+  readonly tokens: Embedding;
+  readonly positions: LearnedPositions | undefined;
+  readonly #maxSeqLen: number;
+
+  constructor(options: ResolvedOptions) {
+    super();
+    const { vocabSize, dModel, maxSeqLen, key, engine } = options;
+    const shared = engine === undefined ? {} : { engine };
+    this.#maxSeqLen = maxSeqLen;
+    this.tokens = new Embedding({ vocabulary: vocabSize, dim: dModel, key: foldKey(key, TOKENS), ...shared });
+    this.positions =
+      options.positions === "learned"
+        ? new LearnedPositions({ length: maxSeqLen, dim: dModel, key: foldKey(key, POSITIONS), ...shared })
+        : undefined;
+  }
+
+  override forward(tokens: Tensor): Tensor {
+    if (tokens.rank !== 2 || tokens.dtype !== "i32") {
+      throw new ShapeError(
+        "model",
+        `needs tokens [batch, time] i32, got ${describe(tokens)}`,
+        "one row of token numbers per sequence",
+      );
+    }
+    const time = tokens.shape[1]!;
+    if (time > this.#maxSeqLen) {
+      throw new ValueError(
+        "model",
+        `a sequence of ${time} tokens is longer than maxSeqLen ${this.#maxSeqLen}`,
+        "shorten it, or build the model with a larger maxSeqLen",
+      );
+    }
+    const x = this.tokens.call(tokens);
+    return this.positions === undefined ? x : this.positions.call(x);
+  }
+}
+
+/** Vectors to logits: `[batch, time, dModel]` -> `[batch, time, vocab]`; tied heads use the embedding's matrix. */
+export class PredictionHead extends Module {
+  readonly norm: LayerNorm | RMSNorm;
+  readonly linear: Linear | undefined;
+  readonly #tied: () => Tensor;
+
+  constructor(options: ResolvedOptions, embedding: TokenEmbedding) {
+    super();
+    const { vocabSize, dModel, key, engine, tieEmbeddings, norm } = options;
+    const shared = engine === undefined ? {} : { engine };
+    this.norm = norm === "layer" ? new LayerNorm({ dim: dModel, ...shared }) : new RMSNorm({ dim: dModel, ...shared });
+    this.linear = tieEmbeddings
+      ? undefined
+      : new Linear({ in: dModel, out: vocabSize, bias: false, key: foldKey(key, HEAD), ...shared });
+    this.#tied = () => embedding.tokens.weight;
+  }
+
+  override forward(x: Tensor): Tensor {
+    const normalised = this.norm.call(x);
+    return this.linear === undefined ? normalised.linear(this.#tied()) : this.linear.call(normalised);
+  }
+}
+
+/** A decoder language model: `call(tokens [batch, time] i32)` gives logits `[batch, time, vocab]`. */
+export abstract class LanguageModel extends Module {
+  abstract readonly options: ResolvedOptions;
+  abstract readonly embedding: TokenEmbedding;
+  abstract override forward(tokens: Tensor): Tensor;
+
+  /** Mean cross-entropy in nats per token: tokens and targets `[batch, time]` i32; negative targets do not count. */
+  loss(tokens: Tensor, targets: Tensor): Tensor {
+    return tokens.engine.scope(() => {
+      const logits = (this as LanguageModel).call(tokens);
+      const rows = logits.reshape([-1, this.options.vocabSize]);
+      const flat = targets.reshape([-1]);
+      const count = flat.greaterEqual(0).cast("f32").sum().maximum(1);
+      return rows.crossEntropy(flat).sum().div(count);
+    });
+  }
+}

@@ -1,0 +1,90 @@
+import type { ReversibleMode } from "@revnet-zero/reversible";
+import { type Engine, type Key, ValueError } from "@revnet-zero/tensor";
+
+/** The shape of a decoder language model. Options that have a default may be left out of `ReversibleTransformer`. */
+export interface TransformerOptions {
+  /** Number of tokens. Default 256: bytes. */
+  readonly vocabSize?: number;
+  readonly numLayers: number;
+  /** Width of the residual stream. */
+  readonly dModel: number;
+  readonly numHeads: number;
+  /** Heads of keys and values; fewer than numHeads is grouped-query attention. Default numHeads. */
+  readonly numKeyValueHeads?: number;
+  /** Longest sequence, in tokens. */
+  readonly maxSeqLen: number;
+  /** Width of the MLP's hidden layer over its input's. Default 4. */
+  readonly mlpRatio?: number;
+  readonly mlp?: "gelu" | "geglu" | "swiglu";
+  readonly norm?: "layer" | "rms";
+  readonly positions?: "rotary" | "learned";
+  /** Probability of zeroing an element of a branch's output while training. Default 0. */
+  readonly dropout?: number;
+  /** One matrix for embedding and prediction. Default true. */
+  readonly tieEmbeddings?: boolean;
+  /** Key of the initial parameters. */
+  readonly key: Key;
+  readonly engine?: Engine;
+}
+
+export interface ReversibleTransformerOptions extends TransformerOptions {
+  /** How activations come back in backward. Default `exact`. */
+  readonly reversibility?: ReversibleMode;
+  /** Two streams of width dModel (`full`), or of half of it (`split`). Default `full`. */
+  readonly streams?: "full" | "split";
+  /** Bits after the point of the fixed-point streams. Default 20. */
+  readonly fractionBits?: number;
+}
+
+/** Options with their defaults filled in and checked. */
+export type ResolvedOptions = Required<Omit<TransformerOptions, "engine">> & Pick<TransformerOptions, "engine">;
+
+export function resolveOptions(model: string, options: TransformerOptions): ResolvedOptions {
+  const resolved = {
+    vocabSize: 256,
+    mlpRatio: 4,
+    mlp: "gelu",
+    norm: "layer",
+    positions: "rotary",
+    dropout: 0,
+    tieEmbeddings: true,
+    ...options,
+    numKeyValueHeads: options.numKeyValueHeads ?? options.numHeads,
+  } as const;
+  for (const name of ["vocabSize", "numLayers", "dModel", "numHeads", "numKeyValueHeads", "maxSeqLen"] as const) {
+    const value = resolved[name];
+    if (!Number.isInteger(value) || value < 1)
+      throw new ValueError(model, `${name} is ${value}`, "use a positive integer");
+  }
+  return resolved;
+}
+
+/** Checks that a width divides into heads, evenly for rotary positions. */
+export function checkHeads(
+  model: string,
+  width: number,
+  { numHeads, numKeyValueHeads, positions }: ResolvedOptions,
+): void {
+  const dim = width / numHeads;
+  if (!Number.isInteger(dim)) {
+    throw new ValueError(
+      model,
+      `a stream of width ${width} does not divide into ${numHeads} heads`,
+      "make the width a multiple of numHeads",
+    );
+  }
+  if (numHeads % numKeyValueHeads !== 0) {
+    throw new ValueError(
+      model,
+      `${numHeads} heads cannot share ${numKeyValueHeads} key and value heads`,
+      "numKeyValueHeads must divide numHeads",
+    );
+  }
+  if (positions === "rotary" && dim % 2 !== 0) {
+    throw new ValueError(
+      model,
+      `rotary positions turn pairs, a head has ${dim} coordinates`,
+      "use an even width per head, or learned positions",
+    );
+  }
+}

@@ -1,0 +1,34 @@
+import { Module } from "@revnet-zero/nn";
+import type { Tensor } from "@revnet-zero/tensor";
+
+/**
+ * A branch of a coupling: any deterministic map of a stream to an increment of the same shape. Randomness must come
+ * from the engine's keys (nn's Dropout does), so that a second run is the first one's twin.
+ */
+export type Branch = Module | ((x: Tensor) => Tensor);
+
+/** `streams[target] += branch(streams[source])`; invertible because the source is left alone. */
+export interface HalfStep {
+  readonly target: number;
+  readonly source: number;
+  readonly branch: Branch;
+}
+
+/**
+ * The additive coupling y1 = x1 + F(x2), y2 = x2 + G(y1).
+ * Source: Dinh et al. 2014 (arXiv:1410.8516), eq. 8; as a residual block, Gomez et al. 2017 (arXiv:1707.04585), eq. 6.
+ */
+export interface ReversibleBlock {
+  readonly F: Branch;
+  readonly G: Branch;
+}
+
+export const halfStepsOf = ({ F, G }: ReversibleBlock): readonly HalfStep[] => [
+  { target: 0, source: 1, branch: F },
+  { target: 1, source: 0, branch: G },
+];
+
+/** Runs a branch on the float value of its source stream. */
+export function runBranch(branch: Branch, x: Tensor): Tensor {
+  return branch instanceof Module ? branch.call(x) : branch(x);
+}

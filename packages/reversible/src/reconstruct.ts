@@ -1,0 +1,87 @@
+import { type BackwardContext, describe, type Engine, ShapeError, sameShape, type Tensor } from "@revnet-zero/tensor";
+import type { StreamArithmetic } from "./arithmetic.ts";
+import { type HalfStep, runBranch } from "./block.ts";
+import type { BranchRunner } from "./context.ts";
+import { noteCounts } from "./health.ts";
+
+/** A stream moved out of its scope: the pass owns its streams itself and frees each as it is replaced. */
+export function ownStream(t: Tensor): Tensor {
+  if (t.storage.references === 1) t.storage.category = "streams";
+  return t.engine.keep(t);
+}
+
+/** All half-steps forward, unrecorded, in place where possible. The streams given are given up. */
+export function runForward(
+  engine: Engine,
+  steps: readonly HalfStep[],
+  streams: Tensor[],
+  arithmetic: StreamArithmetic,
+  context: BranchRunner,
+  record?: Tensor,
+): Tensor[] {
+  steps.forEach(({ target, source, branch }, i) => {
+    engine.scope(() => {
+      const increment = context.run(i, () => runBranch(branch, arithmetic.read(streams[source]!)));
+      checkIncrement(i, streams[target]!, increment);
+      const { stream, counts } = arithmetic.add(streams[target]!, increment);
+      streams[target] = ownStream(stream);
+      if (record !== undefined) noteCounts(record, i, counts);
+    });
+  });
+  return streams;
+}
+
+function checkIncrement(step: number, stream: Tensor, increment: Tensor): void {
+  if (sameShape(stream.shape, increment.shape)) return;
+  throw new ShapeError(
+    "reversible",
+    `branch ${step % 2 === 0 ? "F" : "G"} of block ${Math.floor(step / 2)} returned ${describe(increment)}, its stream is ${describe(stream)}`,
+    "F and G must return the shape they are given",
+  );
+}
+
+/** The inverse of `runForward`. The streams given are given up. */
+export function runInverse(
+  engine: Engine,
+  steps: readonly HalfStep[],
+  streams: Tensor[],
+  arithmetic: StreamArithmetic,
+  context: BranchRunner,
+): Tensor[] {
+  for (let i = steps.length - 1; i >= 0; i--) {
+    const { target, source, branch } = steps[i]!;
+    engine.scope(() => {
+      const increment = context.run(i, () => runBranch(branch, arithmetic.read(streams[source]!)));
+      streams[target] = ownStream(arithmetic.remove(streams[target]!, increment));
+    });
+  }
+  return streams;
+}
+
+/**
+ * Walks the half-steps backwards from the final streams: each branch is run once, recorded; its value rebuilds the
+ * stream it was added to, and the same record gives the gradient. Streams and cotangents are given up.
+ */
+export function runBackward(
+  backward: BackwardContext,
+  steps: readonly HalfStep[],
+  streams: Tensor[],
+  cotangents: (Tensor | undefined)[],
+  arithmetic: StreamArithmetic,
+  context: BranchRunner,
+): void {
+  const { engine } = backward;
+  for (let i = steps.length - 1; i >= 0; i--) {
+    const { target, source, branch } = steps[i]!;
+    engine.scope(() => {
+      const leaf = arithmetic.read(streams[source]!).requireGrad();
+      const increment = backward.recompute(() => context.run(i, () => runBranch(branch, leaf)));
+      streams[target] = ownStream(arithmetic.remove(streams[target]!, increment.detach()));
+      const [gradient] = backward.backward([increment], [cotangents[target]?.cast(increment.dtype)], [leaf]);
+      if (gradient === undefined) return;
+      const before = cotangents[source];
+      cotangents[source] = engine.keep(before === undefined ? gradient : before.addDonating(gradient));
+      before?.dispose();
+    });
+  }
+}
