@@ -1,0 +1,236 @@
+import { formatFigure } from "../units.ts";
+import { spreadLabels } from "./chartLabels.ts";
+import { type ChartScale, chartScale } from "./chartScale.ts";
+import { chartStyle } from "./chartStyle.ts";
+import { html, type Markup } from "./markup.ts";
+
+export interface ChartPoint {
+  readonly x: number;
+  readonly y: number;
+}
+
+export interface ChartSeries {
+  readonly name: string;
+  /** From left to right. Where a value is not finite (or not above 0 on a log axis) the line is interrupted. */
+  readonly points: readonly ChartPoint[];
+  /** Which of the four colours; by default the place in the list. */
+  readonly color?: 1 | 2 | 3 | 4;
+  /** A thin pale line without markers or label: what lies behind a smoothed one. */
+  readonly isFaint?: boolean;
+}
+
+/** A horizontal line to compare with. */
+export interface ReferenceLine {
+  readonly name: string;
+  readonly y: number;
+}
+
+export interface LineChart {
+  readonly title: string;
+  readonly xLabel: string;
+  readonly yLabel: string;
+  readonly series: readonly ChartSeries[];
+  readonly referenceLines?: readonly ReferenceLine[];
+  readonly xLog?: boolean;
+  readonly yLog?: boolean;
+  /** Ticks at round decimal numbers (default) or at powers of two, for bytes. */
+  readonly yBase?: "decimal" | "binary";
+  /** The least value that the vertical axis shows at any rate, usually 0. */
+  readonly yFrom?: number;
+  readonly formatX?: (value: number) => string;
+  readonly formatY?: (value: number) => string;
+  /** Unique in the page; by default made of the title. */
+  readonly id?: string;
+}
+
+const size = { width: 820, height: 400 };
+const margin = { top: 62, bottom: 50 };
+/** Pixels a character takes at most, on average: of the widest usual font, plain and bold. */
+const characterWidth = { plain: 7.4, bold: 8.6 };
+const labelGap = 17;
+/** More points than this on one line are drawn as the extremes of each column of pixels. */
+const columns = 400;
+const mostMarkers = 24;
+
+/**
+ * A line chart as one SVG element: no script, no external file, light and dark, the lines named at their ends, a title and a description for
+ * those who hear it. Stands alone as a file too.
+ */
+export function svgLineChart(chart: LineChart): string {
+  const { title, xLabel, yLabel, xLog = false, yLog = false, formatX = formatFigure, formatY = formatFigure } = chart;
+  const isPlaced = ({ x, y }: ChartPoint): boolean =>
+    Number.isFinite(x) && Number.isFinite(y) && !(xLog && x <= 0) && !(yLog && y <= 0);
+  // A tick is a round number: 64 MiB, not 64.0.
+  const formatTick = (value: number): string => formatY(value).replace(/\.0+(?!\d)/, "");
+  const references = (chart.referenceLines ?? []).filter(({ y }) => isPlaced({ x: 1, y }));
+  const placed = chart.series.flatMap(({ points }) => points.filter(isPlaced));
+  const [xs, ys] = [placed.map(({ x }) => x), [...placed, ...references].map(({ y }) => y)];
+  if (chart.yFrom !== undefined && placed.length > 0) ys.push(chart.yFrom);
+  const xScale = chartScale(...range(xs), { isLog: xLog });
+  const yScale = chartScale(...range(ys), { isLog: yLog, base: chart.yBase ?? "decimal" });
+
+  const ends = chart.series.flatMap((series, i) => {
+    const end = series.points.findLast(isPlaced);
+    if (end === undefined || series.isFaint) return [];
+    return [{ text: `${series.name} ${formatY(end.y)}`, value: end.y, className: `s${series.color ?? (i % 4) + 1}` }];
+  });
+  const lines = references.map(({ name, y }) => ({ text: `${name} ${formatY(y)}`, value: y, className: "reference" }));
+  const widest = (texts: readonly string[], width: number): number =>
+    Math.min(280, Math.max(0, ...texts.map((text) => text.length)) * width);
+  const labelWidth = Math.max(
+    widest(
+      ends.map(({ text }) => text),
+      characterWidth.bold,
+    ),
+    widest(
+      lines.map(({ text }) => text),
+      characterWidth.plain,
+    ),
+  );
+  const plot = {
+    left: 28 + widest(yScale.ticks.map(formatTick), characterWidth.plain),
+    top: margin.top,
+    right: size.width - 28 - labelWidth,
+    bottom: size.height - margin.bottom,
+  };
+  const at = ({ x, y }: ChartPoint): [number, number] => [
+    plot.left + xScale.place(x) * (plot.right - plot.left),
+    plot.bottom - yScale.place(y) * (plot.bottom - plot.top),
+  ];
+  const height = (y: number): number => at({ x: xScale.ticks[0] ?? 0, y })[1];
+  const labels = spreadLabels(
+    [...ends, ...lines].map((label) => ({ ...label, y: height(label.value) })),
+    plot.top,
+    plot.bottom - 4,
+    labelGap,
+  );
+  const id = chart.id ?? `chart-${title.toLowerCase().replace(/[^a-z0-9]+/g, "-")}`;
+
+  return html`<svg class="rz-chart" viewBox="0 0 ${size.width} ${size.height}" role="img" aria-labelledby="${id}-title ${id}-desc" xmlns="http://www.w3.org/2000/svg">
+<title id="${id}-title">${title}</title>
+<desc id="${id}-desc">${describe(chart, isPlaced, formatX, formatY)}</desc>
+<style>${chartStyle}</style>
+<rect class="paper" width="${size.width}" height="${size.height}" rx="10"/>
+<text class="title" x="16" y="24">${title}</text>
+<text class="axis-label" x="16" y="44">${yLabel}</text>
+<text class="axis-label" x="${plot.right}" y="${size.height - 10}" text-anchor="end">${xLabel}</text>
+${yScale.ticks.map((tick) => yTick(tick, height(tick), plot, formatTick))}
+${spaced(xScale).map((tick) => xTick(tick, at({ x: tick, y: yScale.ticks[0] ?? 0 })[0], plot, formatX))}
+<line class="axis" x1="${plot.left}" x2="${plot.right}" y1="${plot.bottom}" y2="${plot.bottom}"/>
+${references.map(({ y }) => html`<line class="reference" x1="${plot.left}" x2="${plot.right}" y1="${px(height(y))}" y2="${px(height(y))}"/>`)}
+${chart.series.map((series, i) => seriesMarkup(series, `s${series.color ?? (i % 4) + 1}`, isPlaced, at, formatX, formatY))}
+${labels.map(
+  (
+    label,
+  ) => html`<path class="leader ${label.className}" d="M${px(plot.right + 2)} ${px(label.y)}L${px(plot.right + 10)} ${px(label.at)}"/>
+<text class="label ${label.className}" x="${px(plot.right + 14)}" y="${px(label.at + 4)}">${label.text}</text>`,
+)}
+${placed.length === 0 && html`<text class="empty" x="${px((plot.left + plot.right) / 2)}" y="${px((plot.top + plot.bottom) / 2)}" text-anchor="middle">no data</text>`}
+</svg>`.text;
+}
+
+interface Plot {
+  readonly left: number;
+  readonly top: number;
+  readonly right: number;
+  readonly bottom: number;
+}
+
+type Place = (point: ChartPoint) => [number, number];
+
+const px = (value: number): string => value.toFixed(1);
+
+/** Least and greatest; something to draw axes from where there are no values. */
+function range(values: readonly number[]): [least: number, greatest: number] {
+  let [least = 0.1, greatest = 1] = [values[0], values[0]];
+  for (const value of values) {
+    least = Math.min(least, value);
+    greatest = Math.max(greatest, value);
+  }
+  return [least, greatest];
+}
+
+/** Ticks far enough apart for their texts. */
+function spaced({ ticks, place }: ChartScale): number[] {
+  const kept: number[] = [];
+  for (const tick of ticks) if (kept.length === 0 || place(tick) - place(kept.at(-1)!) > 0.08) kept.push(tick);
+  return kept;
+}
+
+function yTick(tick: number, y: number, plot: Plot, format: (value: number) => string): Markup {
+  return html`<line class="grid" x1="${plot.left}" x2="${plot.right}" y1="${px(y)}" y2="${px(y)}"/>
+<text class="tick" x="${plot.left - 10}" y="${px(y + 4)}" text-anchor="end">${format(tick)}</text>
+`;
+}
+
+function xTick(tick: number, x: number, plot: Plot, format: (value: number) => string): Markup {
+  return html`<line class="axis" x1="${px(x)}" x2="${px(x)}" y1="${plot.bottom}" y2="${plot.bottom + 5}"/>
+<text class="tick" x="${px(x)}" y="${plot.bottom + 20}" text-anchor="middle">${format(tick)}</text>
+`;
+}
+
+function seriesMarkup(
+  { name, points, isFaint = false }: ChartSeries,
+  className: string,
+  isPlaced: (point: ChartPoint) => boolean,
+  at: Place,
+  formatX: (value: number) => string,
+  formatY: (value: number) => string,
+): Markup {
+  const drawn = thin(points, isPlaced);
+  let path = "";
+  let isDrawing = false;
+  for (const point of drawn) {
+    if (!isPlaced(point)) {
+      isDrawing = false;
+      continue;
+    }
+    const [x, y] = at(point);
+    path += `${isDrawing ? "L" : "M"}${px(x)} ${px(y)}`;
+    isDrawing = true;
+  }
+  const marked = isFaint || drawn.length > mostMarkers ? [] : drawn.filter(isPlaced);
+  const markers = marked.map((point) => {
+    const [x, y] = at(point);
+    return html`<circle class="marker ${className}" cx="${px(x)}" cy="${px(y)}" r="4"><title>${name}: ${formatY(point.y)} at ${formatX(point.x)}</title></circle>`;
+  });
+  return html`<path class="line ${className}${isFaint ? " faint" : ""}" d="${path}"/>${markers}`;
+}
+
+/** At most four points a column: first, least, greatest, last, so that no peak is lost. */
+function thin(points: readonly ChartPoint[], isPlaced: (point: ChartPoint) => boolean): readonly ChartPoint[] {
+  if (points.length <= columns * 4) return points;
+  const kept: ChartPoint[] = [];
+  for (let column = 0; column < columns; column++) {
+    const start = Math.floor((column * points.length) / columns);
+    const bucket = points.slice(start, Math.floor(((column + 1) * points.length) / columns));
+    const placed = bucket.filter(isPlaced);
+    if (placed.length === 0) {
+      kept.push(...bucket.slice(0, 1));
+      continue;
+    }
+    const least = placed.reduce((a, b) => (b.y < a.y ? b : a));
+    const greatest = placed.reduce((a, b) => (b.y > a.y ? b : a));
+    const chosen = new Set([placed[0]!, least, greatest, placed.at(-1)!]);
+    kept.push(...placed.filter((point) => chosen.has(point)));
+  }
+  return kept;
+}
+
+/** The chart in words. */
+function describe(
+  { series, referenceLines = [], xLabel, yLabel }: LineChart,
+  isPlaced: (point: ChartPoint) => boolean,
+  formatX: (value: number) => string,
+  formatY: (value: number) => string,
+): string {
+  const lines = series.flatMap(({ name, points, isFaint }) => {
+    const [first, last] = [points.find(isPlaced), points.findLast(isPlaced)];
+    if (first === undefined || last === undefined || isFaint) return [];
+    return [
+      `${name} goes from ${formatY(first.y)} at ${formatX(first.x)} to ${formatY(last.y)} at ${formatX(last.x)}.`,
+    ];
+  });
+  const references = referenceLines.map(({ name, y }) => `For comparison, ${name} is ${formatY(y)}.`);
+  return [`Line chart of ${yLabel} against ${xLabel}.`, ...lines, ...references].join(" ");
+}
