@@ -89,7 +89,7 @@ export const fields: Fields = {
     reversibility: choice(["exact", "float", "store", "checkpoint"], "where backward gets activations"),
     streams: choice(["full", "split"], "two streams of dModel, or of half of it"),
     tieEmbeddings: onOff("one matrix for inputs and outputs"),
-    fractionBits: optional(whole(1, "bits after the point of exact streams; 20 if left out", 30)),
+    fractionBits: optional(whole(0, "bits after the point of exact streams; 20 if left out", 30)),
   },
   train: {
     steps: whole(1, "optimizer steps"),
