@@ -156,7 +156,7 @@ export class ReversibleSequence extends Module {
         context.again(() => runBackward(backward, steps, streams, cotangents, arithmetic, context));
         if (!arithmetic.isExact) lastDrift.assign(relativeDrift(saved.slice(2), sampleStreams(streams)));
         for (const s of streams) s.dispose();
-        for (const c of cotangents) if (c !== undefined) engine.scopes.top?.owned.add(c);
+        for (const c of cotangents) if (c !== undefined) engine.adopt(c);
         return cotangents;
       },
     });

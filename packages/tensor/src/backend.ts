@@ -36,6 +36,8 @@ export interface Backend<S = unknown> {
   /** True when `readSync` works (host memory); false on devices that can only be read asynchronously. */
   readonly isSynchronous: boolean;
   readonly kernels: KernelTable<S>;
+  /** Names how its kernels round and order sums: runs on backends with equal names have equal bits. Checkpoints keep it. */
+  readonly arithmetic?: string;
   /** Runs an op with a scalar body over broadcast inputs of any layout. `key` names the op with its attributes. */
   // biome-ignore lint/suspicious/noExplicitAny: see AnyOp.
   elementwise(op: ElementwiseOp<any>, attrs: unknown, inputs: readonly BufferView<S>[], output: BufferView<S>): void;

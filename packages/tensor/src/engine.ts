@@ -39,6 +39,8 @@ export class Engine {
   readonly trace: Tracer = new Tracer();
   /** Names of the modules being run, outermost first; errors and reports quote it. */
   readonly modulePath: string[] = [];
+  /** Reads every op's output and throws NonFiniteError at the first NaN or infinity. Slow: for finding where one began. */
+  checksFinite: boolean = readEnvironment("REVNET_CHECK_NAN") !== "0";
   readonly #memoryLimitBytes: number;
   readonly #recordsSites = readEnvironment("REVNET_LEAKS") !== "0";
   readonly #watchers: Watcher[] = [];
@@ -143,6 +145,12 @@ export class Engine {
   /** Takes a tensor out of all scopes: it lives until `dispose`. */
   keep<T extends Tensor>(t: T): T {
     for (let s = this.scopes.top; s !== undefined; s = s.parent) s.owned.delete(t);
+    return t;
+  }
+
+  /** Hands a kept tensor to the innermost scope, which disposes it like one it saw made. */
+  adopt<T extends Tensor>(t: T): T {
+    this.scopes.top?.owned.add(t);
     return t;
   }
 

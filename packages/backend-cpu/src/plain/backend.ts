@@ -6,6 +6,7 @@ import { plainKernels } from "./index.ts";
 /** Plain TypeScript over typed arrays: compiled elementwise loops, packed matrix products, fused kernels. One thread. */
 export class CpuBackend extends HostBackend {
   override readonly name = "cpu";
+  readonly arithmetic = "float64 sums in ascending order, rounded once";
   override readonly kernels: KernelTable<TypedArray> = plainKernels;
 
   override elementwise(

@@ -144,7 +144,7 @@ class FunctionNode extends GradientNode {
         walk.run();
         const found = leaves.map((leaf) => {
           const g = walk.take(leaf.edge!.node);
-          if (g !== undefined) engine.scopes.top?.owned.add(g);
+          if (g !== undefined) engine.adopt(g);
           return g;
         });
         walk.close();
@@ -200,7 +200,8 @@ function callFunction(def: FunctionDef, inputs: readonly Tensor[]): Tensor[] {
   const isRecorded = engine.recordsGradients && (captured.length > 0 || inputs.some((t) => t.edge !== undefined));
   if (!isRecorded) {
     for (const s of saved) s.release();
-    return outputs;
+    // `forward` may have kept its outputs; here they become the caller's, as recorded ones do.
+    return outputs.map((t) => engine.adopt(t));
   }
   const node = new FunctionNode(engine, def, inputs, outputs, saved, captured, ambient);
   return outputs.map((t, output) => {

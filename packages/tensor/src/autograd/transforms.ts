@@ -43,7 +43,7 @@ function collect(
   walk.run();
   const result = xs.map((x) => {
     const g = walk.take(x.edge!.node, x.edge!.output);
-    if (g !== undefined) x.engine.scopes.top?.owned.add(g);
+    if (g !== undefined) x.engine.adopt(g);
     return g;
   });
   walk.close();
@@ -143,7 +143,7 @@ export function jvp(
     walk.run();
     const found = walk.take(cotangent.edge!.node);
     const tangent = found ?? unscope(value.zerosLike());
-    engine.scopes.top?.owned.add(tangent);
+    engine.adopt(tangent);
     walk.close();
     return { value: value.detach(), tangent };
   });

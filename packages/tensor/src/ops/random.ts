@@ -1,8 +1,9 @@
-import { ValueError } from "../errors.ts";
+import { DTypeError, describeAll, ValueError } from "../errors.ts";
 import * as e from "../expr/expr.ts";
-import { type ElementwiseOp, elementwise, type FusedOp, fused, type PrimitiveOp, primitive } from "../op.ts";
+import { type ElementwiseOp, elementwise, type FusedOp, fused, type Meta, type PrimitiveOp, primitive } from "../op.ts";
 import type { Key } from "../rng.ts";
 import { checkShape, type Shape } from "../shape.ts";
+import { broadcastAll } from "./derive.ts";
 
 // Every random number starts as words of the counter-based generator (rng.ts): same key, same bits, on every backend.
 
@@ -23,12 +24,20 @@ export const randomBits: PrimitiveOp<RandomBits> = primitive({
   gradient: "none",
 });
 
+const words =
+  (name: string) =>
+  (inputs: readonly Meta[]): readonly Meta[] => {
+    if (inputs.some((x) => x.dtype !== "i32"))
+      throw new DTypeError(name, `needs random words (i32), got ${describeAll(inputs)}`, "draw them with randomWords");
+    return [{ shape: broadcastAll(name, inputs), dtype: "f32" }];
+  };
+
 /** Uniform numbers in [0, 1) from random words: the top 24 bits times 2^-24. Exact on every backend. */
 export const bitsToUniform: ElementwiseOp = elementwise({
   name: "bitsToUniform",
   arity: 1,
   doc: "random words to [0, 1): top 24 bits times 2^-24",
-  meta: ([x]) => [{ shape: x!.shape, dtype: "f32" }],
+  meta: words("bitsToUniform"),
   body: ([x]) => e.mul(e.toFloat(e.shiftRightLogical(x!, 8)), 2 ** -24),
   gradient: "none",
 });
@@ -38,7 +47,7 @@ export const bitsToNormal: ElementwiseOp = elementwise({
   name: "bitsToNormal",
   arity: 2,
   doc: "two random words to one standard normal number (Box-Muller)",
-  meta: ([x]) => [{ shape: x!.shape, dtype: "f32" }],
+  meta: words("bitsToNormal"),
   body: ([a, b]) => {
     const uniform = (x: e.Expr, shift: number): e.Expr =>
       e.mul(e.add(e.toFloat(e.shiftRightLogical(x, 8)), shift), 2 ** -24);

@@ -96,8 +96,8 @@ export const argmin: PrimitiveOp<{ readonly axis: number }> = argExtremum(
 export const cumsum: PrimitiveOp<{ readonly axis: number }> = primitive({
   name: "cumsum",
   arity: 1,
-  doc: "running sum along an axis",
-  meta: ([x]) => [x!],
+  doc: "running sum along an axis, in the type of a sum",
+  meta: ([x]) => [{ shape: x!.shape, dtype: sumDType(x!.dtype) }],
   gradient: {
     saves: () => ({}),
     vjp: ({ gradient }, { axis }) => [gradient.flip([axis]).cumsum(axis).flip([axis])],

@@ -3,7 +3,6 @@ import { OpNode } from "../autograd/opNode.ts";
 import { type BufferView, findKernel } from "../backend.ts";
 import { isFloat } from "../dtype.ts";
 import type { Engine } from "../engine.ts";
-import { readEnvironment } from "../env.ts";
 import { BackendError, DTypeError, describe, LifetimeError, NonFiniteError } from "../errors.ts";
 import { contiguous, isContiguous, type Layout } from "../layout.ts";
 import type { Storage } from "../memory/storage.ts";
@@ -39,16 +38,17 @@ export function dispatch<A>(
     engine.trace.emit({
       op: op.name,
       module: engine.modulePath.join("."),
-      inputs: inputs.map(({ shape, dtype }) => ({ shape, dtype })),
-      outputs: metas,
+      inputs: inputs.map(metaOf),
+      outputs: metas.map(metaOf),
       timeMs: performance.now() - start,
     });
   }
-  if (checksNaN) checkFinite(engine, op, outputs);
+  if (engine.checksFinite) checkFinite(engine, op, outputs);
   return record(engine, op, inputs, outputs, attrs);
 }
 
-const checksNaN = readEnvironment("REVNET_CHECK_NAN") !== "0";
+/** Shape and type alone: a listener may keep events, and must not keep tensors. */
+const metaOf = ({ shape, dtype }: Meta): Meta => ({ shape, dtype });
 
 function checkInputs(engine: Engine, op: AnyOp, inputs: readonly Tensor[]): void {
   if (op.arity !== "variadic" && op.arity !== inputs.length) {

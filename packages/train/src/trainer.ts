@@ -1,0 +1,250 @@
+import { ByteDataset, decodeBytes, encodeBytes } from "@revnet-zero/data";
+import type { Checkpoint, CheckpointFolder, CheckpointStore } from "@revnet-zero/io";
+import { generate, type ReversibleTransformer } from "@revnet-zero/models";
+import type { Schedule } from "@revnet-zero/optim";
+import { type Engine, foldKey, ValueError } from "@revnet-zero/tensor";
+import { type AnyOptimizer, buildModel, buildOptimizer, buildSchedule, runKey } from "./build.ts";
+import { checkState, type History, type TrainerState } from "./checkpointState.ts";
+import type { TrainConfig } from "./config.ts";
+import { findNonFinite } from "./diagnose.ts";
+import { evaluate } from "./evaluate.ts";
+import { Emitter, type TrainEvents } from "./events.ts";
+import { applyGradients, computeGradients } from "./step.ts";
+import { fromEntries, toEntries } from "./tensorFiles.ts";
+import { TrainError } from "./trainError.ts";
+
+export interface TrainerOptions {
+  readonly config: TrainConfig;
+  readonly engine: Engine;
+  /** The text, UTF-8. */
+  readonly text: Uint8Array;
+  /** Where checkpoints go; without one none are written. */
+  readonly store?: CheckpointStore;
+  /** Continue from this checkpoint: bit for bit the run that was interrupted. */
+  readonly resume?: Checkpoint;
+}
+
+export interface TrainResult {
+  readonly step: number;
+  /** True when the signal stopped the run before its last step. */
+  readonly isInterrupted: boolean;
+  readonly checkpoint: CheckpointFolder | undefined;
+}
+
+/** What text samples begin with. */
+const PROMPT = "The ";
+
+/** Trains one model on one text. Everything random is a function of the seed and the step, so nothing else need be saved. */
+export class Trainer {
+  readonly config: TrainConfig;
+  readonly engine: Engine;
+  readonly model: ReversibleTransformer;
+  readonly optimizer: AnyOptimizer;
+  readonly data: ByteDataset;
+  readonly #store: CheckpointStore | undefined;
+  readonly #schedule: Schedule;
+  readonly #events = new Emitter();
+  readonly #history: History = { train: [], heldOut: [] };
+  readonly #counters = { saturated: 0, wrapped: 0 };
+  #step = 0;
+  #peakBytes = 0;
+  #saved: CheckpointFolder | undefined;
+
+  constructor({ config, engine, text, store, resume }: TrainerOptions) {
+    const { seed, batchSize, sequenceLength } = config.train;
+    const { heldOutFraction } = config.data;
+    this.config = config;
+    this.engine = engine;
+    this.#store = store;
+    this.data = new ByteDataset(text, { batchSize, sequenceLength, seed, heldOutFraction });
+    this.model = buildModel(config.model, seed, engine);
+    this.optimizer = buildOptimizer(this.model, config.optimizer);
+    this.#schedule = buildSchedule(config);
+    if (resume !== undefined) this.#restore(resume);
+  }
+
+  on<K extends keyof TrainEvents>(name: K, listener: (event: TrainEvents[K]) => void): () => void {
+    return this.#events.on(name, listener);
+  }
+
+  /** Steps done. */
+  get step(): number {
+    return this.#step;
+  }
+  /** Highest live bytes of any training step of this process. */
+  get peakBytes(): number {
+    return this.#peakBytes;
+  }
+  get history(): History {
+    return this.#history;
+  }
+
+  /** Mean cross-entropy on held-out text in nats per byte, over the configured number of batches. */
+  evaluate(): Promise<number> {
+    return evaluate(this.model, this.data, this.config.train.evalBatches);
+  }
+
+  /** Text the model writes now; the same for the same step and seed. */
+  async sample(prompt: string = PROMPT, length: number = this.config.train.sampleLength): Promise<string> {
+    const key = foldKey(runKey(this.config.train.seed, "samples"), this.#step);
+    return decodeBytes(await generate(this.model, encodeBytes(prompt), { length, temperature: 0.8, key }));
+  }
+
+  /** Runs to the last step, or until the signal is aborted: then the run is saved and can be resumed. */
+  async run({ signal }: { readonly signal?: AbortSignal } = {}): Promise<TrainResult> {
+    const { steps, evalEvery, sampleEvery, checkpointEvery } = this.config.train;
+    const isDue = (every: number): boolean => every > 0 && (this.#step % every === 0 || this.#step === steps);
+    while (this.#step < steps && signal?.aborted !== true) {
+      await this.#trainStep();
+      if (isDue(evalEvery) && this.data.heldOutWindows > 0) await this.#evaluate();
+      if (isDue(sampleEvery)) {
+        this.#events.emit("sample", { step: this.#step, prompt: PROMPT, text: await this.sample() });
+      }
+      if (isDue(checkpointEvery)) await this.save();
+    }
+    // What is not saved yet is saved here: the last step, and an interrupted one.
+    if (this.#saved?.step !== this.#step) await this.save();
+    return { step: this.#step, isInterrupted: this.#step < steps, checkpoint: this.#saved };
+  }
+
+  async #trainStep(): Promise<void> {
+    const { engine, config, model } = this;
+    const step = this.#step;
+    const { seed, microBatches, batchSize, sequenceLength } = config.train;
+    const start = performance.now();
+    const batches = Array.from({ length: microBatches }, (_, micro) => this.data.batchAt(step, micro));
+    const compute = (): ReturnType<typeof computeGradients> =>
+      computeGradients(model, batches, { key: runKey(seed, "steps"), step, clipNorm: config.optimizer.clipNorm });
+    const learningRate = this.#schedule(step);
+    engine.ledger.resetPeak();
+    const scope = engine.openScope("train step");
+    try {
+      const { loss: lossTensor, norm: normTensor, factor } = compute();
+      const [loss, gradientNorm] = [await lossTensor.item(), await normTensor.item()];
+      if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
+        await this.#stopAt(step, loss, gradientNorm, compute);
+      applyGradients(this.optimizer, learningRate, factor);
+      this.#step++;
+      this.#peakBytes = Math.max(this.#peakBytes, engine.memory().peakBytes);
+      const timeMs = performance.now() - start;
+      const tokens = microBatches * batchSize * sequenceLength;
+      this.#history.train.push([this.#step, loss]);
+      this.#events.emit("step", {
+        step: this.#step,
+        loss,
+        learningRate,
+        gradientNorm,
+        timeMs,
+        tokensPerSecond: (tokens / timeMs) * 1000,
+        peakBytes: this.#peakBytes,
+      });
+    } finally {
+      scope.close();
+    }
+    await this.#watchStreams();
+  }
+
+  /** Counts what the streams did in the last micro-batch and says so the first time, and whenever it gets worse. */
+  async #watchStreams(): Promise<void> {
+    const health = await this.model.sequence.health();
+    if (health.nan > 0) {
+      const { step } = health.steps.find((s) => s.nan > 0)!;
+      const layer = `sequence.blocks.${Math.floor(step / 2)}.${step % 2 === 0 ? "F" : "G"}`;
+      throw await this.#failure(this.#step, `${health.nan} NaN increments, the first in ${layer}`);
+    }
+    if (health.saturated + health.wrapped === 0) return;
+    const isNews = this.#counters.saturated + this.#counters.wrapped === 0;
+    this.#counters.saturated += health.saturated;
+    this.#counters.wrapped += health.wrapped;
+    if (!isNews) return;
+    const message = `the streams left their range: ${health.saturated} increments saturated, ${health.wrapped} sums wrapped; fewer fractionBits give a wider range`;
+    this.#events.emit("warning", { step: this.#step, message, health });
+  }
+
+  /** Saves the last good state, finds the layer, and stops. */
+  async #stopAt(step: number, loss: number, gradientNorm: number, compute: () => unknown): Promise<never> {
+    const what = Number.isFinite(loss) ? `the gradient norm is ${gradientNorm}` : `the loss is ${loss}`;
+    const where = await findNonFinite(this.model, () => void compute());
+    throw await this.#failure(step, `${what}: ${where}`);
+  }
+
+  async #failure(step: number, problem: string): Promise<TrainError> {
+    this.model.zeroGrad();
+    const folder = await this.save();
+    const saved = folder === undefined ? "" : `; the state before it is saved in ${folder.path}`;
+    return new TrainError(
+      step,
+      `${problem}${saved}`,
+      "lower optimizer.learningRate or optimizer.clipNorm, lengthen schedule.warmupSteps, and continue with --resume",
+    );
+  }
+
+  async #evaluate(): Promise<void> {
+    const heldOutLoss = await this.evaluate();
+    this.#history.heldOut.push([this.#step, heldOutLoss]);
+    this.#events.emit("evaluation", { step: this.#step, heldOutLoss });
+  }
+
+  /** Writes a checkpoint of the present state; does nothing without a store. */
+  async save(): Promise<CheckpointFolder | undefined> {
+    if (this.#store === undefined) return undefined;
+    const { tensors, ...optimizer } = this.optimizer.stateDict();
+    const state: TrainerState = {
+      format: 1,
+      step: this.#step,
+      microStep: 0,
+      seed: this.config.train.seed,
+      fractionBits: this.model.sequence.fractionBits,
+      arithmetic: this.engine.backend.arithmetic ?? this.engine.backend.name,
+      optimizer,
+      counters: { ...this.#counters },
+      history: this.#history,
+    };
+    const metric = this.#history.heldOut.at(-1);
+    this.#saved = await this.#store.save(this.#step, {
+      model: await toEntries(this.model.stateDict()),
+      optimizer: await toEntries(tensors),
+      trainer: state,
+      config: this.config,
+      ...(metric === undefined ? {} : { metric: metric[1] }),
+    });
+    this.#events.emit("checkpoint", this.#saved);
+    return this.#saved;
+  }
+
+  #restore({ model, optimizer, trainer, path }: Checkpoint): void {
+    const state = checkState(trainer);
+    const { seed } = this.config.train;
+    const { fractionBits } = this.model.sequence;
+    if (state.seed !== seed || state.fractionBits !== fractionBits) {
+      throw new ValueError(
+        "resume",
+        `${path} was trained with seed ${state.seed} and ${state.fractionBits} fraction bits, the configuration has ${seed} and ${fractionBits}`,
+        "resume with the values of the checkpoint's config.json",
+      );
+    }
+    const arithmetic = this.engine.backend.arithmetic ?? this.engine.backend.name;
+    if (state.arithmetic !== arithmetic) {
+      throw new ValueError(
+        "resume",
+        `${path} was computed with "${state.arithmetic}", this backend computes with "${arithmetic}": the run would not continue bit for bit`,
+        "resume on the backend it was trained on",
+      );
+    }
+    this.engine.scope(() => {
+      this.model.loadStateDict(fromEntries(model, this.engine));
+      this.optimizer.loadStateDict({ ...state.optimizer, tensors: fromEntries(optimizer, this.engine) });
+    });
+    this.#step = state.step;
+    Object.assign(this.#counters, state.counters);
+    this.#history.train.push(...state.history.train);
+    this.#history.heldOut.push(...state.history.heldOut);
+    this.#saved = { step: state.step, path };
+  }
+
+  /** Frees model and optimizer. */
+  dispose(): void {
+    this.optimizer.dispose();
+    this.model.dispose();
+  }
+}
