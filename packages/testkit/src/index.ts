@@ -1,0 +1,15 @@
+export { bytesOf, expectBitEqual, expectBitEqualTensors, firstDifference } from "./bits.ts";
+export { type Evaluated, erf, evaluateBody, isExactBody } from "./body.ts";
+export { type ContractOptions, opContract } from "./contract/index.ts";
+export { type OpPromise, type PromiseOptions, promisesOf } from "./contract/promises.ts";
+export { type Subject, subject } from "./contract/run.ts";
+export { errorText, rejectionText } from "./errors.ts";
+export { type GradcheckOptions, gradcheck, gradgradcheck } from "./gradcheck.ts";
+export * from "./sample.ts";
+export { samplers } from "./samples/index.ts";
+export { Random, runs } from "./seed.ts";
+export { axisSize, broadcastableShapes, clampShape, type ShapeOptions, type SizeOptions, shapes } from "./shapes.ts";
+export { allowedErrors, type Comparison, expectClose, firstExcess } from "./tolerance.ts";
+export { drawValues, floatLimits, type Interval, rounded, type ValueKind } from "./values.ts";
+export { contiguousView, layOut, storedShape, type ViewOptions, type ViewRecipe, views } from "./views.ts";
+export { type BackendChanges, poisoned, wrapBackend } from "./wrap.ts";

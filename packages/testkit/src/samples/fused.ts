@@ -1,0 +1,220 @@
+import { allDTypes, type DType, isFloat, ops, type Shape, type Tensor } from "@revnet-zero/tensor";
+import fc from "fast-check";
+import type { OperandPlan, Plan, PlanOptions, SamplerTable } from "../sample.ts";
+import { axisSize, shapes } from "../shapes.ts";
+import type { Interval } from "../values.ts";
+import { fixedPointDomain } from "./elementwise.ts";
+import { rows } from "./reduce.ts";
+
+const floats = allDTypes.filter(isFloat);
+const eps = fc.constantFrom(1e-5, 0.1).map((e) => ({ eps: e }));
+
+/** Rows x `[..., d]` and as many vectors `[d]` as named, then whatever else has the shape of x. */
+const normPlan =
+  (vectors: number, like: number) =>
+  ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<{ readonly eps: number }>> =>
+    fc.tuple(rows({ dtype, ...sizes }), eps).map(([x, attrs]) => {
+      const d: Shape = [x[x.length - 1]!];
+      const list = [x, ...new Array<Shape>(vectors).fill(d), ...new Array<Shape>(like).fill(x)];
+      return { operands: list.map((shape) => ({ shape, dtype })), attrs };
+    });
+
+const rowPlan =
+  (count: number) =>
+  ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<undefined>> =>
+    rows({ dtype, ...sizes }).map((shape) => ({
+      operands: Array.from({ length: count }, () => ({ shape, dtype })),
+      attrs: undefined,
+    }));
+
+/** Class numbers, now and then a negative one: an ignored row. */
+const targets = (n: number, classes: number): OperandPlan => ({
+  shape: [n],
+  dtype: "i32",
+  values: (random) => (random.unit() < 0.2 ? -1 : random.integer(0, classes - 1)),
+});
+
+const crossEntropyPlan =
+  (hasGradient: boolean) =>
+  (options: PlanOptions): fc.Arbitrary<Plan<undefined>> =>
+    fc.tuple(axisSize(options), axisSize({ ...options, allowsEmpty: false })).map(([n, classes]) => ({
+      operands: [
+        { shape: [n, classes], dtype: options.dtype },
+        targets(n, classes),
+        ...(hasGradient ? [{ shape: [n], dtype: options.dtype }] : []),
+      ],
+      attrs: undefined,
+    }));
+
+interface Attention {
+  readonly scale: number;
+  readonly isCausal: boolean;
+  readonly window?: number;
+}
+
+/** Grouped-query heads; a causal mask where no query is left without a key; a window now and then. */
+const attentionPlan =
+  (hasGradient: boolean) =>
+  ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<Attention>> =>
+    fc
+      .record({
+        b: fc.integer({ min: 1, max: 2 }),
+        heads: fc.integer({ min: 1, max: 2 }),
+        group: fc.integer({ min: 1, max: 2 }),
+        t: axisSize({ ...sizes, allowsEmpty: false }),
+        extra: fc.nat({ max: 2 }),
+        d: fc.integer({ min: 1, max: 4 }),
+        e: fc.integer({ min: 1, max: 4 }),
+        scale: fc.constantFrom(1, 0.5),
+        isCausal: fc.boolean(),
+        window: fc.option(fc.integer({ min: 1, max: 4 }), { nil: undefined }),
+      })
+      .map(({ b, heads, group, t, extra, d, e, scale, isCausal, window }) => {
+        const q = [b, heads * group, t, d];
+        const list = [q, [b, heads, t + extra, d], [b, heads, t + extra, e]];
+        if (hasGradient) list.push([b, heads * group, t, e]);
+        return {
+          operands: list.map((shape) => ({ shape, dtype })),
+          attrs: { scale, isCausal, ...(isCausal && window !== undefined ? { window } : {}) },
+        };
+      });
+
+const skips = "kernels skip masked keys, which the decomposition multiplies by zero";
+
+/** A learning factor, then parameter, gradient and moments of every group. */
+function adamwOperands(list: readonly Shape[], dtype: DType): OperandPlan[] {
+  const positive: Interval = [0.1, 2];
+  const group = (shape: Shape): OperandPlan[] => [
+    { shape, dtype, isContiguous: true },
+    { shape, dtype },
+    { shape, dtype, isContiguous: true },
+    { shape, dtype, isContiguous: true, domain: positive },
+  ];
+  return [{ shape: [], dtype: dtype === "f64" ? "f64" : "f32", domain: positive }, ...list.flatMap(group)];
+}
+
+const first = (list: readonly Tensor[]): [Tensor, Tensor, Tensor, Tensor] =>
+  list as unknown as [Tensor, Tensor, Tensor, Tensor];
+
+export const fusedSamplers: Pick<
+  SamplerTable,
+  | "softmax"
+  | "softmaxBackward"
+  | "logSoftmax"
+  | "crossEntropy"
+  | "crossEntropyBackward"
+  | "layerNorm"
+  | "layerNormBackward"
+  | "rmsNorm"
+  | "rmsNormBackward"
+  | "rope"
+  | "attention"
+  | "attentionBackward"
+  | "fixedPointAdd"
+  | "adamw"
+> = {
+  softmax: { dtypes: floats, compare: "rounded", plan: rowPlan(1) },
+  softmaxBackward: { dtypes: floats, compare: "rounded", plan: rowPlan(2) },
+  logSoftmax: { dtypes: floats, compare: "rounded", plan: rowPlan(1) },
+  crossEntropy: { dtypes: floats, compare: "rounded", plan: crossEntropyPlan(false) },
+  crossEntropyBackward: {
+    dtypes: floats,
+    compare: "rounded",
+    plan: crossEntropyPlan(true),
+    complete: (free) => {
+      const [x, t, g] = first(free);
+      return [x, t, x.applyAll(ops.crossEntropy, [x, t], undefined)[1]!, g];
+    },
+  },
+  layerNorm: { dtypes: floats, compare: "rounded", plan: normPlan(2, 0), differentiableOutputs: [0] },
+  layerNormBackward: {
+    dtypes: floats,
+    compare: "rounded",
+    plan: normPlan(1, 1),
+    complete: (free, attrs) => {
+      const [x, w, g] = first(free);
+      const [, mean, inverse] = x.applyAll(ops.layerNorm, [x, w, w], attrs);
+      return [x, w, mean!, inverse!, g];
+    },
+  },
+  rmsNorm: { dtypes: floats, compare: "rounded", plan: normPlan(1, 0), differentiableOutputs: [0] },
+  rmsNormBackward: {
+    dtypes: floats,
+    compare: "rounded",
+    plan: normPlan(1, 1),
+    complete: (free, attrs) => {
+      const [x, w, g] = first(free);
+      return [x, w, x.applyAll(ops.rmsNorm, [x, w], attrs)[1]!, g];
+    },
+  },
+  rope: {
+    dtypes: floats,
+    compare: "rounded",
+    plan: ({ dtype, ...sizes }) =>
+      fc
+        .record({
+          lead: shapes({ ...sizes, allowsLong: false, maxRank: 2 }),
+          time: axisSize(sizes),
+          half: fc.integer({ min: 1, max: 4 }),
+          base: fc.constantFrom(10000, 50),
+          direction: fc.constantFrom(1 as const, -1 as const),
+        })
+        .map(({ lead, time, half, base, direction }) => ({
+          operands: [
+            { shape: [...lead, time, 2 * half], dtype },
+            { shape: [time], dtype: "i32", values: (random) => random.integer(0, 60) },
+          ],
+          attrs: { base, direction },
+        })),
+  },
+  attention: {
+    dtypes: floats,
+    compare: "rounded",
+    plan: attentionPlan(false),
+    differentiableOutputs: [0],
+    noSpecials: skips,
+  },
+  attentionBackward: {
+    dtypes: floats,
+    compare: "rounded",
+    plan: attentionPlan(true),
+    noSpecials: skips,
+    complete: (free, attrs) => {
+      const [q, k, v, g] = first(free);
+      const [o, lse] = q.applyAll(ops.attention, [q, k, v], attrs);
+      return [q, k, v, o!, lse!, g];
+    },
+  },
+  fixedPointAdd: {
+    dtypes: ["f32"],
+    compare: "bits",
+    straightThrough: ({ sign }) => [1, sign],
+    plan: ({ dtype, ...sizes }) =>
+      fc.integer({ min: 0, max: 30 }).chain((bits) =>
+        fc
+          .tuple(shapes(sizes), fixedPointDomain(bits), fc.constantFrom(1 as const, -1 as const))
+          .map(([shape, domain, sign]) => ({
+            operands: [
+              { shape, dtype: "i32" },
+              { shape, dtype, domain },
+            ],
+            attrs: { fractionBits: bits, sign },
+          })),
+      ),
+  },
+  adamw: {
+    dtypes: ["f32", "f64"],
+    compare: "rounded",
+    plan: ({ dtype, ...sizes }) =>
+      fc
+        .tuple(
+          fc.array(shapes(sizes), { minLength: 1, maxLength: 3 }),
+          fc.integer({ min: 1, max: 1000 }),
+          fc.constantFrom(0, 0.1),
+        )
+        .map(([list, step, weightDecay]) => ({
+          operands: adamwOperands(list, dtype),
+          attrs: { learningRate: 0.01, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay, step },
+        })),
+  },
+};

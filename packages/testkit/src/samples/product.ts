@@ -1,0 +1,112 @@
+import { allDTypes, isFloat, type Shape } from "@revnet-zero/tensor";
+import fc from "fast-check";
+import type { Plan, PlanOptions, SamplerTable } from "../sample.ts";
+import { axisSize, broadcastableShapes, shapes } from "../shapes.ts";
+
+const floats = allDTypes.filter(isFloat);
+
+type Pair = readonly [number, number];
+interface Conv {
+  readonly x: Shape;
+  readonly w: Shape;
+  readonly y: Shape;
+  readonly attrs: { readonly stride: Pair; readonly padding: Pair; readonly dilation: Pair; readonly groups: number };
+}
+
+const pair = (min: number, max: number): fc.Arbitrary<Pair> =>
+  fc.tuple(fc.integer({ min, max }), fc.integer({ min, max }));
+
+/** A convolution whose kernel fits its padded input. */
+const convolutions: fc.Arbitrary<Conv> = fc
+  .record({
+    batch: fc.integer({ min: 1, max: 2 }),
+    groups: fc.integer({ min: 1, max: 2 }),
+    channels: fc.integer({ min: 1, max: 2 }),
+    out: fc.integer({ min: 1, max: 2 }),
+    kernel: pair(1, 3),
+    stride: pair(1, 2),
+    padding: pair(0, 1),
+    dilation: pair(1, 2),
+    spare: pair(0, 3),
+  })
+  .map(({ batch, groups, channels, out, kernel, stride, padding, dilation, spare }) => {
+    const reach = kernel.map((k, d) => dilation[d]! * (k - 1) + 1);
+    const spatial = reach.map((r, d) => Math.max(1, r - 2 * padding[d]!) + spare[d]!);
+    const output = spatial.map((s, d) => Math.floor((s + 2 * padding[d]! - reach[d]!) / stride[d]!) + 1);
+    return {
+      x: [batch, groups * channels, ...spatial],
+      w: [groups * out, channels, ...kernel],
+      y: [batch, groups * out, ...output],
+      attrs: { stride, padding, dilation, groups },
+    };
+  });
+
+const linearPlan = ({
+  dtype,
+  ...sizes
+}: PlanOptions): fc.Arbitrary<Plan<{ readonly activation: "none" | "gelu" | "silu" | "relu" }>> =>
+  fc
+    .record({
+      lead: shapes({ ...sizes, maxRank: 2 }),
+      inner: axisSize(sizes),
+      out: axisSize(sizes),
+      hasBias: fc.boolean(),
+      activation: fc.constantFrom("none" as const, "gelu" as const, "silu" as const, "relu" as const),
+    })
+    .map(({ lead, inner, out, hasBias, activation }) => ({
+      operands: [[...lead, inner], [out, inner], ...(hasBias ? [[out]] : [])].map((shape) => ({ shape, dtype })),
+      attrs: { activation },
+    }));
+
+export const productSamplers: Pick<
+  SamplerTable,
+  "matmul" | "linear" | "conv2d" | "conv2dInputGradient" | "conv2dWeightGradient"
+> = {
+  matmul: {
+    dtypes: floats,
+    compare: "rounded",
+    isMultilinear: true,
+    plan: ({ dtype, ...sizes }) =>
+      fc
+        .tuple(
+          broadcastableShapes(2, { maxRank: 2, allowsEmpty: sizes.allowsEmpty ?? false }),
+          ...[1, 2, 3].map(() => axisSize(sizes)),
+        )
+        .map(([[a, b], m, k, n]) => ({
+          operands: [
+            { shape: [...a!, m!, k!], dtype },
+            { shape: [...b!, k!, n!], dtype },
+          ],
+          attrs: undefined,
+        })),
+  },
+  // The second output is a residual, but its gradient is asked for under second derivatives: both count.
+  linear: { dtypes: floats, compare: "rounded", plan: linearPlan },
+  conv2d: {
+    dtypes: floats,
+    compare: "rounded",
+    isMultilinear: true,
+    plan: ({ dtype }) =>
+      convolutions.map(({ x, w, attrs }) => ({ operands: [x, w].map((shape) => ({ shape, dtype })), attrs })),
+  },
+  conv2dInputGradient: {
+    dtypes: floats,
+    compare: "rounded",
+    isMultilinear: true,
+    plan: ({ dtype }) =>
+      convolutions.map(({ x, w, y, attrs }) => ({
+        operands: [y, w].map((shape) => ({ shape, dtype })),
+        attrs: { ...attrs, shape: x },
+      })),
+  },
+  conv2dWeightGradient: {
+    dtypes: floats,
+    compare: "rounded",
+    isMultilinear: true,
+    plan: ({ dtype }) =>
+      convolutions.map(({ x, w, y, attrs }) => ({
+        operands: [y, x].map((shape) => ({ shape, dtype })),
+        attrs: { ...attrs, shape: w },
+      })),
+  },
+};
