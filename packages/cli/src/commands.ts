@@ -29,6 +29,7 @@ export interface CommandOptions {
     readonly config?: string;
     readonly resume?: boolean;
     readonly printConfig?: boolean;
+    readonly dryRun?: boolean;
     readonly report?: string;
   };
   readonly sample: {
@@ -116,6 +117,7 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
     options: {
       resume: flag("go on from the latest checkpoint in output.dir"),
       printConfig,
+      dryRun: flag("check the configuration, tell the memory a step needs, and train nothing"),
       report: text("<file>", "where the HTML report goes; default report.html in output.dir"),
     },
   },

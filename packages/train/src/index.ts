@@ -5,8 +5,10 @@ export { type BrokenRule, brokenRules, type ConfigRule, configRules } from "./co
 export { estimateModes, estimateStep, type StepEstimate } from "./estimate.ts";
 export { evaluate } from "./evaluate.ts";
 export { Emitter, type StepEvent, type TrainEvents } from "./events.ts";
+export { measureActivationBytes } from "./measure.ts";
 export { formatProgress, type ProgressState } from "./progress/formatProgress.ts";
 export { ProgressBar, type ProgressBarOptions, type ProgressStream } from "./progress/progressBar.ts";
+export { type ExactnessResult, proveExactness } from "./prove.ts";
 export { renderReport } from "./report/renderReport.ts";
 export type * from "./report/reportData.ts";
 export {

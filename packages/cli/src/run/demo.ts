@@ -1,0 +1,156 @@
+import { bigramEntropy, unigramEntropy } from "@revnet-zero/data";
+import {
+  estimateStep,
+  formatBytes,
+  formatDuration,
+  groupDigits,
+  measureActivationBytes,
+  proveExactness,
+  runKey,
+  type TrainConfig,
+  type Trainer,
+} from "@revnet-zero/train";
+import type { CommandOptions } from "../commands.ts";
+import { type ConfigOverride, parseConfig } from "../config/loadConfig.ts";
+import { formatTable, type Output, printLine } from "../output.ts";
+import { yesNo } from "./check.ts";
+import { writeReport } from "./report.ts";
+import { comparePeaks, openSession, printResult, runWithProgress } from "./session.ts";
+
+/** A model that learns visibly in about two minutes on one core. Flags come after, so that they win. */
+const demoValues: readonly (readonly [string, unknown])[] = [
+  ["model.numLayers", 4],
+  ["model.dModel", 64],
+  ["model.maxSeqLen", 64],
+  ["train.sequenceLength", 64],
+  ["train.batchSize", 8],
+  ["train.steps", 300],
+  ["train.evalEvery", 50],
+  ["train.evalBatches", 8],
+  ["train.checkpointEvery", 150],
+  ["train.sampleEvery", 0],
+  ["train.logEvery", 25],
+  ["optimizer.learningRate", 0.005],
+  ["schedule.warmupSteps", 20],
+  ["output.dir", "runs/demo"],
+];
+const quickValues: readonly (readonly [string, unknown])[] = [
+  ["model.numLayers", 2],
+  ["model.dModel", 32],
+  ["train.steps", 40],
+  ["train.evalEvery", 20],
+];
+const DEPTHS = [4, 8, 16];
+const SAMPLE_BYTES = 300;
+
+function demoConfig({ quick = false, out }: CommandOptions["demo"], overrides: readonly ConfigOverride[]): TrainConfig {
+  const values = [
+    ...demoValues,
+    ...(quick ? quickValues : []),
+    ...(out === undefined ? [] : [["output.dir", out] as const]),
+  ];
+  return parseConfig("", "demo", [...values.map(([key, value]) => ({ key, value, flag: key })), ...overrides]);
+}
+
+const bitsOf = (nats: number): string => (nats / Math.LN2).toFixed(3);
+
+/** Trains on Moby-Dick, then shows what is special: bit-equal gradients, and memory that does not grow with depth. */
+export async function demo(
+  options: CommandOptions["demo"],
+  overrides: readonly ConfigOverride[],
+  output: Output,
+): Promise<number> {
+  const config = demoConfig(options, overrides);
+  const { trainer, text, engine } = await openSession(config);
+  const { numLayers, dModel } = config.model;
+  const print = (line = ""): void => printLine(output, line);
+  print(
+    `Training on ${text.name} (${groupDigits(text.bytes.length)} bytes): ${groupDigits(trainer.model.parameterCount())} parameters, ${numLayers} reversible layers of width ${dModel}`,
+  );
+  const before = await trainer.evaluate();
+  const predicted = estimateStep(config, engine.backend).peakBytes;
+  const result = await runWithProgress(trainer, output);
+  if (result.isInterrupted) {
+    printResult(output, result);
+    return 130;
+  }
+  const after = await trainer.evaluate();
+  const [unigram, bigram] = [unigramEntropy(text.bytes), bigramEntropy(text.bytes)];
+
+  print();
+  print(`Learned in ${formatDuration(result.timeMs)}, bits per byte of held-out text`);
+  print(`  before ${bitsOf(before)}, after ${bitsOf(after)}`);
+  print(`  the text's own entropy: single bytes ${unigram.toFixed(3)}, given the byte before ${bigram.toFixed(3)}`);
+  print(`  ${comparePeaks(predicted, trainer.peakBytes)}`);
+
+  const proofs = await proofRows(trainer);
+  print();
+  print("Exact: against stored backpropagation of the same network on a live batch, bit by bit");
+  for (const p of proofs) {
+    print(
+      `  ${p.name}: reconstruction equal ${yesNo(p.isReconstructionBitEqual)}, gradients equal ${yesNo(p.isGradientBitEqual)} (${groupDigits(p.elementsCompared)} numbers)`,
+    );
+  }
+
+  const points = memoryPoints(trainer);
+  print();
+  print("Flat: peak activation memory of one training step, measured");
+  const rows = points.map((p) => [
+    `  ${p.depth} layers`,
+    formatBytes(p.storedBytes),
+    formatBytes(p.reversibleBytes),
+    `${(p.storedBytes / p.reversibleBytes).toFixed(1)}x less`,
+  ]);
+  for (const line of formatTable([["  depth", "stored", "reversible", ""], ...rows])) print(line);
+
+  const sample = {
+    prompt: "The ",
+    text: await trainer.sample("The ", SAMPLE_BYTES),
+    note: `step ${trainer.step}, temperature 0.8`,
+  };
+  print();
+  print("It writes:");
+  print(`  ${(sample.prompt + sample.text).replaceAll("\n", "\n  ")}`);
+
+  const note = `One forward and backward pass, ${config.train.batchSize} sequences of ${config.train.sequenceLength} bytes, width ${dModel}.`;
+  const report = await writeReport(trainer, text.bytes, result.timeMs, {
+    memory: { points, note },
+    exactness: {
+      rows: proofs,
+      note: "Every rebuilt stream element and every parameter gradient, against stored backpropagation of the same trained network.",
+    },
+    sample,
+  });
+  print();
+  printResult(output, result);
+  print(`report: ${report}`);
+  return proofs.every((p) => p.isReconstructionBitEqual && p.isGradientBitEqual) ? 0 : 1;
+}
+
+interface ProofRow {
+  readonly name: string;
+  readonly isReconstructionBitEqual: boolean;
+  readonly isGradientBitEqual: boolean;
+  readonly elementsCompared: number;
+}
+
+/** The trained model on the next batch it would see. */
+async function proofRows(trainer: Trainer): Promise<ProofRow[]> {
+  const { model, step, config } = trainer;
+  const key = runKey(config.train.seed, "steps");
+  const proof = await proveExactness(model, trainer.data.batchAt(step), key);
+  return [{ name: `${config.model.numLayers} layers, dropout ${config.model.dropout}`, ...proof }];
+}
+
+function memoryPoints({
+  config,
+  data,
+  engine,
+}: Trainer): { depth: number; storedBytes: number; reversibleBytes: number }[] {
+  return DEPTHS.map((depth) => {
+    const deep = { ...config, model: { ...config.model, numLayers: depth } };
+    const measure = (mode: "store" | "exact"): number =>
+      measureActivationBytes(deep, mode, data.batchAt(0), engine.backend);
+    return { depth, storedBytes: measure("store"), reversibleBytes: measure("exact") };
+  });
+}

@@ -1,0 +1,92 @@
+import { CpuBackend } from "@revnet-zero/backend-cpu";
+import { loadText, type TextSource } from "@revnet-zero/data";
+import { type Checkpoint, CheckpointStore } from "@revnet-zero/io";
+import { Engine, setDefaultEngine } from "@revnet-zero/tensor";
+import {
+  formatBytes,
+  ProgressBar,
+  type StepEvent,
+  type TrainConfig,
+  Trainer,
+  type TrainResult,
+} from "@revnet-zero/train";
+import { type Output, printLine } from "../output.ts";
+
+/** The engine commands compute on. */
+export function openEngine(): Engine {
+  const engine = new Engine(new CpuBackend());
+  setDefaultEngine(engine);
+  return engine;
+}
+
+export interface Session {
+  readonly engine: Engine;
+  readonly text: TextSource;
+  readonly trainer: Trainer;
+  readonly store: CheckpointStore;
+}
+
+/** Everything a training run needs, checked before anything is computed. */
+export async function openSession(
+  config: TrainConfig,
+  { resume = false }: { readonly resume?: boolean } = {},
+): Promise<Session> {
+  const text = await loadText(config.data.source);
+  const store = await CheckpointStore.open(config.output.dir, { keepLast: config.train.keepLast });
+  const checkpoint: Checkpoint | undefined = resume ? await store.load("latest") : undefined;
+  const engine = openEngine();
+  const trainer = new Trainer({
+    config,
+    engine,
+    text: text.bytes,
+    store,
+    ...(checkpoint === undefined ? {} : { resume: checkpoint }),
+  });
+  return { engine, text, trainer, store };
+}
+
+/** Runs a trainer under a progress bar; SIGINT and SIGTERM save and stop, a second one quits at once. */
+export async function runWithProgress(
+  trainer: Trainer,
+  output: Output,
+): Promise<TrainResult & { readonly timeMs: number }> {
+  const { steps, logEvery } = trainer.config.train;
+  const bar = new ProgressBar(output.error, { everySteps: logEvery });
+  const controller = new AbortController();
+  const stop = (): void => {
+    if (controller.signal.aborted) process.exit(130);
+    bar.log("stopping: saving a checkpoint after this step (again to quit at once)");
+    controller.abort();
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+  let heldOutLoss: number | undefined;
+  trainer.on("step", (e: StepEvent) => {
+    bar.update({ ...e, totalSteps: steps, ...(heldOutLoss === undefined ? {} : { heldOutLoss }) });
+  });
+  trainer.on("evaluation", (e) => {
+    heldOutLoss = e.heldOutLoss;
+  });
+  trainer.on("sample", ({ step, prompt, text }) => bar.log(`step ${step}: ${JSON.stringify(prompt + text)}`));
+  trainer.on("warning", ({ step, message }) => bar.log(`warning at step ${step}: ${message}`));
+  const start = performance.now();
+  try {
+    const result = await trainer.run({ signal: controller.signal });
+    return { ...result, timeMs: performance.now() - start };
+  } finally {
+    bar.finish();
+    process.off("SIGINT", stop);
+    process.off("SIGTERM", stop);
+  }
+}
+
+/** `predicted 5.75 MiB, measured 5.75 MiB (equal to the byte)`. */
+export function comparePeaks(predicted: number, measured: number): string {
+  const verdict = predicted === measured ? "equal to the byte" : `${measured - predicted} bytes apart`;
+  return `peak memory: predicted ${formatBytes(predicted)}, measured ${formatBytes(measured)} (${verdict})`;
+}
+
+export function printResult(output: Output, { step, isInterrupted, checkpoint }: TrainResult): void {
+  if (isInterrupted) printLine(output, `stopped at step ${step}; go on with --resume`);
+  if (checkpoint !== undefined) printLine(output, `checkpoint: ${checkpoint.path}`);
+}

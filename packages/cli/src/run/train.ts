@@ -1,0 +1,34 @@
+import { estimateStep } from "@revnet-zero/train";
+import type { CommandOptions } from "../commands.ts";
+import { type ConfigOverride, loadConfig } from "../config/loadConfig.ts";
+import { renderConfig } from "../config/renderConfig.ts";
+import { type Output, printLine } from "../output.ts";
+import { estimateLines } from "./estimate.ts";
+import { writeReport } from "./report.ts";
+import { comparePeaks, openEngine, openSession, printResult, runWithProgress } from "./session.ts";
+
+export async function train(
+  options: CommandOptions["train"],
+  overrides: readonly ConfigOverride[],
+  output: Output,
+): Promise<number> {
+  const config = await loadConfig(options.config, overrides);
+  if (options.printConfig) {
+    output.out.write(renderConfig(config));
+    return 0;
+  }
+  if (options.dryRun) {
+    for (const line of estimateLines(config, openEngine().backend)) printLine(output, line);
+    printLine(output, "dry run: nothing was trained");
+    return 0;
+  }
+  const session = await openSession(config, options.resume === undefined ? {} : { resume: options.resume });
+  const { trainer, text, engine } = session;
+  const predicted = estimateStep(config, engine.backend).peakBytes;
+  const result = await runWithProgress(trainer, output);
+  printResult(output, result);
+  if (trainer.peakBytes > 0) printLine(output, comparePeaks(predicted, trainer.peakBytes));
+  const sample = { prompt: "The ", text: await trainer.sample(), note: `step ${trainer.step}, temperature 0.8` };
+  printLine(output, `report: ${await writeReport(trainer, text.bytes, result.timeMs, { sample }, options.report)}`);
+  return result.isInterrupted ? 130 : 0;
+}
