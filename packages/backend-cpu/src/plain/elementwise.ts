@@ -90,7 +90,9 @@ function loopSource(
     nest = `for (let i${depth} = 0; i${depth} < loops[${depth}].size; i${depth}++) {\n${nest}\n${steps}\n}\n${back}`;
   }
   const setUp = all.map((k) => `const d${k} = data[${k}]; let p${k} = offsets[${k}];`).join("\n");
-  return `return function ${op.name}(data, offsets, loops) {\n${setUp}\n${nest}\n}`;
+  // Named for profiles; apart from the helpers, one of which is also an op, and always an identifier.
+  const name = `loop_${op.name.replace(/\W/g, "_")}`;
+  return `return function ${name}(data, offsets, loops) {\n${setUp}\n${nest}\n}`;
 }
 
 const decode = (d: DType, word: string): string =>
