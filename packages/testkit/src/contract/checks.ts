@@ -4,7 +4,15 @@ import { gradcheck, gradgradcheck } from "../gradcheck.ts";
 import { inFloat, inRowMajor, operandsOf, type Sample } from "../sample.ts";
 import { poisoned } from "../wrap.ts";
 import { backpropagate, differentiable, gradients, inputsOf, outcome, type Subject } from "./run.ts";
-import { expectMetas, expectOutcome, expectSame, expectSameOutcome, expectValues, type Judge } from "./values.ts";
+import {
+  expectMetas,
+  expectOutcome,
+  expectSame,
+  expectSameOutcome,
+  expectValues,
+  type Judge,
+  operandSize,
+} from "./values.ts";
 
 // One function a promise that every op makes on every backend. Each throws with what was found.
 
@@ -64,7 +72,9 @@ export async function checkGradients(judge: Judge, backend: Backend, subject: Su
   const plain = await gradients(judge.reference, subject, sample);
   const exact = await gradients(judge.reference, subject, inFloat(subject.sampler, sample));
   expectMetas(actual, plain, `gradients of ${subject.name}`);
-  expectOutcome(judge, actual, { plain, exact }, `gradient of ${subject.name}`);
+  // Cotangents are at most 1.5.
+  const size = Math.max(1.5, operandSize(sample));
+  expectOutcome(judge, actual, { plain, exact, operandSize: size }, `gradient of ${subject.name}`);
 }
 
 /** The op as a function of its free float operands. */

@@ -47,7 +47,7 @@ export async function expectValues(
   const wide = inFloat(sampler, sample);
   const exact = await outcome(judge.reference, subject, wide);
   const sizes = sampler.isMultilinear ? await outcome(judge.reference, subject, absolute(wide)) : undefined;
-  expectOutcome(judge, actual, { plain, exact, sizes }, what);
+  expectOutcome(judge, actual, { plain, exact, sizes, operandSize: operandSize(sample) }, what);
 }
 
 export interface Yardstick {
@@ -57,13 +57,25 @@ export interface Yardstick {
   readonly exact: Outcome;
   /** The op of the absolute values, where that is how large the summed terms were. */
   readonly sizes?: Outcome | undefined;
+  /** The largest operand: results that cancel are as uncertain as what cancelled. */
+  readonly operandSize: number;
 }
+
+/** The largest finite value among the float operands. */
+export const operandSize = ({ operands }: Sample): number =>
+  operands
+    .filter((o) => isFloat(o.dtype))
+    .flatMap((o) => [...o.values])
+    .reduce((most, v) => (Number.isFinite(v) ? Math.max(most, Math.abs(v)) : most), 0);
+
+/** In float64 there is no finer type to measure the yardstick in, so this much more of the scale is allowed. */
+const extraInDouble = 8;
 
 /** Holds every output to the tolerance rule; integers to the bits of the reference. */
 export function expectOutcome(
   { factor }: Judge,
   actual: Outcome,
-  { plain, exact, sizes }: Yardstick,
+  { plain, exact, sizes, operandSize }: Yardstick,
   what: string,
 ): void {
   actual.values.forEach((values, k) => {
@@ -72,9 +84,13 @@ export function expectOutcome(
       expectSame(values, plain.values[k]!, shape, `${what}, output ${k}`);
       return;
     }
-    const scale = sizes?.values[k];
-    const comparison = { exact: exact.values[k]!, naive: plain.values[k]!, dtype, factor };
-    const allowed = allowedErrors(scale === undefined ? comparison : { ...comparison, scale });
+    const more = dtype === "f64" ? extraInDouble : 1;
+    const sized = Float64Array.from(sizes?.values[k] ?? exact.values[k]!, (v) =>
+      Number.isFinite(v) ? Math.abs(v) : 0,
+    );
+    const most = sizes === undefined ? sized.reduce((a, b) => Math.max(a, b), operandSize) : 0;
+    const scale = sized.map((v) => more * Math.max(v, most));
+    const allowed = allowedErrors({ exact: exact.values[k]!, naive: plain.values[k]!, scale, dtype, factor });
     // Where NaN or an infinity arises may depend on the order of operations: the reference's own answer counts too.
     const own = plain.values[k]!;
     const judged = Float64Array.from(values, (v, i) => (Object.is(v, own[i]) ? exact.values[k]![i]! : v));
