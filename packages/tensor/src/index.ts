@@ -10,16 +10,17 @@ export {
 } from "./autograd/function.ts";
 export { savesOf } from "./autograd/opNode.ts";
 export { grad, jvp, type TransformOptions, valueAndGrad, vjp } from "./autograd/transforms.ts";
-export type {
-  Backend,
-  BufferView,
-  FusedKernels,
-  FusedName,
-  Kernel,
-  KernelTable,
-  OpName,
-  PrimitiveKernels,
-  PrimitiveName,
+export {
+  type Backend,
+  type BufferView,
+  type FusedKernels,
+  type FusedName,
+  findKernel,
+  type Kernel,
+  type KernelTable,
+  type OpName,
+  type PrimitiveKernels,
+  type PrimitiveName,
 } from "./backend.ts";
 export {
   allDTypes,
