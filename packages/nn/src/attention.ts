@@ -90,23 +90,29 @@ export class Attention extends Module {
 
   /** Everything before the last projection: [b, t, dim] -> [b, t, h · d]. */
   #mix(x: Tensor, positions: Tensor | undefined, cache: KeyValueCache | undefined): Tensor {
-    const { numHeads, numKeyValueHeads, headDim, isCausal, window, rotaryBase } = this;
+    const { isCausal, window } = this;
+    const [q, k, v] = x.engine.scope(() => this.#heads(x, positions, cache?.length ?? 0));
+    const { keys, values } = cache === undefined ? { keys: k, values: v } : cache.append(k, v);
+    const y = q.attention(keys, values, { isCausal, ...(window === undefined ? {} : { window }) });
+    return y.permute([0, 2, 1, 3]).reshape([y.shape[0]!, y.shape[2]!, this.numHeads * this.headDim]);
+  }
+
+  /** q [b, h, t, d], and k and v [b, hk, t, d]. */
+  #heads(x: Tensor, positions: Tensor | undefined, start: number): [q: Tensor, k: Tensor, v: Tensor] {
+    const { numHeads, numKeyValueHeads, headDim, rotaryBase } = this;
     const [batch, time] = x.shape as readonly number[] as [number, number];
-    const sizes = [numHeads, numKeyValueHeads, numKeyValueHeads];
     const rows = this.qkv.call(x); // [b, t, (h + 2 hk) · d]
-    let start = 0;
-    let [q, k, v] = sizes.map((heads) => {
-      const part = rows.narrow(-1, start * headDim, heads * headDim);
-      start += heads;
-      return part.reshape([batch, time, heads, headDim]).permute([0, 2, 1, 3]); // [b, heads, t, d]
-    }) as [Tensor, Tensor, Tensor];
-    if (rotaryBase !== undefined) {
-      const places = positions ?? arange(time, { start: cache?.length ?? 0, engine: x.engine });
-      q = q.rope(places, rotaryBase);
-      k = k.rope(places, rotaryBase);
-    }
-    if (cache !== undefined) ({ keys: k, values: v } = cache.append(k, v));
-    const y = q.attention(k, v, { isCausal, ...(window === undefined ? {} : { window }) });
-    return y.permute([0, 2, 1, 3]).reshape([batch, time, numHeads * headDim]);
+    const part = (first: number, heads: number): Tensor =>
+      rows
+        .narrow(-1, first * headDim, heads * headDim)
+        .reshape([batch, time, heads, headDim])
+        .permute([0, 2, 1, 3]);
+    const q = part(0, numHeads);
+    const k = part(numHeads, numKeyValueHeads);
+    const v = part(numHeads + numKeyValueHeads, numKeyValueHeads);
+    if (rotaryBase === undefined) return [q, k, v];
+    const places = positions ?? arange(time, { start, engine: x.engine });
+    // v is copied out, or it alone would keep the whole projection for backward.
+    return [q.rope(places, rotaryBase), k.rope(places, rotaryBase), v.clone()];
   }
 }

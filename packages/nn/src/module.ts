@@ -30,8 +30,10 @@ export interface LoadOptions {
 export abstract class Module {
   /** Whether layers that differ in training (dropout) behave as in training. Set by `train` and `eval`. */
   training = true;
-  /** Path in the enclosing module; undefined until a root has named its parts. */
+  /** Path in the outermost module; undefined until that has named its parts. */
   #path: string | undefined;
+  /** The last part of the path: the field of the module around this one. */
+  #field: string | undefined;
   #isDisposed = false;
 
   /** The computation. Subclasses write it; callers use `call`, which frees its temporaries. */
@@ -46,7 +48,9 @@ export abstract class Module {
     const engine = engineOf(inputs) ?? this.engine;
     // The outermost module names the tree, so that errors and reports can say paths.
     if (this.#path === undefined && engine.modulePath.length === 0) this.finalizeNames();
-    return engine.inModule(this.#label, () => engine.scope(() => this.forward(...inputs), this.#label));
+    // Inside another module the field will do; code that runs again in backward is outside of all.
+    const name = engine.modulePath.length === 0 ? this.#label : (this.#field ?? this.#label);
+    return engine.inModule(name, () => engine.scope(() => this.forward(...inputs), this.#label));
   }
 
   /** The engine of this module's tensors; the default engine when it has none. */
@@ -102,7 +106,7 @@ export abstract class Module {
 
   /** This module and those inside it, by dotted path (`""` is this one), depth first in field order, each once. */
   namedModules(): Map<string, Module> {
-    return new Map(this.#walk().modules);
+    return new Map(this.#walk().modules.map(([path, { module }]) => [path, module]));
   }
 
   /** Parameters by dotted path; a tied one once, under its first path. */
@@ -129,7 +133,11 @@ export abstract class Module {
   finalizeNames(): void {
     const { modules, tensors } = this.#walk();
     this.#path ??= this.constructor.name;
-    for (const [path, module] of modules) if (path !== "") module.#path = path;
+    for (const [path, { module, field }] of modules) {
+      if (path === "") continue;
+      module.#path = path;
+      module.#field = field;
+    }
     for (const [path, tensor] of tensors) tensor.name = path;
   }
 
@@ -138,23 +146,24 @@ export abstract class Module {
     return new Map([...this.#walk().tensors].filter(([, t]) => wanted.includes(roles.get(t)!)));
   }
 
-  #walk(): { readonly modules: [string, Module][]; readonly tensors: [string, Tensor][] } {
-    const modules = new Map<Module, string>();
+  #walk(): Tree {
+    const modules: [string, { readonly module: Module; readonly field: string }][] = [];
     const tensors = new Map<Tensor, string>();
-    const visit = (module: Module, path: string): void => {
-      if (modules.has(module)) return;
-      modules.set(module, path);
+    const visited = new Set<Module>();
+    const visit = (module: Module, path: string, field: string): void => {
+      if (visited.has(module)) return;
+      visited.add(module);
+      modules.push([path, { module, field }]);
       const parts = partsOf(module);
       const inside = (key: string): string => (path === "" ? key : `${path}.${key}`);
       for (const { key, tensor } of parts.tensors) {
         if (!roles.has(tensor)) throw unregistered(module, inside(key), tensor);
         if (!tensors.has(tensor)) tensors.set(tensor, inside(key));
       }
-      for (const part of parts.modules) visit(part.module, inside(part.key));
+      for (const part of parts.modules) visit(part.module, inside(part.key), part.key);
     };
-    visit(this, "");
-    const byPath = <T>(found: Map<T, string>): [string, T][] => [...found].map(([value, path]) => [path, value]);
-    return { modules: byPath(modules), tensors: byPath(tensors) };
+    visit(this, "", "");
+    return { modules, tensors: [...tensors].map(([tensor, path]) => [path, tensor]) };
   }
 
   // -- modes --------------------------------------------------------------------------------------------------------
@@ -217,11 +226,17 @@ export abstract class Module {
   dispose(): void {
     const { modules, tensors } = this.#walk();
     for (const [, tensor] of tensors) tensor.dispose();
-    for (const [, module] of modules) module.#isDisposed = true;
+    for (const [, { module }] of modules) module.#isDisposed = true;
   }
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** By path from the module the walk began at. */
+interface Tree {
+  readonly modules: readonly (readonly [string, { readonly module: Module; readonly field: string }])[];
+  readonly tensors: readonly (readonly [string, Tensor])[];
 }
 
 interface Parts {

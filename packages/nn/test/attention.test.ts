@@ -121,3 +121,18 @@ test("wrong shapes and options are refused with the way out", () => {
     layer.dispose();
   });
 });
+
+test.each([false, true])("backward keeps queries, keys and values once (rotary: %s)", (rotary) => {
+  engine.scope(() => {
+    const [dim, time, numHeads] = [16, 32, 4];
+    const layer = new Attention({ dim, numHeads, rotary, key, engine });
+    const x = input(1, time, dim);
+    const y = layer.call(x.requireGrad());
+    // Beside them: the input, attention's output in both layouts, its log-sum-exp, the places.
+    const activation = dim * time * 4;
+    const rest = 3 * activation + numHeads * time * 4 + (rotary ? time * 4 : 0);
+    expect(engine.memory().live.saved).toBe(3 * activation + rest);
+    y.sum().backward();
+    layer.dispose();
+  });
+});
