@@ -45,6 +45,7 @@ export { type BytesByCategory, categories, type MemoryCategory, type MemoryRepor
 export { expectNoLeak, liveReport } from "./memory/report.ts";
 export type { Storage } from "./memory/storage.ts";
 export * from "./op.ts";
+export { flat, smooth, smoothByOutput } from "./ops/derive.ts";
 export * as ops from "./ops/index.ts";
 export type { Activation } from "./ops/matmul.ts";
 export { fillRandomBits, foldKey, type Key, philox4x32, randomKey, randomWord } from "./rng.ts";

@@ -1,5 +1,6 @@
 import { bigramEntropy, unigramEntropy } from "@revnet-zero/data";
 import {
+  buildModel,
   estimateStep,
   formatBytes,
   formatDuration,
@@ -134,12 +135,18 @@ interface ProofRow {
   readonly elementsCompared: number;
 }
 
-/** The trained model on the next batch it would see. */
-async function proofRows(trainer: Trainer): Promise<ProofRow[]> {
-  const { model, step, config } = trainer;
-  const key = runKey(config.train.seed, "steps");
-  const proof = await proveExactness(model, trainer.data.batchAt(step), key);
-  return [{ name: `${config.model.numLayers} layers, dropout ${config.model.dropout}`, ...proof }];
+/** The trained weights on the next batch they would see, without and with dropout. */
+async function proofRows({ model, step, config, data, engine }: Trainer): Promise<ProofRow[]> {
+  const { seed } = config.train;
+  const rows: ProofRow[] = [];
+  for (const dropout of [...new Set([config.model.dropout, 0.1])]) {
+    const twin = buildModel({ ...config.model, dropout }, seed, engine);
+    twin.loadStateDict(model.stateDict());
+    const proof = await proveExactness(twin, data.batchAt(step), runKey(seed, "steps"));
+    rows.push({ name: `${config.model.numLayers} layers, dropout ${dropout}`, ...proof });
+    twin.dispose();
+  }
+  return rows;
 }
 
 function memoryPoints({

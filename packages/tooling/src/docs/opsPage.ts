@@ -19,7 +19,7 @@ export function opsPage(): string {
       .sort((a, b) => (a.name < b.name ? -1 : 1))
       .map(
         (op) =>
-          `| \`${op.name}\` | ${op.arity === "variadic" ? "n" : op.arity} | ${escape(op.doc)} | ${gradientOf(op)} | ${kernelsOf(op)} |`,
+          `| \`${op.name}\` | ${op.arity === "variadic" ? "n" : op.arity} | ${inCell(op.doc)} | ${gradientOf(op)} | ${kernelsOf(op)} |`,
       );
     return `## ${title} (${rows.length})\n\n${what}\n\n| op | inputs | what | gradient | kernels |\n|---|---|---|---|---|\n${rows.join("\n")}\n`;
   });
@@ -39,4 +39,4 @@ function kernelsOf(op: AnyOp): string {
   return own.map(([name]) => name).join(", ") || "decomposed";
 }
 
-const escape = (text: string): string => text.replaceAll("|", "\\|");
+const inCell = (text: string): string => text.replaceAll("|", "\\|");
