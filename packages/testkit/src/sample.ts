@@ -48,6 +48,8 @@ export interface Sampler<A> {
   readonly isMultilinear?: boolean;
   /** Derived operands put in (a log-sum-exp for a backward op), so that differences see the whole function. */
   readonly complete?: (free: readonly Tensor[], attrs: A) => readonly Tensor[];
+  /** Multiplies the number of runs: for ops whose attributes multiply the cases. Default 1. */
+  readonly variety?: number;
   /** Outputs that may be differentiated; residuals are not. Default: all of a float type. */
   readonly differentiableOutputs?: readonly number[];
   /** The gradient by operand i is this factor times the first output's: fixed point, passed straight through. */

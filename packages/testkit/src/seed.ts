@@ -36,8 +36,9 @@ export class Random {
   }
 }
 
-/** Parameters of every property: the number of runs, and REVNET_SEED where it is set. */
-export function runs<T>(numRuns: number): fc.Parameters<T> {
-  const seed = readEnvironment("REVNET_SEED");
-  return { numRuns, ...(seed === "" ? {} : { seed: Number(seed) }) };
+/** Parameters of every property: the number of runs, and the seed where one is given or REVNET_SEED is set. */
+export function runs<T>(numRuns: number, seed?: number): fc.Parameters<T> {
+  const fixed = readEnvironment("REVNET_SEED");
+  const chosen = seed ?? (fixed === "" ? undefined : Number(fixed));
+  return { numRuns, ...(chosen === undefined ? {} : { seed: chosen }) };
 }

@@ -21,6 +21,8 @@ export interface PromiseOptions extends Judge {
   readonly dtypes?: readonly DType[];
   /** Multiplies the number of runs of every property. Default 1; the deep variant takes 10. */
   readonly effort?: number;
+  /** Default: REVNET_SEED, or one that fast-check draws. */
+  readonly seed?: number;
 }
 
 /** One thing that is true of an op on every backend. */
@@ -33,7 +35,7 @@ export interface OpPromise {
 
 /** Everything an op promises on a backend, as properties over drawn samples. */
 export function promisesOf(one: Subject, options: PromiseOptions): OpPromise[] {
-  const { backend, dtypes = allDTypes, effort = 1 } = options;
+  const { backend, dtypes = allDTypes, effort = 1, seed } = options;
   const { op, sampler } = one;
   const types = sampler.dtypes.filter((d) => dtypes.includes(d) && takes(backend, one, d));
   const floating = types.filter(isFloat);
@@ -51,7 +53,7 @@ export function promisesOf(one: Subject, options: PromiseOptions): OpPromise[] {
     run: async () => {
       for (const dtype of drawn) {
         const property = fc.asyncProperty(samples(sampler, { ...sampling, dtype }), async (sample) => check(sample));
-        await fc.assert(property, runs(Math.ceil(count * effort)));
+        await fc.assert(property, runs(Math.ceil(count * effort * (sampler.variety ?? 1)), seed));
       }
     },
   });

@@ -21,6 +21,7 @@ export const copySamplers: Pick<SamplerTable, "fill" | "copy" | "cast" | "assign
   cast: {
     dtypes: allDTypes,
     compare: "bits",
+    variety: 4,
     widen: ({ dtype }) => ({ dtype: isFloat(dtype) ? "f64" : dtype }),
     plan: ({ dtype, ...sizes }) =>
       fc.tuple(shapes(sizes), fc.constantFrom<DType>(...allDTypes)).map(([shape, to]) => ({
