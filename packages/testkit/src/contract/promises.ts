@@ -21,7 +21,7 @@ export interface PromiseOptions extends Judge {
   readonly dtypes?: readonly DType[];
   /** Multiplies the number of runs of every property. Default 1; the deep variant takes 10. */
   readonly effort?: number;
-  /** Default: REVNET_SEED, or one that fast-check draws. */
+  /** Of the first type; the next ones count up. Default: REVNET_SEED, or one that fast-check draws. */
   readonly seed?: number;
 }
 
@@ -51,9 +51,12 @@ export function promisesOf(one: Subject, options: PromiseOptions): OpPromise[] {
   ): OpPromise => ({
     title,
     run: async () => {
-      for (const dtype of drawn) {
+      for (const [i, dtype] of drawn.entries()) {
         const property = fc.asyncProperty(samples(sampler, { ...sampling, dtype }), async (sample) => check(sample));
-        await fc.assert(property, runs(Math.ceil(count * effort * (sampler.variety ?? 1)), seed));
+        await fc.assert(
+          property,
+          runs(Math.ceil(count * effort * (sampler.variety ?? 1)), seed === undefined ? seed : seed + i),
+        );
       }
     },
   });
