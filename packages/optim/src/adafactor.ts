@@ -1,5 +1,5 @@
-import type { Tensor } from "@revnet-zero/tensor";
-import { eachUpdate, zerosOf } from "./inPlace.ts";
+import { type ElementwiseOp, expr, type Tensor } from "@revnet-zero/tensor";
+import { eachUpdate, overwrite, updateRule, zerosOf } from "./inPlace.ts";
 import {
   checkNonNegative,
   type GroupInput,
@@ -39,6 +39,32 @@ const defaults: AdafactorOptions = {
   weightDecay: 0,
 };
 
+const { add, div, mul, sqrt, sub } = expr;
+
+/** g, factor -> g² + ε1. */
+const squareRule: ElementwiseOp<{ readonly eps1: number }> = updateRule(
+  "adafactorSquare",
+  2,
+  ([g, factor], { eps1 }) => {
+    const clipped = mul(g!, factor!);
+    return add(mul(clipped, clipped), eps1);
+  },
+);
+/** held, fresh, decay -> their mean by the decay. */
+const blendRule: ElementwiseOp = updateRule("adafactorBlend", 3, ([held, fresh, decay]) =>
+  add(mul(decay!, held!), mul(sub(1, decay!), fresh!)),
+);
+/** g, factor, and two broadcast factors of the second moment -> g / sqrt(a b). */
+const directionRule: ElementwiseOp = updateRule("adafactorDirection", 4, ([g, factor, a, b]) =>
+  div(mul(g!, factor!), sqrt(mul(a!, b!))),
+);
+/** p, u, clip, α -> p - α (u / clip + λ p). */
+const parameterRule: ElementwiseOp<{ readonly weightDecay: number }> = updateRule(
+  "adafactor",
+  4,
+  ([p, u, clip, scale], { weightDecay }) => sub(p!, mul(scale!, add(div(u!, clip!), mul(weightDecay, p!)))),
+);
+
 /**
  * Second moments of matrices kept as row and column sums: state of n + m numbers instead of n · m. Tensors of more
  * axes are stacks of matrices over the last two; vectors keep the full moment. No first moment.
@@ -75,30 +101,36 @@ export class Adafactor extends Optimizer<AdafactorOptions> {
   }
 
   protected override update(updates: readonly Update[], options: AdafactorOptions, context: StepContext): void {
-    const { eps1, eps2, clipThreshold, weightDecay, relativeStep, decayPower } = options;
-    eachUpdate(updates, context, ({ parameter, gradient, slots, count }) => {
+    const { eps1, eps2, clipThreshold, weightDecay, relativeStep, decayPower, learningRateScale } = options;
+    eachUpdate(updates, context, ({ parameter, gradient, slots, count, factor, rate }) => {
+      const { engine } = parameter;
       const decay = 1 - count ** -decayPower; // 0 in the first step: no bias to correct.
-      const second = secondMoment(gradient.square().add(eps1), slots, decay);
-      const raw = gradient.div(second.sqrt());
-      const clipped = raw.div(rms(raw).div(clipThreshold).maximum(1));
+      const [a, b] = engine.scope(() => {
+        const squares = gradient.apply(squareRule, [gradient, factor], { eps1 });
+        return secondMoment(slots, squares, parameter.fullOf([], decay));
+      });
+      const u = gradient.apply(directionRule, [gradient, factor, a, b], undefined);
+      const clip = rms(u).div(clipThreshold).maximum(1);
       const isOwnRate = relativeStep && !context.isScheduled;
-      const rate = isOwnRate ? Math.min(0.01, 1 / Math.sqrt(count)) * options.learningRateScale : context.learningRate;
-      const update = weightDecay === 0 ? clipped : clipped.add(parameter.mul(weightDecay));
-      const scale = relativeStep ? rms(parameter).maximum(eps2).mul(rate) : rate;
-      parameter.assign(parameter.sub(update.mul(scale)));
+      const step = isOwnRate ? rate.fullOf([], Math.min(0.01, 1 / Math.sqrt(count)) * learningRateScale) : rate;
+      const scale = relativeStep ? rms(parameter).maximum(eps2).mul(step) : step;
+      overwrite(parameterRule, [parameter, u, clip, scale], { weightDecay });
     });
   }
 }
 
-/** Updates the state with squared gradients; the second moment it stands for, at the parameter's shape. */
-function secondMoment(squares: Tensor, slots: Slots, decay: number): Tensor {
-  const blend = (held: Tensor, fresh: Tensor): Tensor => held.assign(held.mul(decay).add(fresh.mul(1 - decay)));
+/** Updates the state with squared gradients; two factors whose product, broadcast, is the second moment. */
+function secondMoment(slots: Slots, squares: Tensor, decay: Tensor): [Tensor, Tensor] {
   const { secondMoment: full, rows, columns } = slots;
-  if (full !== undefined) return blend(full, squares);
-  const r = blend(rows!, squares.sum(-1, { keepDims: true })); // [..., n, 1]
-  const c = blend(columns!, squares.sum(-2, { keepDims: true })); // [..., 1, m]
-  // Divide before multiplying: with eps1 alone in both, their product would underflow in f32.
-  return r.div(r.sum(-2, { keepDims: true })).mul(c);
+  if (full !== undefined) {
+    overwrite(blendRule, [full, squares, decay], undefined);
+    return [full, full.fullOf([], 1)];
+  }
+  overwrite(blendRule, [rows!, squares.sum(-1, { keepDims: true }), decay], undefined); // [..., n, 1]
+  overwrite(blendRule, [columns!, squares.sum(-2, { keepDims: true }), decay], undefined); // [..., 1, m]
+  // Divided before they are multiplied: with ε1 alone in rows and columns, their product would underflow in f32.
+  return [rows!.div(rows!.sum(-2, { keepDims: true })), columns!];
 }
 
-const rms = (x: Tensor): Tensor => x.square().mean().sqrt();
+/** Root of the mean square: a scalar. */
+const rms = (x: Tensor): Tensor => x.engine.scope(() => x.square().mean().sqrt());

@@ -1,23 +1,49 @@
-import type { Tensor } from "@revnet-zero/tensor";
+import { type ElementwiseOp, elementwise, type expr, type Tensor } from "@revnet-zero/tensor";
 import type { StepContext, Update } from "./optimizer.ts";
 
 /** Zeros of a parameter's shape and dtype. */
 export const zerosOf = (parameter: Tensor): Tensor => parameter.fullOf(parameter.shape, 0);
 
 /**
- * Runs `f` for each parameter with its gradient in the parameter's dtype, clipped. Each in a scope of its own: the
- * temporaries of one parameter are freed before the next.
+ * An update rule as the scalar body of an op: every backend runs it as one kernel, whose only temporary is the new
+ * value of its first input. What changes from step to step is an input (a scalar tensor), not an attribute: backends
+ * compile once for each set of attributes.
  */
-export function eachUpdate(
-  updates: readonly Update[],
-  { engine, gradientFactor }: StepContext,
-  f: (update: Update) => void,
-): void {
+export const updateRule = <A>(
+  name: string,
+  arity: number,
+  body: (args: readonly expr.Expr[], attrs: A) => expr.Expr,
+): ElementwiseOp<A> =>
+  elementwise({ name, arity, body, doc: "update rule of an optimizer", meta: ([x]) => [x!], gradient: "none" });
+
+/** Overwrites the first of `inputs` with what the rule makes of them all. */
+export function overwrite<A>(rule: ElementwiseOp<A>, inputs: readonly [Tensor, ...Tensor[]], attrs: A): void {
+  const [target] = inputs;
+  target.engine.scope(() => {
+    target.assign(target.apply(rule, inputs, attrs));
+  });
+}
+
+/** One parameter in one step, with the scalars of its rules as tensors of its dtype. */
+export interface ScalarUpdate extends Update {
+  /** Factor on the gradient. */
+  readonly factor: Tensor;
+  readonly rate: Tensor;
+}
+
+/** Runs `f` for each parameter in a scope of its own: the temporaries of one are freed before the next. */
+export function eachUpdate(updates: readonly Update[], context: StepContext, f: (update: ScalarUpdate) => void): void {
+  const { engine, gradientFactor, learningRate } = context;
   for (const update of updates) {
     engine.scope(() => {
-      const { gradient, parameter } = update;
-      const clipped = gradientFactor === undefined ? gradient : gradient.mul(gradientFactor);
-      f({ ...update, gradient: clipped.cast(parameter.dtype) });
+      const { parameter, gradient } = update;
+      const factor = gradientFactor?.cast(parameter.dtype) ?? parameter.fullOf([], 1);
+      f({
+        ...update,
+        gradient: gradient.cast(parameter.dtype),
+        factor,
+        rate: parameter.fullOf([], learningRate),
+      });
     });
   }
 }

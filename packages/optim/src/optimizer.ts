@@ -1,4 +1,13 @@
-import { describe, type Engine, isFloat, LifetimeError, sameShape, type Tensor, ValueError } from "@revnet-zero/tensor";
+import {
+  describe,
+  type Engine,
+  isFloat,
+  LifetimeError,
+  ShapeError,
+  sameShape,
+  type Tensor,
+  ValueError,
+} from "@revnet-zero/tensor";
 
 /** Options every optimizer has. */
 export interface OptimizerOptions {
@@ -124,6 +133,13 @@ export abstract class Optimizer<O extends OptimizerOptions> {
   #prepare(parameter: Tensor, options: O): Update[] {
     const gradient = parameter.grad;
     if (gradient === undefined) return [];
+    if (!sameShape(gradient.shape, parameter.shape)) {
+      throw new ShapeError(
+        `${this.constructor.name}.step`,
+        `gradient ${describe(gradient)} does not fit parameter ${parameter.name ?? ""} ${describe(parameter)}`,
+        "let backward fill .grad",
+      );
+    }
     const held = this.#held.get(parameter) ?? this.#hold(parameter, this.makeSlots(parameter, options), 0);
     held.count++;
     return [{ parameter, gradient, slots: held.slots, count: held.count }];

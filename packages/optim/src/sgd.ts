@@ -1,5 +1,5 @@
-import type { Tensor } from "@revnet-zero/tensor";
-import { eachUpdate, zerosOf } from "./inPlace.ts";
+import { type ElementwiseOp, expr, type Tensor } from "@revnet-zero/tensor";
+import { eachUpdate, overwrite, updateRule, zerosOf } from "./inPlace.ts";
 import {
   checkDecay,
   checkNonNegative,
@@ -28,6 +28,25 @@ const defaults: SGDOptions = {
   weightDecay: 0,
 };
 
+type Rule = Pick<SGDOptions, "momentum" | "nesterov" | "weightDecay">;
+
+const { add, mul, sub } = expr;
+const decayed = (p: expr.E, g: expr.E, factor: expr.E, { weightDecay }: Rule): expr.Expr =>
+  add(mul(g, factor), mul(weightDecay, p));
+
+/** v, p, g, factor -> μ v + g. */
+const velocityRule: ElementwiseOp<Rule> = updateRule("sgdVelocity", 4, ([v, p, g, factor], rule) =>
+  add(mul(rule.momentum, v!), decayed(p!, g!, factor!, rule)),
+);
+/** p, g, factor, η -> p - η g. */
+const plainRule: ElementwiseOp<Rule> = updateRule("sgd", 4, ([p, g, factor, rate], rule) =>
+  sub(p!, mul(rate!, decayed(p!, g!, factor!, rule))),
+);
+/** p, g, factor, η, new v -> p - η v, or p - η (g + μ v). */
+const momentumRule: ElementwiseOp<Rule> = updateRule("sgdMomentum", 5, ([p, g, factor, rate, v], rule) =>
+  sub(p!, mul(rate!, rule.nesterov ? add(decayed(p!, g!, factor!, rule), mul(rule.momentum, v!)) : v!)),
+);
+
 /**
  * Stochastic gradient descent: v ← μ v + g; p ← p - η v, or with Nesterov p ← p - η (g + μ v).
  * Source: Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", section 2, with
@@ -49,15 +68,13 @@ export class SGD extends Optimizer<SGDOptions> {
 
   protected override update(updates: readonly Update[], options: SGDOptions, context: StepContext): void {
     const { momentum, nesterov, weightDecay } = options;
-    eachUpdate(updates, context, ({ parameter, gradient, slots }) => {
-      const g = weightDecay === 0 ? gradient : gradient.add(parameter.mul(weightDecay));
-      const { velocity } = slots;
-      let direction = g;
-      if (velocity !== undefined) {
-        velocity.assign(velocity.mul(momentum).add(g));
-        direction = nesterov ? g.add(velocity.mul(momentum)) : velocity;
+    const rule: Rule = { momentum, nesterov, weightDecay };
+    eachUpdate(updates, context, ({ parameter, gradient, slots: { velocity }, factor, rate }) => {
+      if (velocity === undefined) overwrite(plainRule, [parameter, gradient, factor, rate], rule);
+      else {
+        overwrite(velocityRule, [velocity, parameter, gradient, factor], rule);
+        overwrite(momentumRule, [parameter, gradient, factor, rate, velocity], rule);
       }
-      parameter.assign(parameter.sub(direction.mul(context.learningRate)));
     });
   }
 }

@@ -74,6 +74,12 @@ test("options out of range are refused, in groups too", () => {
   expect(() => new SGD([p]).step({ learningRate: Number.NaN })).toThrow("learningRate is NaN");
 });
 
+test("a gradient of another shape is refused", () => {
+  const p = parameter(1, 1, "w");
+  p.grad = ones([2], { engine });
+  expect(() => new SGD([p]).step()).toThrow("SGD.step: gradient [2] f32 does not fit parameter w [1] f32");
+});
+
 test("a step between forward and backward is caught", () => {
   const w = ones([2], { engine }).requireGrad();
   w.grad = ones([2], { engine });

@@ -1,6 +1,6 @@
 import { CpuBackend, ReferenceBackend } from "@revnet-zero/backend-cpu";
 import { MetaBackend } from "@revnet-zero/backend-meta";
-import { type DType, Engine, expectNoLeak, numel, type Tensor, tensor } from "@revnet-zero/tensor";
+import { type DType, Engine, expectNoLeak, numel, ones, type Tensor, tensor, zeros } from "@revnet-zero/tensor";
 import { expectBitEqualTensors, expectClose, Random, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -196,6 +196,24 @@ describe.each(Object.entries(algorithms))("%s", (_, arbitrary) => {
         dispose();
         expect(own.liveTensors).toBe(0);
         expect(own.memory().liveBytes).toBe(0);
+      }),
+      runs(10),
+    );
+  });
+
+  test("a step needs room for two copies of one parameter, however many there are", () => {
+    fc.assert(
+      fc.property(cases, (algorithm) => {
+        const own = new Engine(new CpuBackend());
+        const parameters = Array.from({ length: 4 }, () => zeros([64, 64], { engine: own }).requireGrad());
+        for (const p of parameters) p.grad = ones([64, 64], { engine: own });
+        const optimizer = algorithm.make(parameters);
+        const gradientFactor = tensor(0.5, { engine: own });
+        optimizer.step({ gradientFactor });
+        own.ledger.resetPeak();
+        const before = own.memory().liveBytes;
+        optimizer.step({ gradientFactor });
+        expect(own.memory().peakBytes - before).toBeLessThan(2.05 * parameters[0]!.bytes);
       }),
       runs(10),
     );

@@ -60,9 +60,7 @@ export const adamw: FusedOp<AdamwAttrs> = fused({
   flops: (inputs) => inputs.reduce((n, x) => n + 4 * numel(x.shape), 0),
   decompose: (inputs, { learningRate, beta1, beta2, eps, weightDecay, step }) => {
     const factor = inputs[0]!;
-    const out: Tensor[] = [];
-    for (let i = 1; i < inputs.length; i += 4) {
-      const [p, g, m, v] = inputs.slice(i, i + 4) as [Tensor, Tensor, Tensor, Tensor];
+    const update = (p: Tensor, g: Tensor, m: Tensor, v: Tensor): Tensor[] => {
       const gradient = g.mul(factor);
       const m1 = m.assign(m.mul(beta1).add(gradient.mul(1 - beta1)));
       const v1 = v.assign(v.mul(beta2).add(gradient.square().mul(1 - beta2)));
@@ -70,13 +68,17 @@ export const adamw: FusedOp<AdamwAttrs> = fused({
         .div(1 - beta2 ** step)
         .sqrt()
         .add(eps);
-      const update = m1
+      const direction = m1
         .div(1 - beta1 ** step)
         .div(denominator)
         .add(p.mul(weightDecay));
-      out.push(p.assign(p.sub(update.mul(learningRate))), m1, v1);
-    }
-    return out;
+      return [p.assign(p.sub(direction.mul(learningRate))), m1, v1];
+    };
+    return Array.from({ length: groupsOfFour(inputs) }, (_, i) => {
+      const [p, g, m, v] = inputs.slice(1 + 4 * i, 5 + 4 * i) as [Tensor, Tensor, Tensor, Tensor];
+      // The temporaries of one tensor are freed before the next.
+      return factor.engine.scope(() => update(p, g, m, v));
+    }).flat();
   },
   gradient: "none",
 });
