@@ -26,6 +26,22 @@ export interface LoadOptions {
 /**
  * A part of a model: parameters, buffers and other modules in plain fields (also inside arrays and plain objects;
  * `#private` fields are not searched), and a `forward` that computes with them. Run it with `call`.
+ *
+ * ```ts
+ * import { Linear, Module, randomKey, type Tensor, zeros } from "revnet-zero";
+ *
+ * class Net extends Module {
+ *   readonly first = new Linear({ in: 3, out: 8, activation: "gelu", key: randomKey(1) });
+ *   readonly second = new Linear({ in: 8, out: 2, bias: false, key: randomKey(2) });
+ *
+ *   override forward(x: Tensor): Tensor {
+ *     return this.second.call(this.first.call(x));
+ *   }
+ * }
+ * const net = new Net();
+ * [...net.namedParameters().keys()]; // => [ 'first.weight', 'first.bias', 'second.weight' ]
+ * net.call(zeros([4, 3])).shape; // => [ 4, 2 ]
+ * ```
  */
 export abstract class Module {
   /** Whether layers that differ in training (dropout) behave as in training. Set by `train` and `eval`. */

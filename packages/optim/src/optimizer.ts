@@ -71,6 +71,24 @@ interface Held {
 /**
  * Updates parameters in place from their gradients. Runs unrecorded in a scope of its own; what lives on between steps
  * is the state, counted as `optimizer`, made for a parameter at its first gradient.
+ *
+ * ```ts
+ * import { AdamW, clipByGlobalNorm, defaultEngine, schedules, tensor } from "revnet-zero";
+ *
+ * const w = tensor([4, -3]).requireGrad();
+ * const optimizer = new AdamW([w], { weightDecay: 0 });
+ * const schedule = schedules.cosine({ from: 0.2, to: 0, steps: 100 });
+ * for (let step = 0; step < 100; step++) {
+ *   defaultEngine().scope(() => {
+ *     w.square().sum().backward();
+ *     const { factor } = clipByGlobalNorm([w], 1);
+ *     optimizer.step({ learningRate: schedule(step), gradientFactor: factor });
+ *     optimizer.zeroGrad();
+ *   });
+ * }
+ * const length = await w.square().sum().item();
+ * length < 0.001; // => true
+ * ```
  */
 export abstract class Optimizer<O extends OptimizerOptions> {
   readonly groups: readonly ParameterGroup<O>[];

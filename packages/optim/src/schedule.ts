@@ -53,7 +53,20 @@ export interface Phase {
   readonly steps?: number;
 }
 
-/** Schedules one after another, each counting from its own step 0. */
+/**
+ * Schedules one after another, each counting from its own step 0.
+ *
+ * ```ts
+ * import { schedules } from "revnet-zero";
+ *
+ * const { cosine, sequence, warmUp } = schedules;
+ * const rate = sequence(
+ *   { schedule: warmUp({ steps: 4 }), steps: 4 },
+ *   { schedule: cosine({ from: 1, to: 0.1, steps: 6 }) },
+ * );
+ * [0, 1, 3, 4, 10].map(rate); // => [ 0.25, 0.5, 1, 1, 0.1 ]
+ * ```
+ */
 export function sequence(...phases: readonly Phase[]): Schedule {
   if (phases.length === 0) throw new ValueError("sequence", "no phases were given");
   for (const { steps } of phases.slice(0, -1)) {
