@@ -44,7 +44,12 @@ export function dispatch<A>(
     });
   }
   if (engine.checksFinite) checkFinite(engine, op, outputs);
-  return record(engine, op, inputs, outputs, attrs);
+  const recorded = record(engine, op, inputs, outputs, attrs);
+  // What autocast made lives on only where the graph saved it.
+  inputs.forEach((t, i) => {
+    if (t !== given[i]) t.dispose();
+  });
+  return recorded;
 }
 
 /** Shape and type alone: a listener may keep events, and must not keep tensors. */

@@ -134,9 +134,11 @@ export abstract class ElementwiseTensor<S extends Shape = Shape> extends TensorB
     if (typeof anchor === "number")
       throw new ValueError("where", "both values are numbers", "make one a tensor to say the dtype");
     const lift = (v: Operand): Tensor => (typeof v === "number" ? this.fullOf([], v, anchor.dtype) : v);
-    const [a, b] = [lift(x), lift(y)];
-    const dtype = promote(a.dtype, b.dtype);
-    return this.apply(where, [this.self, a.cast(dtype), b.cast(dtype)], undefined);
+    return this.engine.scope(() => {
+      const [a, b] = [lift(x), lift(y)];
+      const dtype = promote(a.dtype, b.dtype);
+      return this.apply(where, [this.self, a.cast(dtype), b.cast(dtype)], undefined);
+    }, "where");
   }
 
   neg(): Tensor<S> {

@@ -25,17 +25,21 @@ export abstract class ReduceTensor<S extends Shape = Shape> extends ElementwiseT
   /** Integers and truth values give f32. */
   mean(axes?: Axes, options: ReduceOptions = {}): Tensor {
     const count = normalizeAxes("mean", axes, this.rank).reduce((n, a) => n * this.shape[a]!, 1);
-    const x = isFloat(this.dtype) ? this : this.cast("f32");
-    return x.sum(axes, options).mul(1 / count);
+    return this.engine.scope(() => {
+      const x = isFloat(this.dtype) ? this : this.cast("f32");
+      return x.sum(axes, options).mul(1 / count);
+    }, "mean");
   }
   /** Mean squared distance from the mean; `correction` 1 gives the unbiased estimate. */
   variance(axes?: Axes, options: ReduceOptions & { readonly correction?: 0 | 1 } = {}): Tensor {
     const count = normalizeAxes("variance", axes, this.rank).reduce((n, a) => n * this.shape[a]!, 1);
-    const centred = this.sub(this.mean(axes, { keepDims: true }));
-    return centred
-      .square()
-      .sum(axes, options)
-      .mul(1 / (count - (options.correction ?? 0)));
+    return this.engine.scope(() => {
+      const centred = this.sub(this.mean(axes, { keepDims: true }));
+      return centred
+        .square()
+        .sum(axes, options)
+        .mul(1 / (count - (options.correction ?? 0)));
+    }, "variance");
   }
   max(axes?: Axes, options: ReduceOptions = {}): Tensor {
     return this.#reduce(max, axes, options);
@@ -45,19 +49,21 @@ export abstract class ReduceTensor<S extends Shape = Shape> extends ElementwiseT
   }
   /** True where any element over the axes is (bool). */
   any(axes?: Axes, options: ReduceOptions = {}): Tensor {
-    return this.cast("bool").cast("i32").max(axes, options).cast("bool");
+    return this.engine.scope(() => this.cast("bool").cast("i32").max(axes, options).cast("bool"), "any");
   }
   all(axes?: Axes, options: ReduceOptions = {}): Tensor {
-    return this.cast("bool").cast("i32").min(axes, options).cast("bool");
+    return this.engine.scope(() => this.cast("bool").cast("i32").min(axes, options).cast("bool"), "all");
   }
   /** log Σ e^x without overflow; -inf where every element is. */
   logSumExp(axes?: Axes, options: ReduceOptions = {}): Tensor {
-    const top = this.detach().max(axes, { keepDims: true });
-    const shift = top.isFinite().where(top, 0);
-    const total = this.sub(shift).exp().sum(axes, { keepDims: true }).log().add(shift);
-    if (options.keepDims) return total;
-    const gone = normalizeAxes("logSumExp", axes, this.rank);
-    return total.reshape(this.shape.filter((_, d) => !gone.includes(d)));
+    return this.engine.scope(() => {
+      const top = this.detach().max(axes, { keepDims: true });
+      const shift = top.isFinite().where(top, 0);
+      const total = this.sub(shift).exp().sum(axes, { keepDims: true }).log().add(shift);
+      if (options.keepDims) return total;
+      const gone = normalizeAxes("logSumExp", axes, this.rank);
+      return total.reshape(this.shape.filter((_, d) => !gone.includes(d)));
+    }, "logSumExp");
   }
   /** Index of the first largest element along an axis, i32. */
   argmax(axis = -1): Tensor {
@@ -75,7 +81,7 @@ export abstract class ReduceTensor<S extends Shape = Shape> extends ElementwiseT
     if (sameShape(this.shape, shape)) return this.self;
     const lead = this.rank - shape.length;
     const axes = this.shape.flatMap((s, d) => (d < lead || (shape[d - lead] === 1 && s !== 1) ? [d] : []));
-    return this.sum(axes).reshape(shape);
+    return this.engine.scope(() => this.sum(axes).reshape(shape), "sumTo");
   }
 
   /** Over one axis (the last by default). */
@@ -88,6 +94,6 @@ export abstract class ReduceTensor<S extends Shape = Shape> extends ElementwiseT
   #overLast(op: string, axis: number, f: (x: Tensor) => Tensor): Tensor {
     const a = normalizeAxis(op, axis, this.rank);
     if (a === this.rank - 1) return f(this.self);
-    return f(this.self.swapAxes(a, -1)).swapAxes(a, -1);
+    return this.engine.scope(() => f(this.self.swapAxes(a, -1)).swapAxes(a, -1), op);
   }
 }

@@ -96,7 +96,7 @@ export class Tensor<S extends Shape = Shape> extends MovementTensor<S> {
     } = {},
   ): Tensor {
     const options: ConvOptions = { stride: [1, stride], padding: [0, padding], dilation: [1, dilation], groups };
-    return this.unsqueeze(2).conv2d(weight.unsqueeze(2), options).squeeze(2);
+    return this.engine.scope(() => this.unsqueeze(2).conv2d(weight.unsqueeze(2), options).squeeze(2), "conv1d");
   }
 
   /** Overwrites the values in place. Not recorded: for parameters and buffers, outside of backward. */
