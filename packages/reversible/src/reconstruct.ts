@@ -10,6 +10,16 @@ export function ownStream(t: Tensor): Tensor {
   return t.engine.keep(t);
 }
 
+/** Runs a pass over streams it owns; when a branch throws, they are freed before the error goes on. */
+function owning<T>(owned: readonly (Tensor | undefined)[], f: () => T): T {
+  try {
+    return f();
+  } catch (error) {
+    for (const t of owned) t?.dispose();
+    throw error;
+  }
+}
+
 /** All half-steps forward, unrecorded, in place where possible. The streams given are given up. */
 export function runForward(
   engine: Engine,
@@ -20,13 +30,14 @@ export function runForward(
   record?: Tensor,
 ): Tensor[] {
   steps.forEach(({ target, source, branch }, i) => {
-    engine.scope(() => {
+    const step = (): void => {
       const increment = context.run(i, () => runBranch(branch, arithmetic.read(streams[source]!)));
       checkIncrement(i, streams[target]!, increment);
       const { stream, counts } = arithmetic.add(streams[target]!, increment);
       streams[target] = ownStream(stream);
       if (record !== undefined) noteCounts(record, i, counts);
-    });
+    };
+    owning(streams, () => engine.scope(step));
   });
   return streams;
 }
@@ -50,10 +61,11 @@ export function runInverse(
 ): Tensor[] {
   for (let i = steps.length - 1; i >= 0; i--) {
     const { target, source, branch } = steps[i]!;
-    engine.scope(() => {
+    const step = (): void => {
       const increment = context.run(i, () => runBranch(branch, arithmetic.read(streams[source]!)));
       streams[target] = ownStream(arithmetic.remove(streams[target]!, increment));
-    });
+    };
+    owning(streams, () => engine.scope(step));
   }
   return streams;
 }
@@ -73,7 +85,7 @@ export function runBackward(
   const { engine } = backward;
   for (let i = steps.length - 1; i >= 0; i--) {
     const { target, source, branch } = steps[i]!;
-    engine.scope(() => {
+    const step = (): void => {
       const leaf = arithmetic.read(streams[source]!).requireGrad();
       const increment = backward.recompute(() => context.run(i, () => runBranch(branch, leaf)));
       streams[target] = ownStream(arithmetic.remove(streams[target]!, increment.detach()));
@@ -82,6 +94,7 @@ export function runBackward(
       const before = cotangents[source];
       cotangents[source] = engine.keep(before === undefined ? gradient : before.addDonating(gradient));
       before?.dispose();
-    });
+    };
+    owning([...streams, ...cotangents], () => engine.scope(step));
   }
 }

@@ -1,10 +1,10 @@
 import type { Shape } from "./shape.ts";
 
-// Optional literal shapes: `Tensor<[2, 3]>`. Wherever a size is not a literal the result is the plain Shape. A
-// mismatch shows as a ShapeMismatch in the result type, which no tensor-taking function accepts.
+// Optional literal shapes: `Tensor<[2, 3]>`. Wherever a size is not a literal the result is the plain Shape. A clash is
+// a ShapeMismatch as the result's shape: its message shows in the editor, and no literal shape accepts it.
 
-/** An error as a type: hovering over the result of a wrong call shows the message. */
-export interface ShapeMismatch<Message extends string> {
+/** An error as a shape. */
+export interface ShapeMismatch<Message extends string> extends ReadonlyArray<number> {
   readonly shapeMismatch: Message;
 }
 
@@ -30,12 +30,12 @@ type BroadcastReversed<A extends Shape, B extends Shape> = A extends readonly [
     : A
   : B;
 
-/** NumPy broadcasting of literal shapes; Shape where a size is unknown, never where sizes clash. */
+/** NumPy broadcasting of literal shapes; Shape where a size is unknown. */
 export type Broadcast<A extends Shape, B extends Shape> =
   IsLiteral<A> extends true
     ? IsLiteral<B> extends true
       ? HasNever<BroadcastReversed<Reverse<A>, Reverse<B>>> extends true
-        ? never
+        ? ShapeMismatch<`cannot broadcast [${Join<A>}] with [${Join<B>}]`>
         : Reverse<Extract<BroadcastReversed<Reverse<A>, Reverse<B>>, Shape>>
       : Shape
     : Shape;
@@ -48,7 +48,7 @@ type HasNever<T> = [T] extends [never]
       : HasNever<R>
     : false;
 
-/** `[m, k] x [k, n]` of literal matrices; Shape for anything else, never where the inner sizes clash. */
+/** `[m, k] x [k, n]` of literal matrices; Shape for anything else. */
 export type MatmulShape<A extends Shape, B extends Shape> =
   IsLiteral<A> extends true
     ? IsLiteral<B> extends true
@@ -56,8 +56,15 @@ export type MatmulShape<A extends Shape, B extends Shape> =
         ? B extends readonly [infer K2 extends number, infer N extends number]
           ? K extends K2
             ? [M, N]
-            : never
+            : ShapeMismatch<`inner sizes differ: [${Join<A>}] x [${Join<B>}]`>
           : Shape
         : Shape
       : Shape
     : Shape;
+
+/** `2, 3` for `[2, 3]`. */
+type Join<S extends Shape> = S extends readonly [infer H extends number, ...infer R extends Shape]
+  ? R["length"] extends 0
+    ? `${H}`
+    : `${H}, ${Join<R>}`
+  : "";

@@ -31,8 +31,8 @@ const demoValues: readonly (readonly [string, unknown])[] = [
   ["train.checkpointEvery", 150],
   ["train.sampleEvery", 0],
   ["train.logEvery", 25],
-  ["optimizer.learningRate", 0.005],
-  ["schedule.warmupSteps", 20],
+  ["optimizer.learningRate", 0.003],
+  ["schedule.warmupSteps", 30],
   ["output.dir", "runs/demo"],
 ];
 const quickValues: readonly (readonly [string, unknown])[] = [

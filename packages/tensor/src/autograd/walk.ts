@@ -72,7 +72,7 @@ export class Walk {
   #pull(node: GradientNode, gradients: readonly (Tensor | undefined)[]): void {
     const { createGraph, freeSaved } = this.options;
     const engine = gradients.find((g) => g !== undefined)!.engine;
-    engine.scope(() => {
+    const pass = (): void =>
       engine.withGradients(createGraph, () => {
         const needs = node.edges.map((e) => e !== undefined && this.needs(e.node));
         const results = engine.withWalk(this, () => node.pull(gradients, needs, createGraph));
@@ -81,18 +81,23 @@ export class Walk {
         // Last input first: the reverse of the order in which a computation written out would have read them.
         for (let i = node.edges.length - 1; i >= 0; i--) this.#deliver(node, i, needs[i]! ? results[i] : undefined);
       });
+    try {
+      engine.scope(pass, `backward of ${node.name}`);
+    } finally {
       for (const g of gradients) g?.dispose();
-    }, `backward of ${node.name}`);
+    }
   }
 
   #deliver(node: GradientNode, i: number, gradient: Tensor | undefined): void {
     const edge = node.edges[i];
     if (edge === undefined || gradient === undefined) return;
     const { shape } = edge.node.outputs[edge.output]!;
-    if (gradient.shape.length < shape.length) {
+    const lead = gradient.shape.length - shape.length;
+    if (lead < 0 || shape.some((s, d) => s !== gradient.shape[d + lead] && s !== 1)) {
       throw new AutogradError(
         node.name,
         `gradient of input ${i} is ${describe(gradient)}, the input is [${shape.join(", ")}]`,
+        "a vjp returns gradients of the inputs' shapes, or of the shape they broadcast to",
       );
     }
     this.receive(edge.node, edge.output, sameShape(gradient.shape, shape) ? gradient : gradient.sumTo(shape));
