@@ -238,11 +238,16 @@ export abstract class Module {
     loadTensors(this.constructor.name, this.stateDict(), state, strict);
   }
 
-  /** Frees parameters, their gradients, and buffers, tied ones included. Calling the module afterwards is an error. */
+  /**
+   * Frees parameters, their gradients, and buffers, tied ones included, here and in every module inside. Calling one
+   * of them afterwards is an error. A subclass that owns more frees it in its own `dispose` and calls this one.
+   */
   dispose(): void {
-    const { modules, tensors } = this.#walk();
-    for (const [, tensor] of tensors) tensor.dispose();
-    for (const [, { module }] of modules) module.#isDisposed = true;
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
+    const { tensors, modules } = partsOf(this);
+    for (const { tensor } of tensors) tensor.dispose();
+    for (const { module } of modules) module.dispose();
   }
   [Symbol.dispose](): void {
     this.dispose();

@@ -175,6 +175,29 @@ describe("memory", () => {
     });
   });
 
+  test("dispose reaches what parts own beside their fields, once", () => {
+    class Counting extends Module {
+      readonly weight = this.parameter(ones([2]));
+      readonly #counter = engine.keep(zeros([1]));
+      times = 0;
+      override forward(x: Tensor): Tensor {
+        return x.add(this.#counter);
+      }
+      override dispose(): void {
+        this.times++;
+        this.#counter.dispose();
+        super.dispose();
+      }
+    }
+    expectNoLeak(engine, () => {
+      const inner = new Counting();
+      const model = new Sequential(new Sequential(inner), new Linear({ weight: ones([2, 2]) }));
+      model.dispose();
+      model.dispose();
+      expect(inner.times).toBe(1);
+    });
+  });
+
   test("ops report the path of the module they run in", () => {
     const seen = new Set<string>();
     const model = new Sequential(

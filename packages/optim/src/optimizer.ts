@@ -1,7 +1,7 @@
 import {
+  DTypeError,
   describe,
   type Engine,
-  isFloat,
   LifetimeError,
   ShapeError,
   sameShape,
@@ -296,8 +296,13 @@ function groupsOf<O>(
           "give each parameter once",
         );
       seen.add(p);
-      if (!isFloat(p.dtype))
-        throw new ValueError(name, `parameter ${p.name ?? ""} ${describe(p)} is not a float tensor`);
+      if (p.dtype !== "f32" && p.dtype !== "f64") {
+        throw new DTypeError(
+          name,
+          `parameter ${p.name ?? ""} ${describe(p)} is too coarse to be trained: most steps would round to nothing`,
+          'keep parameters in f32; engine.autocast("bf16", () => …) computes with their 16-bit values',
+        );
+      }
     }
     return { parameters: distinct, options: { ...options, ...changes } };
   });

@@ -58,12 +58,13 @@ test("a parameter whose gradients start late has bias corrections of its own", (
   expect(optimizer.stateDict()).toMatchObject({ step: 6, updates: { 0: 6, 1: 1 } });
 });
 
-test("what is no set of float parameters is refused", () => {
+test("what is no set of f32 or f64 parameters is refused", () => {
   const p = parameter(1, 1, "w");
   expect(() => new SGD([])).toThrow("no parameters were given\n  hint: pass model.parameters()");
   expect(() => new SGD([p, p])).toThrow("parameter w [1] f32 is given twice");
   expect(() => new SGD([{ parameters: [p] }, { parameters: [p] }])).toThrow("given twice");
-  expect(() => new SGD([zeros([2], { dtype: "i32", engine })])).toThrow("[2] i32 is not a float tensor");
+  expect(() => new SGD([zeros([2], { dtype: "i32", engine })])).toThrow("[2] i32 is too coarse");
+  expect(() => new SGD([zeros([2], { dtype: "bf16", engine })])).toThrow("engine.autocast");
 });
 
 test("options out of range are refused, in groups too", () => {
