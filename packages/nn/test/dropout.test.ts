@@ -3,7 +3,7 @@ import { checkpoint, Engine, type HostData, ones, randomKey } from "@revnet-zero
 import { expectBitEqual, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Attention, Dropout, MLP, Sequential } from "../src/index.ts";
+import { Attention, checkpointModule, Dropout, MLP, Sequential } from "../src/index.ts";
 
 const engine = new Engine(new CpuBackend());
 
@@ -68,6 +68,21 @@ test("the mask costs no memory for backward", () => {
     engine.withKey(randomKey(5), () => new Dropout(0.3).call(x));
     expect(engine.memory().live.saved).toBe(0);
   });
+});
+
+test("a checkpointed module runs again with the flags it had: eval between forward and backward changes no bit", () => {
+  const gradientOf = (isCheckpointed: boolean, isToggled: boolean): HostData =>
+    engine.scope(() => {
+      const x = ones([64], { engine }).requireGrad();
+      const layer = new Dropout(0.5);
+      const y = engine.withKey(randomKey(7), () => (isCheckpointed ? checkpointModule(layer, x) : layer.call(x)));
+      if (isToggled) layer.eval();
+      y.sum().backward();
+      const gradient = x.grad!.dataSync();
+      x.dispose();
+      return gradient;
+    });
+  expect(gradientOf(true, true)).toEqual(gradientOf(false, false));
 });
 
 test("eval draws no keys: layers run without one and hand their input on", () => {

@@ -15,7 +15,7 @@ export interface BufferView<S> extends Layout {
 export interface Kernel<S, A> {
   /** "strided" reads any layout; "contiguous" gets row-major copies where needed. Default "strided". */
   readonly inputs?: "strided" | "contiguous";
-  /** Types the first input may have; the engine refuses others with this list in the error. Default: all. */
+  /** Types float inputs may have. With another, a fused op is decomposed and a primitive is a DTypeError. Default: all. */
   readonly dtypes?: readonly DType[];
   /** A method, so that a backend of one kind of buffer is a `Backend`: the engine hands back only what it was given. */
   run(inputs: readonly BufferView<S>[], outputs: readonly BufferView<S>[], attrs: A): void;

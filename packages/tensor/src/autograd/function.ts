@@ -20,7 +20,7 @@ export interface BackwardContext {
   takeSaved(): Tensor[];
   /** Saved tensor `i` as input `input` of the function: gradients that reach it in `backward` flow to that input. */
   asInput(saved: Tensor, input: number): Tensor;
-  /** Runs `f` recorded, with the training flag, autocast and generator state the forward pass had. */
+  /** Runs `f` recorded, with the autocast and generator state the forward pass had. */
   recompute<T>(f: () => T): T;
   /**
    * Pulls gradients back through outputs of `recompute`. Contributions to inputs (`asInput`) and to captured tensors
@@ -213,7 +213,8 @@ function callFunction(def: FunctionDef, inputs: readonly Tensor[]): Tensor[] {
 
 /**
  * `f(...inputs)` with only the inputs stored: backward runs `f` again. Same values, same gradients, bit for bit, since
- * contributions are added in the order ordinary backpropagation adds them.
+ * contributions are added in the order ordinary backpropagation adds them. `f` must not depend on anything that may
+ * change until then; for a module, whose train flag may, use nn's `checkpointModule`.
  * Source: Chen et al. 2016 (arXiv:1604.06174).
  */
 export function checkpointAll(f: (...inputs: Tensor[]) => readonly Tensor[], inputs: readonly Tensor[]): Tensor[] {

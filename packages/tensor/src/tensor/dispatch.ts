@@ -1,16 +1,18 @@
 import type { Edge } from "../autograd/node.ts";
 import { OpNode } from "../autograd/opNode.ts";
-import { type BufferView, findKernel } from "../backend.ts";
+import { type BufferView, findKernel, type Kernel } from "../backend.ts";
 import { isFloat } from "../dtype.ts";
 import type { Engine } from "../engine.ts";
 import { BackendError, DTypeError, describe, LifetimeError, NonFiniteError } from "../errors.ts";
 import { contiguous, isContiguous, type Layout } from "../layout.ts";
 import type { Storage } from "../memory/storage.ts";
-import type { AnyOp, Meta, OpDef } from "../op.ts";
+import type { AnyOp, ElementwiseOp, Meta, OpDef } from "../op.ts";
 import { cast } from "../ops/copy.ts";
 import { type Shape, sameShape } from "../shape.ts";
 import { makeTensor } from "./link.ts";
 import type { Tensor } from "./tensor.ts";
+
+type AnyKernel = Kernel<unknown, unknown>;
 
 export interface DispatchOptions {
   /** The caller gives up the input that the op may overwrite: its buffer is reused when nobody else holds it. */
@@ -95,57 +97,75 @@ function run<A>(
     const [x] = inputs as [Tensor];
     return [makeTensor({ engine, storage: x.storage.retain(), layout: op.view(x.layout, attrs), dtype: x.dtype })];
   }
-  const kernel = findKernel(engine.backend, op as OpDef<never>);
+  const kernel = kernelFor(engine, op as AnyOp, inputs);
   if (op.kind === "fused" && kernel === undefined) {
-    return engine.scope(
-      () =>
-        engine.noGrad(() => [
-          ...op.decompose(
-            inputs.map((t) => t.detach()),
-            attrs,
-          ),
-        ]),
-      op.name,
-    );
+    const pieces = inputs.map((t) => t.detach());
+    return engine.scope(() => engine.noGrad(() => [...op.decompose(pieces, attrs)]), op.name);
   }
   const outputs = claimOutputs(engine, op, inputs, metas, donates);
-  const outputViews = outputs.map((storage, i) => bufferView(storage, contiguous(metas[i]!.shape)));
-  if (op.kind === "elementwise") {
-    const [output] = outputViews as [BufferView<unknown>];
-    engine.backend.elementwise(
-      op,
-      attrs,
-      inputs.map((t) => bufferView(t.storage, broadcastLayout(t.layout, output.shape))),
-      output,
-    );
-  } else {
-    const { run, inputs: wants, dtypes: accepted } = kernel!;
-    const [first] = inputs;
-    if (accepted !== undefined && first !== undefined && !accepted.includes(first.dtype)) {
-      throw new DTypeError(
-        op.name,
-        `the ${engine.backend.name} kernel takes ${accepted.join(", ")}, got ${describe(first)}`,
-        "cast the operands",
-      );
-    }
-    const mutated = new Set(op.mutates?.(inputs));
-    const temporaries: Storage[] = [];
-    const views = inputs.map((t, i) => {
-      if (wants !== "contiguous" || isContiguous(t.layout) || mutated.has(i)) return bufferView(t.storage, t.layout);
-      const dense = engine.allocate(t);
-      temporaries.push(dense);
-      const view = bufferView(dense, contiguous(t.shape));
-      engine.backend.kernels.copy.run([bufferView(t.storage, t.layout)], [view], undefined);
-      return view;
-    });
-    run(views, outputViews, attrs);
-    for (const t of temporaries) t.release();
+  const views = outputs.map((storage, i) => bufferView(storage, contiguous(metas[i]!.shape)));
+  try {
+    if (op.kind === "elementwise") runElementwise(engine, op, inputs, views[0]!, attrs);
+    else runKernel(engine, kernel!, op, inputs, views, attrs);
+  } catch (error) {
+    for (const s of outputs) s.release();
+    throw error;
   }
   for (const i of op.mutates?.(inputs) ?? []) inputs[i]!.storage.version++;
   return outputs.map((storage, i) => {
     const { shape, dtype } = metas[i]!;
     return makeTensor({ engine, storage, layout: contiguous(shape), dtype });
   });
+}
+
+/** The backend's kernel, if it takes these dtypes: of a fused op that it does not take, the decomposition runs. */
+function kernelFor(engine: Engine, op: AnyOp, inputs: readonly Tensor[]): AnyKernel | undefined {
+  const kernel = findKernel(engine.backend, op as OpDef<never>);
+  const refused = inputs.find((t) => isFloat(t.dtype) && kernel?.dtypes?.includes(t.dtype) === false);
+  if (refused === undefined) return kernel;
+  if (op.kind === "fused") return undefined;
+  throw new DTypeError(
+    op.name,
+    `the ${engine.backend.name} kernel takes ${kernel?.dtypes?.join(", ")}, got ${describe(refused)}`,
+    "cast the operands",
+  );
+}
+
+function runElementwise<A>(
+  engine: Engine,
+  op: ElementwiseOp<A>,
+  inputs: readonly Tensor[],
+  output: BufferView<unknown>,
+  attrs: A,
+): void {
+  const views = inputs.map((t) => bufferView(t.storage, broadcastLayout(t.layout, output.shape)));
+  engine.backend.elementwise(op, attrs, views, output);
+}
+
+/** Runs a structural kernel, with row-major copies of the inputs that it cannot read as they lie. */
+function runKernel(
+  engine: Engine,
+  { run, inputs: wants }: AnyKernel,
+  op: AnyOp,
+  inputs: readonly Tensor[],
+  outputs: readonly BufferView<unknown>[],
+  attrs: unknown,
+): void {
+  const mutated = new Set(op.mutates?.(inputs));
+  const copies: Storage[] = [];
+  try {
+    const views = inputs.map((t, i) => {
+      if (wants !== "contiguous" || isContiguous(t.layout) || mutated.has(i)) return bufferView(t.storage, t.layout);
+      const dense = engine.allocate(t);
+      copies.push(dense);
+      const view = bufferView(dense, contiguous(t.shape));
+      engine.backend.kernels.copy.run([bufferView(t.storage, t.layout)], [view], undefined);
+      return view;
+    });
+    run(views, outputs, attrs);
+  } finally {
+    for (const c of copies) c.release();
+  }
 }
 
 /** Buffers for the outputs: inputs' own where the op works in place, new ones elsewhere. */
