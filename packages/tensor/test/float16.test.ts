@@ -40,7 +40,7 @@ describe.each(Object.entries(formats))("%s", (_, { from, to, exponentBits, fract
   // The finite values in order, with the first one that is out of range in the place of infinity.
   const positive = words.slice(0, 0x8000).filter((w) => !isNaNWord(w));
   const infinity = positive[positive.length - 1]!;
-  const valueOf = (w: number): number =>
+  const numberOf = (w: number): number =>
     w === infinity ? 2 ** (2 ** (exponentBits - 1)) : meaning(w, exponentBits, fractionBits);
 
   /** Round half to even by definition: the nearer neighbour, or the even word of the two. Positive values only. */
@@ -48,11 +48,11 @@ describe.each(Object.entries(formats))("%s", (_, { from, to, exponentBits, fract
     let [low, high] = [0, infinity];
     while (high - low > 1) {
       const middle = (low + high) >> 1;
-      if (valueOf(middle) <= v) low = middle;
+      if (numberOf(middle) <= v) low = middle;
       else high = middle;
     }
-    if (v >= valueOf(high)) return high;
-    const [below, above] = [v - valueOf(low), valueOf(high) - v];
+    if (v >= numberOf(high)) return high;
+    const [below, above] = [v - numberOf(low), numberOf(high) - v];
     return below < above ? low : above < below ? high : low % 2 === 0 ? low : high;
   }
 
@@ -60,7 +60,7 @@ describe.each(Object.entries(formats))("%s", (_, { from, to, exponentBits, fract
     const bits = new Uint32Array(1);
     const float = new Float32Array(bits.buffer);
     const aroundTies = fc.tuple(fc.constantFrom(...positive), fc.integer({ min: -2, max: 2 })).map(([w, step]) => {
-      float[0] = (valueOf(w) + valueOf(Math.min(w + 1, infinity))) / 2;
+      float[0] = (numberOf(w) + numberOf(Math.min(w + 1, infinity))) / 2;
       bits[0] = bits[0]! + step;
       return float[0]!;
     });

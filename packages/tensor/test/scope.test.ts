@@ -176,7 +176,7 @@ describe("expectNoLeak", () => {
     expect(expectNoLeak(engine, () => engine.scope(() => zeros([3], { engine }).mul(2).size))).toBe(3);
     expect(errorText(() => expectNoLeak(engine, () => zeros([3], { engine })))).toMatchInlineSnapshot(`
       "LifetimeError: expectNoLeak: 1 tensors and 12 bytes leaked
-          12 bytes f32 workspace 
+          12 bytes f32 workspace
         hint: wrap the computation in scope(() => …) or dispose its tensors; REVNET_LEAKS=1 names the places"
     `);
   });

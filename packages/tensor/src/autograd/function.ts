@@ -177,6 +177,8 @@ export function defineFunction(def: FunctionDef): (...inputs: Tensor[]) => Tenso
 function callFunction(def: FunctionDef, inputs: readonly Tensor[]): Tensor[] {
   const engine = inputs[0]?.engine;
   if (engine === undefined) throw new AutogradError(def.name, "needs at least one input tensor");
+  // The function inside runs on detached handles: one around it must learn of the tensors here.
+  engine.noteUse(inputs);
   const ambient = engine.ambient.fork();
   const saved: SavedTensor[] = [];
   const { watcher, outputs } = engine.scope(() => {

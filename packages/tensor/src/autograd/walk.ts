@@ -48,7 +48,8 @@ export class Walk {
     }
     if (!this.needs(node)) return;
     if (wanted === undefined && enclosing === undefined && node instanceof LeafNode) {
-      node.tensor.grad = accumulate(node.tensor.grad, gradient, createGraph, "gradients");
+      // Nobody could read a disposed leaf's gradient, and nobody would free it.
+      if (!node.tensor.isDisposed) node.tensor.grad = accumulate(node.tensor.grad, gradient, createGraph, "gradients");
       return;
     }
     let slots = this.#pending.get(node);
@@ -151,7 +152,11 @@ export function seed(walk: Walk, outputs: readonly Tensor[], gradients: readonly
     const g = gradients[i];
     if (g === undefined || t.edge === undefined) return;
     if (!sameShape(g.shape, t.shape)) {
-      throw new AutogradError("backward", `gradient ${describe(g)} does not match output ${describe(t)}`);
+      throw new AutogradError(
+        "backward",
+        `gradient ${describe(g)} does not match output ${describe(t)}`,
+        "a cotangent has the shape of its output",
+      );
     }
     walk.receive(t.edge.node, t.edge.output, g);
   });

@@ -34,7 +34,9 @@ export function expectNoLeak<T>(engine: Engine, f: () => T): T {
   function check(): void {
     if (engine.liveTensors <= tensors && engine.ledger.liveBytes <= bytes) return;
     const fresh = [...engine.storages].filter((s) => !before.has(s));
-    const list = fresh.slice(0, 8).map((s) => `\n    ${s.bytes} bytes ${s.dtype} ${s.category} ${s.site ?? ""}`);
+    const list = fresh
+      .slice(0, 8)
+      .map((s) => `\n    ${s.bytes} bytes ${s.dtype} ${s.category}${s.site === undefined ? "" : ` made at ${s.site}`}`);
     throw new LifetimeError(
       "expectNoLeak",
       `${engine.liveTensors - tensors} tensors and ${engine.ledger.liveBytes - bytes} bytes leaked${list.join("")}`,

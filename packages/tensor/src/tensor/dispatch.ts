@@ -99,8 +99,11 @@ function run<A>(
   }
   const kernel = kernelFor(engine, op as AnyOp, inputs);
   if (op.kind === "fused" && kernel === undefined) {
-    const pieces = inputs.map((t) => t.detach());
-    return engine.scope(() => engine.noGrad(() => [...op.decompose(pieces, attrs)]), op.name);
+    const decompose = (): Tensor[] => {
+      const pieces = inputs.map((t) => t.detach());
+      return engine.noGrad(() => [...op.decompose(pieces, attrs)]);
+    };
+    return engine.scope(decompose, op.name);
   }
   const outputs = claimOutputs(engine, op, inputs, metas, donates);
   const views = outputs.map((storage, i) => bufferView(storage, contiguous(metas[i]!.shape)));
