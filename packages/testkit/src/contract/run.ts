@@ -113,8 +113,9 @@ export async function gradients(backend: Backend, subject: Subject, sample: Samp
   return read(found);
 }
 
-/** Does the backend's kernel for this op, if it has one, take the type? */
-export function takes(backend: Backend, { name }: Subject, dtype: DType): boolean {
+/** Whether the op runs in this type on the backend: fused ops always do, by their decomposition if need be. */
+export function takes(backend: Backend, { name, op }: Subject, dtype: DType): boolean {
+  if (op.kind !== "primitive") return true;
   const kernels = backend.kernels as Readonly<Record<string, { readonly dtypes?: readonly DType[] } | undefined>>;
   return kernels[name]?.dtypes?.includes(dtype) ?? true;
 }
