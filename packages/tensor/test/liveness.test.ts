@@ -64,7 +64,7 @@ const programs: Record<string, Program> = {
         Int32Array.from({ length: 64 }, (_, i) => (i * 7) % 50),
         { engine },
       );
-      let h = embedding.take(tokens).reshape([2, 32, 32]);
+      let h: Tensor = embedding.take(tokens).reshape([2, 32, 32]);
       for (let i = 0; i < 3; i++) h = layer(engine, attentionLayer(engine, h, qkv, gain), w1, w2, gain);
       const loss = engine.scope(() => h.reshape([64, 32]).matmul(embedding.transpose()).crossEntropy(tokens).mean());
       loss.backward();
