@@ -1,4 +1,5 @@
 import type { Backend, BufferView, DType, ElementwiseOp, KernelTable, TypedArray } from "@revnet-zero/tensor";
+import type { HostMemory } from "./memory.ts";
 import { BufferPool } from "./pool.ts";
 
 /** What the two CPU backends share: buffers are typed arrays in host memory, readable at once. */
@@ -14,13 +15,17 @@ export abstract class HostBackend implements Backend<TypedArray> {
   ): void;
 
   readonly isSynchronous = true;
-  readonly #pool = new BufferPool();
+  readonly #memory: HostMemory;
+
+  constructor(memory: HostMemory = new BufferPool()) {
+    this.#memory = memory;
+  }
 
   allocate(dtype: DType, elements: number): TypedArray {
-    return this.#pool.take(dtype, elements);
+    return this.#memory.allocate(dtype, elements);
   }
   free(data: TypedArray): void {
-    this.#pool.give(data);
+    this.#memory.free(data);
   }
   write(data: TypedArray, values: TypedArray): void {
     data.set(values);
@@ -32,6 +37,6 @@ export abstract class HostBackend implements Backend<TypedArray> {
     return this.readSync(data, dtype, elements);
   }
   releaseCaches(): void {
-    this.#pool.clear();
+    this.#memory.clear?.();
   }
 }

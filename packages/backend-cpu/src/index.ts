@@ -1,2 +1,3 @@
-export { CpuBackend } from "./plain/backend.ts";
+export { CpuBackend, type CpuOptions } from "./backend.ts";
 export { ReferenceBackend } from "./reference/backend.ts";
+export { type TierName, tierNames } from "./wasm/device/tier.ts";

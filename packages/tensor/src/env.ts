@@ -3,6 +3,8 @@ export type EnvironmentVariable =
   | "REVNET_CHECK_NAN"
   | "REVNET_LEAKS"
   | "REVNET_MEMORY_LIMIT"
+  | "REVNET_THREADS"
+  | "REVNET_TIER"
   | "REVNET_SEED"
   | "REVNET_PYTHON";
 
@@ -17,6 +19,11 @@ export const environment: {
   },
   REVNET_LEAKS: { default: "0", what: "1 records where live tensors were made, for leak and memory reports (slow)" },
   REVNET_MEMORY_LIMIT: { default: "", what: "bytes the ledger may hold before OutOfMemoryError; empty means no limit" },
+  REVNET_THREADS: { default: "", what: "threads of the CPU backend; empty means as many as the machine runs at once" },
+  REVNET_TIER: {
+    default: "",
+    what: "kernels of the CPU backend: wide, relaxed, simd or scalar; empty means the best that runs here",
+  },
   REVNET_SEED: { default: "", what: "base seed of the property tests; empty means fast-check draws one and prints it" },
   REVNET_PYTHON: { default: "", what: "Python interpreter with PyTorch, for the optional comparisons" },
 };

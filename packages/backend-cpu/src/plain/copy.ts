@@ -10,7 +10,7 @@ import {
 import { referenceKernels } from "../reference/index.ts";
 import { runElementwise } from "./elementwise.ts";
 
-const identity: ElementwiseOp = elementwise({
+export const identity: ElementwiseOp = elementwise({
   name: "identity",
   arity: 1,
   doc: "x",

@@ -1,0 +1,117 @@
+import type { TypedArray } from "@revnet-zero/tensor";
+import { ModuleBuilder } from "../assembler/index.ts";
+import { gemmScratchBytes } from "../gemm/tile.ts";
+import { type Module, webAssembly } from "../webAssembly.ts";
+import { Heap } from "./heap.ts";
+import { canThread, Pool } from "./pool.ts";
+import type { Tier } from "./tier.ts";
+import { CONTROL_BYTES } from "./workerSource.ts";
+
+/**
+ * A kernel in memory: (scratch, from, to, ...arguments), all i32. It does units [from, to) of its work; scratch is
+ * the thread's own.
+ */
+export interface LoadedKernel {
+  readonly index: number;
+  readonly run: (...args: number[]) => void;
+}
+
+export interface DeviceOptions {
+  readonly tier: Tier;
+  readonly threads: number;
+  readonly memoryLimitBytes?: number;
+}
+
+/** How a kernel's work is divided. */
+export interface Work {
+  readonly units: number;
+  /** Parts begin at multiples of this. Default 1. */
+  readonly align?: number;
+  /** About how long one unit takes, to tell whether threads are worth waking. */
+  readonly nanosecondsPerUnit: number;
+}
+
+/** Below this, a job for other threads costs more than it saves: workers awake, and asleep. */
+const worthNanoseconds = { awake: 8_000, asleep: 120_000 };
+
+/** Heap, threads and loaded code of one backend. */
+export class Device {
+  readonly tier: Tier;
+  readonly heap: Heap;
+  readonly threads: number;
+  readonly #pool: Pool | undefined;
+  readonly #modules: Module[] = [];
+  readonly #scratchStart: number;
+  readonly #scratchBytes: number;
+  #kernels = 0;
+
+  constructor({ tier, threads, memoryLimitBytes }: DeviceOptions) {
+    this.tier = tier;
+    this.#scratchStart = CONTROL_BYTES;
+    this.#scratchBytes = Math.ceil(gemmScratchBytes(tier.tile) / 64) * 64;
+    const reservedBytes = this.#scratchStart + threads * this.#scratchBytes;
+    this.heap = new Heap({
+      reservedBytes,
+      ...(memoryLimitBytes === undefined ? {} : { limitBytes: memoryLimitBytes }),
+    });
+    this.threads = this.heap.isShared && canThread() ? threads : 1;
+    if (this.threads > 1) {
+      this.#pool = new Pool({
+        heap: this.heap,
+        threads: this.threads,
+        scratchStart: this.#scratchStart,
+        scratchBytes: this.#scratchBytes,
+        modules: () => this.#modules,
+      });
+    }
+  }
+
+  /** Writes, compiles and loads a module, here and in every thread. */
+  load<K extends string>(write: (m: ModuleBuilder) => void, names: readonly K[]): Record<K, LoadedKernel> {
+    const { memory, isShared, maximumPages } = this.heap;
+    const builder = new ModuleBuilder({ maximumPages, isShared });
+    write(builder);
+    const bytes = builder.bytes();
+    const module = new webAssembly!.Module(bytes);
+    const { exports } = new webAssembly!.Instance(module, { host: { memory } });
+    const all = Object.entries(exports);
+    const found = Object.fromEntries(
+      names.map((name) => {
+        const position = all.findIndex(([n]) => n === name);
+        return [name, { index: this.#kernels + position, run: all[position]![1] }];
+      }),
+    ) as unknown as Record<K, LoadedKernel>;
+    this.#kernels += all.length;
+    this.#modules.push(module);
+    if (this.#pool !== undefined) {
+      const at = this.heap.allocate("u8", bytes.length);
+      at.set(bytes);
+      this.#pool.load(at.byteOffset, bytes.length);
+      this.heap.free(at);
+    }
+    return found;
+  }
+
+  /** Runs a kernel over all its units, on as many threads as are worth it. */
+  run({ index, run }: LoadedKernel, { units, align = 1, nanosecondsPerUnit }: Work, ...args: number[]): void {
+    const pool = this.#pool;
+    const total = units * nanosecondsPerUnit;
+    const least = pool?.isAwake === true ? worthNanoseconds.awake : worthNanoseconds.asleep;
+    if (pool === undefined || total < least || units <= align) {
+      run(this.#scratchStart, 0, units, ...args);
+      return;
+    }
+    const share = Math.ceil(units / this.threads / align) * align;
+    pool.run(index, units, share, args, () => run(this.#scratchStart, 0, Math.min(units, share), ...args));
+  }
+
+  /** The address of a view's first element. */
+  addressOf({ data, offset }: { readonly data: TypedArray; readonly offset: number }): number {
+    return data.byteOffset + offset * data.BYTES_PER_ELEMENT;
+  }
+
+  /** Ends the threads; kernels then run here alone. */
+  stop(): void {
+    this.#pool?.stop();
+  }
+}

@@ -1,0 +1,55 @@
+import { type FunctionBuilder, f32x4, i32, type Local, type ModuleBuilder, v128 } from "../assembler/index.ts";
+import type { Multiply } from "../multiply.ts";
+import type { Tile } from "./tile.ts";
+
+/**
+ * tile of C (+)= packed A · packed B, one fused (or rounded) multiply-add a step of k, in ascending k. Registers: all sums, one row
+ * of B, one splat of A. V8 before 12.5 moves loads up, across the whole loop body: there `unroll` must be 1.
+ */
+export function microkernel(m: ModuleBuilder, { rows, columns, unroll }: Tile, multiply: Multiply): FunctionBuilder {
+  const vectors = columns / 4;
+  return m.function(
+    "micro",
+    ["i32", "i32", "i32", "i32", "i32", "i32", "i32"],
+    (f, a, b, k, c, cStep, isAdded, bias) => {
+      const sums = Array.from({ length: rows }, () => f.locals("v128", vectors));
+      const bRow = f.locals("v128", vectors);
+      const splat = f.local("v128");
+      const step = (u: number): void => {
+        for (let j = 0; j < vectors; j++) f.set(bRow[j]!, v128.load(b, (u * columns + 4 * j) * 4));
+        for (let i = 0; i < rows; i++) {
+          f.set(splat, v128.load32Splat(a, (u * rows + i) * 4));
+          for (let j = 0; j < vectors; j++) f.set(sums[i]![j]!, multiply.add(splat, bRow[j]!, sums[i]![j]!));
+        }
+      };
+      const steps = (count: number): void => {
+        f.while(i32.geS(k, i32.const(count)), () => {
+          for (let u = 0; u < count; u++) step(u);
+          f.advance(a, count * rows * 4);
+          f.advance(b, count * columns * 4);
+          f.advance(k, -count);
+        });
+      };
+      if (unroll > 1) steps(unroll);
+      steps(1);
+      const eachSum = (change: (sum: Local<"v128">, i: number, j: number) => void): void => {
+        for (let i = 0; i < rows; i++) for (let j = 0; j < vectors; j++) change(sums[i]![j]!, i, j);
+      };
+      f.if(isAdded, () => {
+        const row = f.let(c);
+        for (let i = 0; i < rows; i++) {
+          for (let j = 0; j < vectors; j++) f.set(sums[i]![j]!, f32x4.add(v128.load(row, 16 * j), sums[i]![j]!));
+          if (i < rows - 1) f.advance(row, cStep);
+        }
+      });
+      f.if(bias, () => {
+        for (let j = 0; j < vectors; j++) f.set(bRow[j]!, v128.load(bias, 16 * j));
+        eachSum((sum, _, j) => f.set(sum, f32x4.add(sum, bRow[j]!)));
+      });
+      for (let i = 0; i < rows; i++) {
+        for (let j = 0; j < vectors; j++) f.do(v128.store(c, sums[i]![j]!, 16 * j));
+        if (i < rows - 1) f.advance(c, cStep);
+      }
+    },
+  );
+}

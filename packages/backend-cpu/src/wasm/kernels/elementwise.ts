@@ -1,0 +1,118 @@
+import { type BufferView, type DType, type ElementwiseOp, expr, numel, type TypedArray } from "@revnet-zero/tensor";
+import { collapse, type Loop } from "../../plain/collapse.ts";
+import { scalarKind } from "../../scalar.ts";
+import type { Device, LoadedKernel } from "../device/device.ts";
+import { vectorBody } from "../vector/body.ts";
+import { emitLoop, LOOP_ALIGN, type Operand, type Pattern } from "../vector/loop.ts";
+import { bytesOf, isVectorDType, type VectorDType } from "../vector/memory.ts";
+
+type View = BufferView<TypedArray>;
+// biome-ignore lint/suspicious/noExplicitAny: see AnyOp.
+type Op = ElementwiseOp<any>;
+
+interface Compiled {
+  readonly kernel: LoadedKernel;
+  readonly nanosecondsPerElement: number;
+}
+
+/** Elementwise ops as vector loops, one compiled for each body, types, rank and pattern of strides. */
+export class ElementwiseKernels {
+  readonly #device: Device;
+  /** Undefined: the body has an op without a vector form. */
+  readonly #compiled = new WeakMap<Op, Map<string, Compiled | undefined>>();
+
+  constructor(device: Device) {
+    this.#device = device;
+  }
+
+  /** Runs the op and says true; says false where types or body have no vector form. */
+  run(op: Op, attrs: unknown, inputs: readonly View[], output: View): boolean {
+    const views = [output, ...inputs];
+    for (const v of views) if (!isVectorDType(v.dtype)) return false;
+    if (numel(output.shape) === 0) return true;
+    const loops = collapse(
+      output.shape,
+      views.map((v) => v.strides),
+    );
+    const inner = loops[loops.length - 1]!;
+    // A single element may lie anywhere: its step plays no part.
+    const patterns = inner.strides.map(
+      (s, k): Pattern => (k === 0 || s === 1 ? "neighbour" : s === 0 ? "same" : "step"),
+    );
+    const compiled = this.#find(op, attrs, views, patterns, loops.length);
+    if (compiled === undefined) return false;
+    this.#call(compiled, views, loops, patterns);
+    return true;
+  }
+
+  #find(
+    op: Op,
+    attrs: unknown,
+    views: readonly View[],
+    patterns: readonly Pattern[],
+    rank: number,
+  ): Compiled | undefined {
+    let variants = this.#compiled.get(op);
+    if (variants === undefined) {
+      variants = new Map();
+      this.#compiled.set(op, variants);
+    }
+    let key = String(rank);
+    for (let k = 0; k < views.length; k++) key += ` ${views[k]!.dtype} ${patterns[k]}`;
+    if (attrs !== undefined) key += JSON.stringify(attrs);
+    if (!variants.has(key)) {
+      const operands = views.map(({ dtype }, k) => ({ dtype: dtype as VectorDType, pattern: patterns[k]! }));
+      variants.set(key, this.#compile(op, attrs, operands, rank));
+    }
+    return variants.get(key);
+  }
+
+  #compile(op: Op, attrs: unknown, [output, ...inputs]: readonly Operand[], rank: number): Compiled | undefined {
+    const kinds = inputs.map(({ dtype }) => scalarKind(dtype));
+    const expression = op.body(
+      inputs.map((_, i) => expr.argument(i)),
+      attrs,
+    );
+    const written = vectorBody(expression, kinds);
+    if (written === undefined || written.type !== scalarKind(output!.dtype as DType)) return undefined;
+    const width = written.cost > 60 ? 2 : 4;
+    const { multiply } = this.#device.tier;
+    const { loop } = this.#device.load(
+      (m) =>
+        emitLoop(m, multiply, {
+          name: "loop",
+          output: output!.dtype,
+          inputs,
+          rank,
+          width,
+          body: (v, values) => written.write(v, values, new Map()),
+        }),
+      ["loop"],
+    );
+    return { kernel: loop, nanosecondsPerElement: 0.1 * (1 + inputs.length) + 0.02 * written.cost };
+  }
+
+  #call(compiled: Compiled, views: readonly View[], loops: readonly Loop[], patterns: readonly Pattern[]): void {
+    const device = this.#device;
+    const { kernel, nanosecondsPerElement } = compiled;
+    const args = views.map((v) => device.addressOf(v));
+    const { size } = loops[loops.length - 1]!;
+    args.push(size);
+    const outer = loops.length - 1;
+    let rows = 1;
+    for (let d = 0; d < outer; d++) {
+      rows *= loops[d]!.size;
+      if (d > 0) args.push(loops[d]!.size);
+    }
+    for (let k = 0; k < views.length; k++) {
+      const bytes = bytesOf(views[k]!.dtype as VectorDType);
+      for (let d = 0; d < outer; d++) args.push(loops[d]!.strides[k]! * bytes);
+    }
+    for (let k = 0; k < views.length; k++) {
+      if (patterns[k] === "step") args.push(loops[outer]!.strides[k]! * bytesOf(views[k]!.dtype as VectorDType));
+    }
+    if (outer === 0)
+      device.run(kernel, { units: size, align: LOOP_ALIGN, nanosecondsPerUnit: nanosecondsPerElement }, ...args);
+    else device.run(kernel, { units: rows, nanosecondsPerUnit: size * nanosecondsPerElement }, ...args);
+  }
+}

@@ -1,0 +1,119 @@
+import { type BufferView, type Layout, numel, type PrimitiveKernels, type TypedArray } from "@revnet-zero/tensor";
+import type { Device, LoadedKernel } from "../device/device.ts";
+import { emitGemmParts } from "../gemm/parts.ts";
+
+type View = BufferView<TypedArray>;
+export type Gemm = Readonly<Record<"gemmRows" | "gemmColumns" | "gemmBatches", LoadedKernel>>;
+
+/** A matrix in the heap: addresses and steps in bytes. */
+export interface Matrix {
+  readonly at: number;
+  readonly rowBytes: number;
+  readonly columnBytes: number;
+}
+
+export interface Product {
+  readonly rows: number;
+  readonly columns: number;
+  readonly k: number;
+  readonly a: Matrix;
+  readonly b: Matrix;
+  /** Columns side by side. */
+  readonly c: number;
+  /** Adds to what C holds. */
+  readonly isAdded?: boolean;
+  /** Address of a row added to every row of C, after the sum. */
+  readonly bias?: number;
+}
+
+export function loadGemm(device: Device): Gemm {
+  const { tile, multiply } = device.tier;
+  return device.load((m) => emitGemmParts(m, tile, multiply), ["gemmRows", "gemmColumns", "gemmBatches"]);
+}
+
+/** Multiply-adds a nanosecond, roughly: only to tell whether threads are worth waking. */
+const PER_NANOSECOND = 25;
+
+/** C (+)= A · B (+ bias), divided by rows, or by columns where there are few rows. */
+export function multiply(device: Device, gemm: Gemm, product: Product): void {
+  const { rows, columns, k, a, b, c, isAdded = false, bias = 0 } = product;
+  const { tile } = device.tier;
+  const rest = [k, a.at, a.rowBytes, a.columnBytes, b.at, b.rowBytes, b.columnBytes, c, columns * 4] as const;
+  const last = [isAdded ? 1 : 0, bias] as const;
+  const nanoseconds = (rows * columns * k) / PER_NANOSECOND;
+  if (rows >= 2 * tile.rows * device.threads || rows >= columns) {
+    const work = { units: rows, align: tile.rows, nanosecondsPerUnit: nanoseconds / rows };
+    device.run(gemm.gemmRows, work, columns, ...rest, ...last);
+  } else {
+    const work = { units: columns, align: tile.columns, nanosecondsPerUnit: nanoseconds / columns };
+    device.run(gemm.gemmColumns, work, rows, ...rest, ...last);
+  }
+}
+
+export const matmulKernel = (device: Device, gemm: Gemm): PrimitiveKernels<TypedArray>["matmul"] => ({
+  run: ([a, b], [y]) => matmul(device, gemm, a!, b!, y!),
+});
+
+/** y = a · b over broadcast batch axes, all strides. */
+function matmul(device: Device, gemm: Gemm, a: View, b: View, y: View): void {
+  const batch = y.shape.slice(0, -2);
+  const [rows, columns] = y.shape.slice(-2) as [number, number];
+  const k = a.shape[a.shape.length - 1]!;
+  const count = numel(batch);
+  if (rows * columns * count === 0) return;
+  if (k === 0) {
+    y.data.fill(0);
+    return;
+  }
+  const c = y.data.byteOffset;
+  const size = rows * columns * 4;
+  const [aSteps, bSteps] = [batchSteps(a, batch), batchSteps(b, batch)];
+  const [A, B] = [matrixOf(device, a), matrixOf(device, b)];
+  const [aStep, bStep] = [uniform(aSteps, batch), uniform(bSteps, batch)];
+  if (count > 1 && count >= device.threads && aStep !== undefined && bStep !== undefined) {
+    const work = { units: count, nanosecondsPerUnit: (rows * columns * k) / PER_NANOSECOND };
+    const first = [rows, columns, k, A.at, A.rowBytes, A.columnBytes, 4 * aStep] as const;
+    const second = [B.at, B.rowBytes, B.columnBytes, 4 * bStep] as const;
+    device.run(gemm.gemmBatches, work, ...first, ...second, c, 4 * columns, size, 0);
+    return;
+  }
+  for (let i = 0; i < count; i++) {
+    const [aAt, bAt] = [A.at + 4 * stepTo(i, batch, aSteps), B.at + 4 * stepTo(i, batch, bSteps)];
+    multiply(device, gemm, { rows, columns, k, a: { ...A, at: aAt }, b: { ...B, at: bAt }, c: c + i * size });
+  }
+}
+
+/** The last two axes of a view as a matrix. */
+export function matrixOf(device: Device, view: View): Matrix {
+  const [row, column] = view.strides.slice(-2) as [number, number];
+  return { at: device.addressOf(view), rowBytes: 4 * row, columnBytes: 4 * column };
+}
+
+/** An operand's steps over the batch axes of the result: 0 where it is broadcast. */
+function batchSteps({ shape, strides }: Layout, batch: readonly number[]): number[] {
+  const lead = batch.length - (shape.length - 2);
+  return batch.map((_, d) => (d < lead || shape[d - lead] === 1 ? 0 : strides[d - lead]!));
+}
+
+/** The one step from each matrix of the batch to the next, if all are equal. */
+function uniform(steps: readonly number[], batch: readonly number[]): number | undefined {
+  let step: number | undefined;
+  let inner = 1;
+  for (let d = batch.length - 1; d >= 0; d--) {
+    if (batch[d] !== 1) {
+      step ??= steps[d]! / inner;
+      if (steps[d] !== step * inner) return undefined;
+    }
+    inner *= batch[d]!;
+  }
+  return step ?? 0;
+}
+
+function stepTo(index: number, batch: readonly number[], steps: readonly number[]): number {
+  let at = 0;
+  for (let d = batch.length - 1, rest = index; d >= 0; d--) {
+    at += (rest % batch[d]!) * steps[d]!;
+    rest = Math.floor(rest / batch[d]!);
+  }
+  return at;
+}
