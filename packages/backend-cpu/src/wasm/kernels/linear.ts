@@ -12,7 +12,6 @@ export const linearKernel = (device: Device, elementwise: ElementwiseKernels, ge
     const [columns, k] = w!.shape as [number, number];
     const target = before ?? y!;
     const rows = numel(x!.shape.slice(0, -1));
-    if (rows * columns === 0) return;
     const { at, rowBytes, columnBytes } = matrixOf(device, w!);
     multiply(device, gemm, {
       rows,

@@ -37,6 +37,11 @@ const PER_NANOSECOND = 25;
 /** C (+)= A · B (+ bias), divided by rows, or by columns where there are few rows. */
 export function multiply(device: Device, gemm: Gemm, product: Product): void {
   const { rows, columns, k, a, b, c, isAdded = false, bias = 0 } = product;
+  if (rows * columns === 0) return;
+  if (k === 0) {
+    emptySums(device, product);
+    return;
+  }
   const { tile } = device.tier;
   const rest = [k, a.at, a.rowBytes, a.columnBytes, b.at, b.rowBytes, b.columnBytes, c, columns * 4] as const;
   const last = [isAdded ? 1 : 0, bias] as const;
@@ -50,6 +55,16 @@ export function multiply(device: Device, gemm: Gemm, product: Product): void {
   }
 }
 
+/** Sums of nothing: zero, and the bias. */
+function emptySums(device: Device, { rows, columns, c, isAdded = false, bias = 0 }: Product): void {
+  const { buffer } = device.heap.memory;
+  const out = new Float32Array(buffer, c, rows * columns);
+  if (!isAdded) out.fill(0);
+  if (bias === 0) return;
+  const added = new Float32Array(buffer, bias, columns);
+  for (let i = 0; i < out.length; i++) out[i]! += added[i % columns]!;
+}
+
 export const matmulKernel = (device: Device, gemm: Gemm): PrimitiveKernels<TypedArray>["matmul"] => ({
   run: ([a, b], [y]) => matmul(device, gemm, a!, b!, y!),
 });
@@ -61,16 +76,12 @@ function matmul(device: Device, gemm: Gemm, a: View, b: View, y: View): void {
   const k = a.shape[a.shape.length - 1]!;
   const count = numel(batch);
   if (rows * columns * count === 0) return;
-  if (k === 0) {
-    y.data.fill(0);
-    return;
-  }
   const c = y.data.byteOffset;
   const size = rows * columns * 4;
   const [aSteps, bSteps] = [batchSteps(a, batch), batchSteps(b, batch)];
   const [A, B] = [matrixOf(device, a), matrixOf(device, b)];
   const [aStep, bStep] = [uniform(aSteps, batch), uniform(bSteps, batch)];
-  if (count > 1 && count >= device.threads && aStep !== undefined && bStep !== undefined) {
+  if (k > 0 && count > 1 && count >= device.threads && aStep !== undefined && bStep !== undefined) {
     const work = { units: count, nanosecondsPerUnit: (rows * columns * k) / PER_NANOSECOND };
     const first = [rows, columns, k, A.at, A.rowBytes, A.columnBytes, 4 * aStep] as const;
     const second = [B.at, B.rowBytes, B.columnBytes, 4 * bStep] as const;
