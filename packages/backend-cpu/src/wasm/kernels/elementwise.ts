@@ -1,10 +1,18 @@
-import { type BufferView, type DType, type ElementwiseOp, expr, numel, type TypedArray } from "@revnet-zero/tensor";
+import {
+  type BufferView,
+  type DType,
+  type ElementwiseOp,
+  expr,
+  isContiguous,
+  numel,
+  type TypedArray,
+} from "@revnet-zero/tensor";
 import { collapse, type Loop } from "../../plain/collapse.ts";
 import { scalarKind } from "../../scalar.ts";
 import type { Device, LoadedKernel } from "../device/device.ts";
 import { vectorBody } from "../vector/body.ts";
 import { emitLoop, LOOP_ALIGN, type Operand, type Pattern } from "../vector/loop.ts";
-import { bytesOf, isVectorDType, type VectorDType } from "../vector/memory.ts";
+import { bytesOf, isVectorDType, type VectorDType, vectorCode } from "../vector/memory.ts";
 
 type View = BufferView<TypedArray>;
 // biome-ignore lint/suspicious/noExplicitAny: see AnyOp.
@@ -15,11 +23,29 @@ interface Compiled {
   readonly nanosecondsPerElement: number;
 }
 
+const patternCode: { readonly [K in Pattern]: number } = { neighbour: 0, same: 1, step: 2 };
+
+const strides = (views: readonly View[]): (readonly number[])[] => views.map((v) => v.strides);
+
+/** Whether every operand is dense or one repeated element: the common case, told without looking at axes. */
+function isFlat(views: readonly View[]): boolean {
+  for (const v of views) if (!isContiguous(v) && !isRepeated(v)) return false;
+  return true;
+}
+const isRepeated = ({ strides }: View): boolean => {
+  for (const s of strides) if (s !== 0) return false;
+  return true;
+};
+const flatLoop = (views: readonly View[], size: number): Loop => ({
+  size,
+  strides: views.map((v, k) => (k > 0 && isRepeated(v) ? 0 : 1)),
+});
+
 /** Elementwise ops as vector loops, one compiled for each body, types, rank and pattern of strides. */
 export class ElementwiseKernels {
   readonly #device: Device;
   /** Undefined: the body has an op without a vector form. */
-  readonly #compiled = new WeakMap<Op, Map<string, Compiled | undefined>>();
+  readonly #compiled = new WeakMap<Op, Map<number | string, Compiled | undefined>>();
 
   constructor(device: Device) {
     this.#device = device;
@@ -29,16 +55,12 @@ export class ElementwiseKernels {
   run(op: Op, attrs: unknown, inputs: readonly View[], output: View): boolean {
     const views = [output, ...inputs];
     for (const v of views) if (!isVectorDType(v.dtype)) return false;
-    if (numel(output.shape) === 0) return true;
-    const loops = collapse(
-      output.shape,
-      views.map((v) => v.strides),
-    );
-    const inner = loops[loops.length - 1]!;
-    // A single element may lie anywhere: its step plays no part.
-    const patterns = inner.strides.map(
-      (s, k): Pattern => (k === 0 || s === 1 ? "neighbour" : s === 0 ? "same" : "step"),
-    );
+    const size = numel(output.shape);
+    if (size === 0) return true;
+    const loops = isFlat(views) ? [flatLoop(views, size)] : collapse(output.shape, strides(views));
+    const inner = loops[loops.length - 1]!.strides;
+    // A single element may lie anywhere: the output's step plays no part.
+    const patterns = inner.map((s, k): Pattern => (k === 0 || s === 1 ? "neighbour" : s === 0 ? "same" : "step"));
     const compiled = this.#find(op, attrs, views, patterns, loops.length);
     if (compiled === undefined) return false;
     this.#call(compiled, views, loops, patterns);
@@ -57,14 +79,18 @@ export class ElementwiseKernels {
       variants = new Map();
       this.#compiled.set(op, variants);
     }
-    let key = String(rank);
-    for (let k = 0; k < views.length; k++) key += ` ${views[k]!.dtype} ${patterns[k]}`;
-    if (attrs !== undefined) key += JSON.stringify(attrs);
-    if (!variants.has(key)) {
-      const operands = views.map(({ dtype }, k) => ({ dtype: dtype as VectorDType, pattern: patterns[k]! }));
-      variants.set(key, this.#compile(op, attrs, operands, rank));
+    let code = rank;
+    for (let k = 0; k < views.length; k++) {
+      code = code * 12 + vectorCode(views[k]!.dtype as VectorDType) * 3 + patternCode[patterns[k]!];
     }
-    return variants.get(key);
+    const key = attrs === undefined ? code : `${code}${JSON.stringify(attrs)}`;
+    let found = variants.get(key);
+    if (found === undefined && !variants.has(key)) {
+      const operands = views.map(({ dtype }, k) => ({ dtype: dtype as VectorDType, pattern: patterns[k]! }));
+      found = this.#compile(op, attrs, operands, rank);
+      variants.set(key, found);
+    }
+    return found;
   }
 
   #compile(op: Op, attrs: unknown, [output, ...inputs]: readonly Operand[], rank: number): Compiled | undefined {
@@ -75,7 +101,7 @@ export class ElementwiseKernels {
     );
     const written = vectorBody(expression, kinds);
     if (written === undefined || written.type !== scalarKind(output!.dtype as DType)) return undefined;
-    const width = written.cost > 60 ? 2 : 4;
+    const width = written.cost < 20 ? 4 : 8;
     const { multiply } = this.#device.tier;
     const { loop } = this.#device.load(
       (m) =>

@@ -4,7 +4,10 @@ import type { VectorCode, Vectors } from "./vectors.ts";
 
 /** Types that vector code loads and stores; the others stay with scalar loops. */
 export type VectorDType = Extract<DType, "f32" | "i32" | "bf16" | "bool">;
+const codes: { readonly [K in VectorDType]: number } = { f32: 0, i32: 1, bf16: 2, bool: 3 };
 export const isVectorDType = (d: DType): d is VectorDType => d === "f32" || d === "i32" || d === "bf16" || d === "bool";
+/** A small number for each type. */
+export const vectorCode = (d: VectorDType): number => codes[d];
 
 interface Access {
   readonly bytes: number;
