@@ -15,6 +15,7 @@ export async function findNonFinite(model: ReversibleTransformer, rerun: () => v
     if (p.grad !== undefined && !(await p.grad.data()).every(Number.isFinite)) bad.push(name);
   }
   model.zeroGrad();
+  const { checksFinite } = engine;
   engine.checksFinite = true;
   try {
     engine.scope(rerun);
@@ -22,7 +23,7 @@ export async function findNonFinite(model: ReversibleTransformer, rerun: () => v
     if (!(error instanceof NonFiniteError)) throw error;
     return error.message.split("\n")[0]!;
   } finally {
-    engine.checksFinite = false;
+    engine.checksFinite = checksFinite;
     model.zeroGrad();
   }
   return bad.length === 0
