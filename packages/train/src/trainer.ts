@@ -10,7 +10,7 @@ import type { TrainConfig } from "./config.ts";
 import { findNonFinite } from "./diagnose.ts";
 import { evaluate } from "./evaluate.ts";
 import { Emitter, type TrainEvents } from "./events.ts";
-import { applyGradients, computeGradients } from "./step.ts";
+import { applyGradients, computeGradients, toTensors } from "./step.ts";
 import { fromEntries, toEntries } from "./tensorFiles.ts";
 import { markText, type TextMark } from "./textMark.ts";
 import { TrainError } from "./trainError.ts";
@@ -168,13 +168,13 @@ export class Trainer {
     await this.#watchStreams();
   }
 
-  /** Counts what the streams did in the last micro-batch and says so the first time, and whenever it gets worse. */
+  /** Counts what the streams did in the last micro-batch; the run is told once that they left their range. */
   async #watchStreams(): Promise<void> {
     const health = await this.model.sequence.health();
     if (health.nan > 0) {
       const { step } = health.steps.find((s) => s.nan > 0)!;
       const layer = `sequence.blocks.${Math.floor(step / 2)}.${step % 2 === 0 ? "F" : "G"}`;
-      throw await this.#failure(this.#step, `${health.nan} NaN increments, the first in ${layer}`);
+      throw await this.#failure(this.#step, `${health.nan} NaN increments, the first in ${layer}`, false);
     }
     if (health.saturated + health.wrapped === 0) return;
     const isNews = this.#counters.saturated + this.#counters.wrapped === 0;
@@ -185,27 +185,40 @@ export class Trainer {
     this.#events.emit("warning", { step: this.#step, message, health });
   }
 
-  /** Saves the last good state, finds the layer, and stops. */
+  /** Finds the layer, saves the state, and stops. */
   async #stopAt(step: number, loss: number, gradientNorm: number, compute: () => unknown): Promise<never> {
     const what = Number.isFinite(loss) ? `the gradient norm is ${gradientNorm}` : `the loss is ${loss}`;
-    const where = await findNonFinite(this.model, () => void compute());
-    throw await this.#failure(step, `${what}: ${where}`);
+    const { where, isStateFinite } = await findNonFinite(this.model, () => void compute());
+    throw await this.#failure(step, `${what}: ${where}`, isStateFinite);
   }
 
-  async #failure(step: number, problem: string): Promise<TrainError> {
+  async #failure(step: number, problem: string, isStateFinite: boolean): Promise<TrainError> {
     this.model.zeroGrad();
     const folder = await this.save();
-    const saved = folder === undefined ? "" : `; the state before it is saved in ${folder.path}`;
-    return new TrainError(
-      step,
-      `${problem}${saved}`,
-      "lower optimizer.learningRate or optimizer.clipNorm, lengthen schedule.warmupSteps, and continue with --resume",
-    );
+    const saved = folder === undefined ? "" : `; the state after ${this.#step} steps is saved in ${folder.path}`;
+    const careful = "lower optimizer.learningRate or optimizer.clipNorm, or lengthen schedule.warmupSteps";
+    const again =
+      folder === undefined
+        ? `${careful}, and train anew`
+        : isStateFinite
+          ? `${careful}, and continue with --resume`
+          : `${careful}, remove ${folder.path}, and continue with --resume from the checkpoint before it`;
+    return new TrainError(step, `${problem}${saved}`, again);
   }
 
   async #evaluate(): Promise<void> {
+    const { engine, model, data } = this;
     const heldOutLoss = await this.evaluate();
-    if (!Number.isFinite(heldOutLoss)) throw await this.#failure(this.#step, `the held-out loss is ${heldOutLoss}`);
+    if (!Number.isFinite(heldOutLoss)) {
+      model.eval();
+      const { where, isStateFinite } = await findNonFinite(model, () => {
+        for (const batch of data.heldOutBatches(this.config.train.evalBatches)) {
+          engine.scope(() => engine.noGrad(() => model.loss(...toTensors(batch, engine))));
+        }
+      });
+      model.train();
+      throw await this.#failure(this.#step, `the held-out loss is ${heldOutLoss}: ${where}`, isStateFinite);
+    }
     this.#history.heldOut.push([this.#step, heldOutLoss]);
     this.#events.emit("evaluation", { step: this.#step, heldOutLoss });
   }
