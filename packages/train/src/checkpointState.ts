@@ -1,4 +1,5 @@
 import { ValueError } from "@revnet-zero/tensor";
+import type { TextMark } from "./textMark.ts";
 
 /** What a run must be given back, beside tensors and configuration, to go on as if it had never stopped. */
 export interface TrainerState {
@@ -13,6 +14,8 @@ export interface TrainerState {
   readonly fractionBits: number;
   /** How the backend rounds and orders sums (`Backend.arithmetic`): other arithmetic, other bits. */
   readonly arithmetic: string;
+  /** Batches are places in the text drawn by seed and step: another text, another run. */
+  readonly text: TextMark;
   readonly optimizer: {
     readonly algorithm: string;
     readonly step: number;
@@ -37,6 +40,7 @@ export function checkState(value: unknown): TrainerState {
     state !== null &&
     state.format === 1 &&
     Number.isSafeInteger(state.step) &&
+    typeof state.text?.fnv1a === "string" &&
     typeof state.optimizer?.algorithm === "string" &&
     typeof state.optimizer.updates === "object" &&
     Array.isArray(state.history?.train) &&

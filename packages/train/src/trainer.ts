@@ -4,13 +4,15 @@ import { generate, type ReversibleTransformer } from "@revnet-zero/models";
 import type { Schedule } from "@revnet-zero/optim";
 import { type Engine, foldKey, ValueError } from "@revnet-zero/tensor";
 import { type AnyOptimizer, buildModel, buildOptimizer, buildSchedule, runKey } from "./build.ts";
+import { changedKeys } from "./changedKeys.ts";
 import { checkState, type History, type TrainerState } from "./checkpointState.ts";
 import type { TrainConfig } from "./config.ts";
 import { findNonFinite } from "./diagnose.ts";
 import { evaluate } from "./evaluate.ts";
 import { Emitter, type TrainEvents } from "./events.ts";
-import { applyGradients, computeGradients } from "./step.ts";
+import { applyGradients, computeGradients, toTensors } from "./step.ts";
 import { fromEntries, toEntries } from "./tensorFiles.ts";
+import { markText, type TextMark } from "./textMark.ts";
 import { TrainError } from "./trainError.ts";
 
 export interface TrainerOptions {
@@ -34,6 +36,9 @@ export interface TrainResult {
 /** What text samples begin with. */
 const PROMPT = "The ";
 
+/** A step whose results are there at once never leaves the microtask queue: signals and timers are let in this often. */
+const TURN_MS = 20;
+
 /** Trains one model on one text. Everything random is a function of the seed and the step, so nothing else need be saved. */
 export class Trainer {
   readonly config: TrainConfig;
@@ -49,6 +54,9 @@ export class Trainer {
   #step = 0;
   #peakBytes = 0;
   #saved: CheckpointFolder | undefined;
+  readonly #text: TextMark;
+  /** What a resumed run does otherwise than the one that was saved. */
+  #changes: readonly string[] = [];
 
   constructor({ config, engine, text, store, resume }: TrainerOptions) {
     const { seed, batchSize, sequenceLength } = config.train;
@@ -56,11 +64,18 @@ export class Trainer {
     this.config = config;
     this.engine = engine;
     this.#store = store;
+    this.#text = markText(text);
     this.data = new ByteDataset(text, { batchSize, sequenceLength, seed, heldOutFraction });
     this.model = buildModel(config.model, seed, engine);
     this.optimizer = buildOptimizer(this.model, config.optimizer);
     this.#schedule = buildSchedule(config);
-    if (resume !== undefined) this.#restore(resume);
+    if (resume === undefined) return;
+    try {
+      this.#restore(resume);
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
   }
 
   on<K extends keyof TrainEvents>(name: K, listener: (event: TrainEvents[K]) => void): () => void {
@@ -93,7 +108,12 @@ export class Trainer {
   /** Runs to the last step, or until the signal is aborted: then the run is saved and can be resumed. */
   async run({ signal }: { readonly signal?: AbortSignal } = {}): Promise<TrainResult> {
     const { steps, evalEvery, sampleEvery, checkpointEvery } = this.config.train;
+    if (this.#changes.length > 0) {
+      const message = `resumed with another configuration, so the run goes on otherwise than it would have: ${this.#changes.join(", ")}`;
+      this.#events.emit("warning", { step: this.#step, message });
+    }
     const isDue = (every: number): boolean => every > 0 && (this.#step % every === 0 || this.#step === steps);
+    let lastTurn = performance.now();
     while (this.#step < steps && signal?.aborted !== true) {
       await this.#trainStep();
       if (isDue(evalEvery) && this.data.heldOutWindows > 0) await this.#evaluate();
@@ -101,6 +121,10 @@ export class Trainer {
         this.#events.emit("sample", { step: this.#step, prompt: PROMPT, text: await this.sample() });
       }
       if (isDue(checkpointEvery)) await this.save();
+      if (performance.now() - lastTurn >= TURN_MS) {
+        await new Promise((resolve) => void setTimeout(resolve));
+        lastTurn = performance.now();
+      }
     }
     // What is not saved yet is saved here: the last step, and an interrupted one.
     if (this.#saved?.step !== this.#step) await this.save();
@@ -144,13 +168,13 @@ export class Trainer {
     await this.#watchStreams();
   }
 
-  /** Counts what the streams did in the last micro-batch and says so the first time, and whenever it gets worse. */
+  /** Counts what the streams did in the last micro-batch; the run is told once that they left their range. */
   async #watchStreams(): Promise<void> {
     const health = await this.model.sequence.health();
     if (health.nan > 0) {
       const { step } = health.steps.find((s) => s.nan > 0)!;
       const layer = `sequence.blocks.${Math.floor(step / 2)}.${step % 2 === 0 ? "F" : "G"}`;
-      throw await this.#failure(this.#step, `${health.nan} NaN increments, the first in ${layer}`);
+      throw await this.#failure(this.#step, `${health.nan} NaN increments, the first in ${layer}`, false);
     }
     if (health.saturated + health.wrapped === 0) return;
     const isNews = this.#counters.saturated + this.#counters.wrapped === 0;
@@ -161,26 +185,40 @@ export class Trainer {
     this.#events.emit("warning", { step: this.#step, message, health });
   }
 
-  /** Saves the last good state, finds the layer, and stops. */
+  /** Finds the layer, saves the state, and stops. */
   async #stopAt(step: number, loss: number, gradientNorm: number, compute: () => unknown): Promise<never> {
     const what = Number.isFinite(loss) ? `the gradient norm is ${gradientNorm}` : `the loss is ${loss}`;
-    const where = await findNonFinite(this.model, () => void compute());
-    throw await this.#failure(step, `${what}: ${where}`);
+    const { where, isStateFinite } = await findNonFinite(this.model, () => void compute());
+    throw await this.#failure(step, `${what}: ${where}`, isStateFinite);
   }
 
-  async #failure(step: number, problem: string): Promise<TrainError> {
+  async #failure(step: number, problem: string, isStateFinite: boolean): Promise<TrainError> {
     this.model.zeroGrad();
     const folder = await this.save();
-    const saved = folder === undefined ? "" : `; the state before it is saved in ${folder.path}`;
-    return new TrainError(
-      step,
-      `${problem}${saved}`,
-      "lower optimizer.learningRate or optimizer.clipNorm, lengthen schedule.warmupSteps, and continue with --resume",
-    );
+    const saved = folder === undefined ? "" : `; the state after ${this.#step} steps is saved in ${folder.path}`;
+    const careful = "lower optimizer.learningRate or optimizer.clipNorm, or lengthen schedule.warmupSteps";
+    const again =
+      folder === undefined
+        ? `${careful}, and train anew`
+        : isStateFinite
+          ? `${careful}, and continue with --resume`
+          : `${careful}, remove ${folder.path}, and continue with --resume from the checkpoint before it`;
+    return new TrainError(step, `${problem}${saved}`, again);
   }
 
   async #evaluate(): Promise<void> {
+    const { engine, model, data } = this;
     const heldOutLoss = await this.evaluate();
+    if (!Number.isFinite(heldOutLoss)) {
+      model.eval();
+      const { where, isStateFinite } = await findNonFinite(model, () => {
+        for (const batch of data.heldOutBatches(this.config.train.evalBatches)) {
+          engine.scope(() => engine.noGrad(() => model.loss(...toTensors(batch, engine))));
+        }
+      });
+      model.train();
+      throw await this.#failure(this.#step, `the held-out loss is ${heldOutLoss}: ${where}`, isStateFinite);
+    }
     this.#history.heldOut.push([this.#step, heldOutLoss]);
     this.#events.emit("evaluation", { step: this.#step, heldOutLoss });
   }
@@ -196,11 +234,13 @@ export class Trainer {
       seed: this.config.train.seed,
       fractionBits: this.model.sequence.fractionBits,
       arithmetic: this.engine.backend.arithmetic ?? this.engine.backend.name,
+      text: this.#text,
       optimizer,
       counters: { ...this.#counters },
       history: this.#history,
     };
-    const metric = this.#history.heldOut.at(-1);
+    // Only what was measured in this very state: an older figure would make a worse state the best.
+    const metric = this.#history.heldOut.findLast(([step]) => step === this.#step);
     this.#saved = await this.#store.save(this.#step, {
       model: await toEntries(this.model.stateDict()),
       optimizer: await toEntries(tensors),
@@ -212,7 +252,7 @@ export class Trainer {
     return this.#saved;
   }
 
-  #restore({ model, optimizer, trainer, path }: Checkpoint): void {
+  #restore({ model, optimizer, trainer, config, path }: Checkpoint): void {
     const state = checkState(trainer);
     const { seed } = this.config.train;
     const { fractionBits } = this.model.sequence;
@@ -231,6 +271,14 @@ export class Trainer {
         "resume on the backend it was trained on",
       );
     }
+    if (state.text.bytes !== this.#text.bytes || state.text.fnv1a !== this.#text.fnv1a) {
+      throw new ValueError(
+        "resume",
+        `${path} was trained on another text: of ${state.text.bytes} bytes, hash ${state.text.fnv1a}; this one has ${this.#text.bytes} bytes, hash ${this.#text.fnv1a}`,
+        "resume with the text it was trained on as data.source",
+      );
+    }
+    this.#changes = changedKeys(config, this.config);
     this.engine.scope(() => {
       this.model.loadStateDict(fromEntries(model, this.engine));
       this.optimizer.loadStateDict({ ...state.optimizer, tensors: fromEntries(optimizer, this.engine) });
