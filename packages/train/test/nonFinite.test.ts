@@ -81,8 +81,9 @@ describe("a NaN", () => {
   test("of the backward pass is named with its op and the gradient nearest the loss", async () => {
     const trainer = smallTrainer();
     const { message } = await failureOf(trainer, () => change(trainer, qkv, (p) => p.mul(1e10)));
-    expect(message).toMatchInlineSnapshot(`
-      "train: step 2: the gradient norm is NaN: attentionBackward: output [2, 2, 8, 4] f32 has NaN at element 4; the gradient of sequence.blocks.1.F.attention.qkv.bias is the one nearest the loss that is not finite
+    // Which element overflows first depends on the order of the backend's sums.
+    expect(message.replace(/at element \d+/, "at element <i>")).toMatchInlineSnapshot(`
+      "train: step 2: the gradient norm is NaN: attentionBackward: output [2, 2, 8, 4] f32 has NaN at element <i>; the gradient of sequence.blocks.1.F.attention.qkv.bias is the one nearest the loss that is not finite
         hint: lower optimizer.learningRate or optimizer.clipNorm, or lengthen schedule.warmupSteps, and train anew"
     `);
   });
