@@ -46,6 +46,8 @@ export interface Sampler<A> {
   readonly compare: "bits" | "rounded";
   /** Linear in every operand: rounding errors are as large as the op of the absolute values. */
   readonly isMultilinear?: boolean;
+  /** How large the terms may be that the op subtracts from each other, of the largest of each free operand. Default: the largest operand. */
+  readonly termSize?: (largest: readonly number[]) => number;
   /** Derived operands put in (a log-sum-exp for a backward op), so that differences see the whole function. */
   readonly complete?: (free: readonly Tensor[], attrs: A) => readonly Tensor[];
   /** Multiplies the number of runs: for ops whose attributes multiply the cases. Default 1. */

@@ -11,7 +11,7 @@ import {
   expectSameOutcome,
   expectValues,
   type Judge,
-  operandSize,
+  termSize,
 } from "./values.ts";
 
 // One function a promise that every op makes on every backend. Each throws with what was found.
@@ -73,8 +73,8 @@ export async function checkGradients(judge: Judge, backend: Backend, subject: Su
   const exact = await gradients(judge.reference, subject, inFloat(subject.sampler, sample));
   expectMetas(actual, plain, `gradients of ${subject.name}`);
   // Cotangents are at most 1.5.
-  const size = Math.max(1.5, operandSize(sample));
-  expectOutcome(judge, actual, { plain, exact, operandSize: size }, `gradient of ${subject.name}`);
+  const size = Math.max(1.5, termSize(subject, sample));
+  expectOutcome(judge, actual, { plain, exact, termSize: size }, `gradient of ${subject.name}`);
 }
 
 /** The op as a function of its free float operands. */

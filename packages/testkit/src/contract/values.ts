@@ -47,7 +47,7 @@ export async function expectValues(
   const wide = inFloat(sampler, sample);
   const exact = await outcome(judge.reference, subject, wide);
   const sizes = sampler.isMultilinear ? await outcome(judge.reference, subject, absolute(wide)) : undefined;
-  expectOutcome(judge, actual, { plain, exact, sizes, operandSize: operandSize(sample) }, what);
+  expectOutcome(judge, actual, { plain, exact, sizes, termSize: termSize(subject, sample) }, what);
 }
 
 export interface Yardstick {
@@ -57,16 +57,17 @@ export interface Yardstick {
   readonly exact: Outcome;
   /** The op of the absolute values, where that is how large the summed terms were. */
   readonly sizes?: Outcome | undefined;
-  /** The largest operand: results that cancel are as uncertain as what cancelled. */
-  readonly operandSize: number;
+  /** How large the summed terms may be: results that cancel are as uncertain as what cancelled. */
+  readonly termSize: number;
 }
 
-/** The largest finite value among the float operands. */
-export const operandSize = ({ operands }: Sample): number =>
-  operands
-    .filter((o) => isFloat(o.dtype))
-    .flatMap((o) => [...o.values])
-    .reduce((most, v) => (Number.isFinite(v) ? Math.max(most, Math.abs(v)) : most), 0);
+/** The largest finite value among the float operands, or what the op makes of it. */
+export function termSize({ sampler }: Subject, { operands }: Sample): number {
+  const largest = operands.map(({ dtype, values }) =>
+    isFloat(dtype) ? values.reduce((most, v) => (Number.isFinite(v) ? Math.max(most, Math.abs(v)) : most), 0) : 0,
+  );
+  return Math.max(...largest, sampler.termSize?.(largest) ?? 0, 0);
+}
 
 /** In float64 there is no finer type to measure the yardstick in, so this much more of the scale is allowed. */
 const extraInDouble = 8;
@@ -75,7 +76,7 @@ const extraInDouble = 8;
 export function expectOutcome(
   { factor }: Judge,
   actual: Outcome,
-  { plain, exact, sizes, operandSize }: Yardstick,
+  { plain, exact, sizes, termSize }: Yardstick,
   what: string,
 ): void {
   actual.values.forEach((values, k) => {
@@ -88,7 +89,7 @@ export function expectOutcome(
     const sized = Float64Array.from(sizes?.values[k] ?? exact.values[k]!, (v) =>
       Number.isFinite(v) ? Math.abs(v) : 0,
     );
-    const most = sizes === undefined ? sized.reduce((a, b) => Math.max(a, b), operandSize) : 0;
+    const most = sizes === undefined ? sized.reduce((a, b) => Math.max(a, b), termSize) : 0;
     const scale = sized.map((v) => more * Math.max(v, most));
     const allowed = allowedErrors({ exact: exact.values[k]!, naive: plain.values[k]!, scale, dtype, factor });
     // Where NaN or an infinity arises may depend on the order of operations: the reference's own answer counts too.

@@ -131,6 +131,7 @@ export const fusedSamplers: Pick<
     dtypes: floats,
     compare: "rounded",
     plan: normPlan(1, 1),
+    termSize: ([, w, g]) => w! * g!,
     complete: (free, attrs) => {
       const [x, w, g] = first(free);
       const [, mean, inverse] = x.applyAll(ops.layerNorm, [x, w, w], attrs);
@@ -142,6 +143,7 @@ export const fusedSamplers: Pick<
     dtypes: floats,
     compare: "rounded",
     plan: normPlan(1, 1),
+    termSize: ([, w, g]) => w! * g!,
     complete: (free, attrs) => {
       const [x, w, g] = first(free);
       return [x, w, x.applyAll(ops.rmsNorm, [x, w], attrs)[1]!, g];
