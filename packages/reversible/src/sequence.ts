@@ -111,7 +111,8 @@ export class ReversibleSequence extends Module {
         const streams = [y1, y2].map((y) => ownStream(arithmetic.enter(y)));
         const found = runInverse(engine, this.#steps, streams, arithmetic, context);
         const isFloat = y1.dtype !== "i32" && arithmetic.isExact;
-        const result = isFloat ? found.map((s) => arithmetic.read(s)) : found;
+        // The pass owned its streams; what it returns is the caller's scope's, like any result.
+        const result = isFloat ? found.map((s) => arithmetic.read(s)) : found.map((s) => engine.adopt(s));
         if (isFloat) for (const s of found) s.dispose();
         return result;
       }),

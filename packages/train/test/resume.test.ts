@@ -219,7 +219,9 @@ describe("what would not be the same run is refused", () => {
 
   test("another arithmetic", async () => {
     const here = new CpuBackend();
-    const engine = new Engine(Object.assign(new CpuBackend(), { arithmetic: "float32 sums in blocks of 32" } as object));
+    const engine = new Engine(
+      Object.assign(new CpuBackend(), { arithmetic: "float32 sums in blocks of 32" } as object),
+    );
     const message = refusal({}, await savedAt3(), { engine });
     expect(message.replace(here.arithmetic, "<this tier's sums>")).toMatchInlineSnapshot(`
       "resume: <checkpoint> was computed with "<this tier's sums>", this backend computes with "float32 sums in blocks of 32": the run would not continue bit for bit
