@@ -24,7 +24,8 @@ test("a process killed at any moment while it saves leaves every checkpoint that
   let kills = 0;
   let midway = 0;
   try {
-    for (; kills < 20 && performance.now() < deadline; kills++) {
+    // A slow machine gets few kills, though never so few that they show nothing.
+    for (; kills < 20 && (kills < 5 || midway === 0 || performance.now() < deadline); kills++) {
       const child = spawn(node, ["--conditions=@revnet-zero/source", writer, dir], {
         stdio: ["ignore", "pipe", "pipe"],
       });
@@ -58,7 +59,6 @@ test("a process killed at any moment while it saves leaves every checkpoint that
   } finally {
     await rm(folder, { recursive: true });
   }
-  expect(kills).toBeGreaterThanOrEqual(5);
   // Otherwise the kills came between savings and showed nothing.
   expect(midway).toBeGreaterThan(0);
 });
