@@ -1,5 +1,5 @@
 export { fixedPointArithmetic, floatArithmetic, type StreamArithmetic } from "./arithmetic.ts";
-export { type Branch, type HalfStep, halfStepsOf, type ReversibleBlock } from "./block.ts";
+export { type Branch, type HalfStep, halfStepsOf, type ReversibleBlock, runBranch } from "./block.ts";
 export {
   BitComparison,
   type CheckOptions,
