@@ -4,4 +4,5 @@ import type { Suite } from "./suite.ts";
 export const suites: Readonly<Record<string, () => Promise<Suite>>> = {
   depth: async () => (await import("./depth/suite.ts")).depth,
   exactness: async () => (await import("./exactness/suite.ts")).exactness,
+  quality: async () => (await import("./quality/suite.ts")).quality,
 };

@@ -1,4 +1,4 @@
-import { ReversibleTransformer } from "@revnet-zero/models";
+import { type LanguageModel, ReversibleTransformer } from "@revnet-zero/models";
 import {
   Adafactor,
   AdamW,
@@ -29,7 +29,7 @@ export type AnyOptimizer = Optimizer<OptimizerOptions>;
  * Matrices are decayed, vectors (norms, biases) are not: the usual split for transformers.
  * Source: Radford et al. 2018, section 4.1; as code, minGPT.
  */
-export function buildOptimizer(model: ReversibleTransformer, config: OptimizerConfig): AnyOptimizer {
+export function buildOptimizer(model: LanguageModel, config: OptimizerConfig): AnyOptimizer {
   const { learningRate, betas, eps, weightDecay, momentum, nesterov } = config;
   const [beta1, beta2] = betas;
   const all = model.parameters();
