@@ -165,7 +165,9 @@ export class ReversibleSequence extends Module {
   }
 
   #keep(inputs: Streams, context: PassContext): Tensor[] {
-    const enter = (x: Tensor): Tensor => (x.dtype === "i32" ? x : x.cast("f32").quantise(this.fractionBits));
+    // An alias, so that a stream's gradient is summed up before it joins what else its tensor receives: the same order
+    // of additions as in the reconstructing modes, one tensor for both streams included.
+    const enter = (x: Tensor): Tensor => (x.dtype === "i32" ? x.alias() : x.cast("f32").quantise(this.fractionBits));
     const streams = inputs.map(enter);
     if (this.#mode === "store") return runStored(this.#steps, streams, this.fractionBits, context);
     let current: Tensor[] = streams;
