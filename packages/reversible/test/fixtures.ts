@@ -117,7 +117,7 @@ export const kinds = {
   },
   energy: ({ dim, leaf }) => {
     const w = leaf([dim]);
-    return (x) => grad((y) => y.mul(w).sin().sum(), [x])[0]!;
+    return (x) => grad((y) => y.mul(w).sin().sum(), [x], { createGraph: x.engine.recordsGradients })[0]!;
   },
   nested: ({ dim, key, engine, own }) => {
     const block = { F: new Gate(dim, key, engine), G: new Sequential(new Dropout(0.2)) };
