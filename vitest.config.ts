@@ -4,17 +4,17 @@ import { defineConfig } from "vitest/config";
 const conditions = ["@revnet-zero/source"];
 
 // `--mode deep` runs what is too slow for every change, `--mode release` what users get: packed packages, examples.
-const include: Record<string, string> = {
-  test: "packages/*/test/**/*.test.ts",
-  deep: "packages/*/test/**/*.deep.ts",
-  release: "packages/tooling/test/**/*.release.ts",
+const include: Record<string, readonly string[]> = {
+  test: ["packages/*/test/**/*.test.ts", "bench/test/**/*.test.ts"],
+  deep: ["packages/*/test/**/*.deep.ts"],
+  release: ["packages/tooling/test/**/*.release.ts"],
 };
 
 export default defineConfig(({ mode }) => ({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
-    include: [include[mode] ?? `no tests in mode ${mode}`],
+    include: [...(include[mode] ?? [`no tests in mode ${mode}`])],
     // Workers and child processes that a test starts resolve packages the same way.
     execArgv: conditions.map((condition) => `--conditions=${condition}`),
     // A process a file: engines, WASM heaps and worker threads of one file cannot reach another's.

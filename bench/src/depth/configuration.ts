@@ -13,14 +13,22 @@ export type DepthMode = keyof typeof depthModes;
 export interface DepthRequest {
   readonly mode: DepthMode;
   readonly blocks: number;
+  readonly isQuick: boolean;
 }
 
 /** Small layers, so that 96 of them run anywhere; everything that grows with depth is there. */
-export function depthConfig({ mode, blocks }: DepthRequest): TrainConfig {
+export function depthConfig({ mode, blocks, isQuick }: DepthRequest): TrainConfig {
   const { model, train } = defaultConfig;
   return {
     ...defaultConfig,
-    model: { ...model, numLayers: blocks, dModel: 64, numHeads: 4, maxSeqLen: 64, reversibility: depthModes[mode] },
-    train: { ...train, batchSize: 8, sequenceLength: 64 },
+    model: {
+      ...model,
+      numLayers: blocks,
+      dModel: isQuick ? 32 : 64,
+      numHeads: 4,
+      maxSeqLen: 64,
+      reversibility: depthModes[mode],
+    },
+    train: { ...train, batchSize: isQuick ? 2 : 8, sequenceLength: isQuick ? 32 : 64 },
   };
 }

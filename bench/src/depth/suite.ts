@@ -30,13 +30,13 @@ export const depth: Suite = {
     const found: DepthRow[] = [];
     const rows: Row[] = [];
     for (const blocks of depths) {
-      for (const { row, columns } of await measureDepth(blocks, repeats)) {
+      for (const { row, columns } of await measureDepth(blocks, isQuick, repeats)) {
         found.push(row);
         rows.push({ backend, dtype: "f32", ...columns });
         log(`  ${row.mode}, ${blocks} blocks: ${formatBytes(row.peakBytes)}, ${row.timeMs.toFixed(0)} ms`);
       }
     }
-    const { model, train } = depthConfig({ mode: "store", blocks: depths[0]! });
+    const { model, train } = depthConfig({ mode: "store", blocks: depths[0]!, isQuick });
     const { dModel, numHeads, mlpRatio } = model;
     const { batchSize, sequenceLength } = train;
     return {
@@ -60,10 +60,15 @@ export const depth: Suite = {
 };
 
 /** One process a mode, asked in turn. */
-async function measureDepth(blocks: number, repeats: number): Promise<{ row: DepthRow; columns: Row }[]> {
+async function measureDepth(
+  blocks: number,
+  isQuick: boolean,
+  repeats: number,
+): Promise<{ row: DepthRow; columns: Row }[]> {
+  const requests = modes.map((mode): DepthRequest => ({ mode, blocks, isQuick }));
   const subjects = modes.map((mode) => Subject.node(`depth ${mode}`, new URL("./trainee.ts", import.meta.url)));
   try {
-    await Promise.all(subjects.map((s, i) => s.ask({ build: { mode: modes[i]!, blocks } })));
+    await Promise.all(subjects.map((s, i) => s.ask({ build: requests[i] })));
     const times = modes.map((): number[] => []);
     for (let step = 0; step < warmUpSteps + repeats; step++) {
       for (const [i, subject] of subjects.entries()) {
@@ -73,10 +78,10 @@ async function measureDepth(blocks: number, repeats: number): Promise<{ row: Dep
     }
     const found: { row: DepthRow; columns: Row }[] = [];
     for (const [i, subject] of subjects.entries()) {
-      const request: DepthRequest = { mode: modes[i]!, blocks };
+      const { isQuick: _, ...request } = requests[i]!;
       const memory = await subject.ask<MemoryAnswer>({ report: true });
       const { peakBytes, activationBytes, residentBytes, atPeak } = memory;
-      const predictedPeakBytes = estimateStep(depthConfig(request), new CpuBackend()).peakBytes;
+      const predictedPeakBytes = estimateStep(depthConfig(requests[i]!), new CpuBackend()).peakBytes;
       const figures = { peakBytes, predictedPeakBytes, activationBytes, residentBytes };
       const categories = Object.fromEntries(Object.entries(atPeak).map(([name, bytes]) => [`${name}Bytes`, bytes]));
       const time = timeColumns(times[i]!);

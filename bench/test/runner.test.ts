@@ -1,0 +1,124 @@
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { runBench } from "../src/runBench.ts";
+import { Subject } from "../src/subject.ts";
+import { formatRows } from "../src/table.ts";
+
+const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
+const node24 = path("../../packages/tooling/bin/node24.mjs");
+
+/** The program as `npm run bench` starts it. */
+function bench(...args: string[]): { readonly stdout: string; readonly stderr: string } {
+  const argv = [node24, "--expose-gc", path("../src/main.ts"), ...args];
+  const { stdout, stderr, status } = spawnSync(process.execPath, argv, { encoding: "utf8" });
+  expect(stderr).not.toMatch(/Error/);
+  expect(status).toBe(0);
+  return { stdout, stderr };
+}
+
+const quick = (suite: string) => JSON.parse(bench(suite, "--quick", "--json").stdout) as Record<string, unknown>;
+
+describe("a quick run", { timeout: 120_000 }, () => {
+  test("of exactness prints one JSON object: exact rows equal, float rows not", () => {
+    const { suite, rows, summary, host, settings, version } = quick("exactness") as never as {
+      [name: string]: unknown;
+      rows: Record<string, unknown>[];
+    };
+    expect({ suite, version, settings, host }).toMatchObject({
+      suite: "exactness",
+      version: "0.1.0",
+      settings: { backend: "cpu", quick: true, depths: [2, 4] },
+      host: { name: expect.stringMatching(/^\w+-\w+-\d+core$/) },
+    });
+    expect(rows).toHaveLength(16);
+    for (const row of rows) {
+      const isExact = row.mode === "exact";
+      expect(row).toMatchObject({
+        coupling: "additive",
+        backend: "cpu",
+        blocks: expect.any(Number),
+        fDtype: expect.stringMatching(/^(f32|bf16)$/),
+        dropout: expect.any(Number),
+        reconstructionBitEqual: isExact,
+        gradientsBitEqual: isExact,
+        reconstructionRelativeError: isExact ? 0 : expect.any(Number),
+        gradientRelativeError: isExact ? 0 : expect.any(Number),
+      });
+    }
+    expect(summary).toMatchObject({ exactRows: 8, exactRowsBitEqual: 8, weightsBitEqualAfterSteps: true });
+  });
+
+  test("of depth finds the predicted peaks, and activations of exact that do not grow", () => {
+    const { rows, summary } = quick("depth") as never as {
+      rows: Record<string, number>[];
+      summary: Record<string, unknown>;
+    };
+    expect(rows.map(({ mode, blocks }) => `${mode} ${blocks}`)).toEqual(
+      [2, 4].flatMap((b) => ["store", "checkpoint", "reversible-exact", "reversible-float"].map((m) => `${m} ${b}`)),
+    );
+    for (const { peakBytes, predictedPeakBytes, timeMs, residentBytes } of rows) {
+      expect(peakBytes).toBe(predictedPeakBytes);
+      expect(timeMs).toBeGreaterThan(0);
+      expect(residentBytes).toBeGreaterThan(peakBytes!);
+    }
+    expect(summary).toMatchObject({ exactActivationGrowth: 0, storedActivationBytesPerBlock: expect.any(Number) });
+    expect(summary.storedActivationBytesPerBlock).toBeGreaterThan(2 * 32 * 32 * 4 * 10);
+  });
+
+  test("of quality trains every model once a seed", () => {
+    const { rows } = quick("quality") as never as { rows: Record<string, number>[] };
+    expect(rows).toHaveLength(6);
+    for (const { heldOutBitsPerByte } of rows) expect(Math.abs(heldOutBitsPerByte! - 7)).toBeLessThan(1);
+  });
+});
+
+describe("the runner", () => {
+  test.each([
+    ["no suite", []],
+    ["an unknown suite", ["dept"]],
+    ["two suites", ["depth", "exactness"]],
+    ["an unknown backend", ["depth", "--backend", "abacus"]],
+    ["an unknown option", ["depth", "--fast"]],
+  ])("says what is wrong: %s", async (_, argv) => {
+    let text = "";
+    const error = (written: string): void => {
+      text += written;
+    };
+    const output = { out: expect.unreachable, error };
+    expect(await runBench(argv, output)).toBe(2);
+    expect(text.split("\n")[0]).toMatchSnapshot();
+  });
+
+  test("writes rows as a table that people read", () => {
+    const rows = [
+      { mode: "store", peakBytes: 3 * 2 ** 20, isEqual: true, timeMs: 12.3456 },
+      { mode: "exact", peakBytes: 1024, isEqual: false, note: null },
+    ];
+    expect(formatRows(rows)).toMatchInlineSnapshot(`
+      "mode   peakBytes  isEqual  timeMs  note
+      store   3.00 MiB  yes       12.35
+      exact   1.00 KiB  NO"
+    `);
+  });
+});
+
+describe("a measured process", () => {
+  const echo = "process.stdin.on('data', (d) => String(d).trim().split('\\n').forEach((l) => console.log(l)))";
+
+  test("answers in the order it was asked", async () => {
+    const subject = new Subject("echo", process.execPath, ["-e", echo]);
+    expect(await Promise.all([subject.ask([1]), subject.ask({ two: 2 })])).toEqual([[1], { two: 2 }]);
+    subject[Symbol.dispose]();
+  });
+
+  test("that ends, or does not speak JSON, or is not there fails what was asked", async () => {
+    const ends = new Subject("brief", process.execPath, ["-e", "process.exit(3)"]);
+    await expect(ends.ask(1)).rejects.toThrow("brief ended with exit code 3 before it had answered");
+    await expect(ends.ask(2)).rejects.toThrow("brief ended");
+    const babbles = new Subject("babbler", process.execPath, ["-e", "console.log('well'); setTimeout(() => {}, 1e4)"]);
+    await expect(babbles.ask(1)).rejects.toThrow(`babbler answered "well", which is not JSON`);
+    babbles[Symbol.dispose]();
+    await expect(new Subject("ghost", "/no/such/program", []).ask(1)).rejects.toThrow("ENOENT");
+  });
+});
