@@ -1,6 +1,6 @@
 import type { FusedKernels, TypedArray } from "@revnet-zero/tensor";
-import { checkedIndices } from "../reference/gather.ts";
 import { type Floats, floatsIn, floatsOut, indicesIn } from "./floats.ts";
+import { checkTargets } from "./targets.ts";
 
 type Kernels = Pick<
   FusedKernels<TypedArray>,
@@ -65,13 +65,7 @@ export const softmaxKernels: Kernels = {
   },
   crossEntropy: {
     run: ([x, t], [loss, lse]) => {
-      const [values, targets] = [floatsIn(x!), indicesIn(t!)];
-      const classes = x!.shape[1]!;
-      checkedIndices(
-        "crossEntropy",
-        { ...t!, data: targets.map((c) => Math.max(c, 0)), offset: 0, strides: [1] },
-        Math.max(classes, 1),
-      );
+      const [values, targets] = [floatsIn(x!), checkTargets(x!, t!)];
       floatsOut(loss!, (losses) =>
         floatsOut(lse!, (sums) =>
           eachRow(x!.shape, (start, size, row) => {

@@ -46,6 +46,14 @@ function check(inputs: readonly Meta[], { window, isCausal }: AttentionAttrs): r
       "a window is a positive integer and needs a causal mask",
     );
   }
+  const t = q.shape[2]!;
+  if (isCausal && t > s!) {
+    throw new ShapeError(
+      "attention",
+      `${t} queries of q ${describe(q)} and ${s} keys of k ${describe(k)}: with a causal mask the first ${t - s!} queries see no key`,
+      "give at least as many keys as queries",
+    );
+  }
   return [
     { shape: [...q.shape.slice(0, 3), v.shape[3]!], dtype: q.dtype },
     { shape: q.shape.slice(0, 3), dtype: q.dtype },

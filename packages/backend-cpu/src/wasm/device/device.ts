@@ -1,5 +1,6 @@
 import type { TypedArray } from "@revnet-zero/tensor";
 import { ModuleBuilder } from "../assembler/index.ts";
+import { ATTENTION_SCRATCH_BYTES } from "../attention/sizes.ts";
 import { gemmScratchBytes } from "../gemm/tile.ts";
 import { type Module, webAssembly } from "../webAssembly.ts";
 import { Heap } from "./heap.ts";
@@ -48,7 +49,7 @@ export class Device {
   constructor({ tier, threads, memoryLimitBytes }: DeviceOptions) {
     this.tier = tier;
     this.#scratchStart = CONTROL_BYTES;
-    this.#scratchBytes = Math.ceil(gemmScratchBytes(tier.tile) / 64) * 64;
+    this.#scratchBytes = Math.ceil((gemmScratchBytes(tier.tile) + ATTENTION_SCRATCH_BYTES) / 64) * 64;
     const reservedBytes = this.#scratchStart + threads * this.#scratchBytes;
     this.heap = new Heap({
       reservedBytes,

@@ -58,7 +58,9 @@ export class ElementwiseKernels {
     const size = numel(output.shape);
     if (size === 0) return true;
     const loops = isFlat(views) ? [flatLoop(views, size)] : collapse(output.shape, strides(views));
-    const inner = loops[loops.length - 1]!.strides;
+    const { strides: inner, size: innermost } = loops[loops.length - 1]!;
+    // Results are stored as whole vectors.
+    if (inner[0] !== 1 && innermost > 1) return false;
     // A single element may lie anywhere: the output's step plays no part.
     const patterns = inner.map((s, k): Pattern => (k === 0 || s === 1 ? "neighbour" : s === 0 ? "same" : "step"));
     const compiled = this.#find(op, attrs, views, patterns, loops.length);

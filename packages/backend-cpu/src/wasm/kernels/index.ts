@@ -1,11 +1,16 @@
 import type { FusedKernels, KernelTable, OpName, PrimitiveKernels, TypedArray } from "@revnet-zero/tensor";
 import { plainKernels } from "../../plain/index.ts";
 import type { Device } from "../device/device.ts";
+import { attentionKernels } from "./attention.ts";
 import type { ElementwiseKernels } from "./elementwise.ts";
 import { fixedPointKernel } from "./fixedPoint.ts";
 import { linearKernel } from "./linear.ts";
 import { loadGemm, matmulKernel } from "./matmul.ts";
+import { moveKernels } from "./move.ts";
+import { ropeKernel } from "./rope.ts";
+import { normKernels, softmaxKernels } from "./rows.ts";
 import { serve } from "./serve.ts";
+import { sumKernel } from "./sum.ts";
 
 /** Generated kernels in front of the plain ones. */
 export function kernelTable(device: Device, elementwise: ElementwiseKernels): KernelTable<TypedArray> {
@@ -13,11 +18,21 @@ export function kernelTable(device: Device, elementwise: ElementwiseKernels): Ke
   const float: Partial<PrimitiveKernels<TypedArray> & FusedKernels<TypedArray>> = {
     matmul: matmulKernel(device, gemm),
     linear: linearKernel(device, elementwise, gemm),
+    ...attentionKernels(device),
+    ...normKernels(device),
+    ...ropeKernel(device),
+    ...softmaxKernels(device),
+    sum: sumKernel(device),
   };
   const served = Object.entries(float).map(([name, fast]) => [
     name,
     // biome-ignore lint/suspicious/noExplicitAny: attribute types differ op by op.
     serve<any>(device, elementwise, fast, plainKernels[name as OpName & keyof typeof plainKernels]!),
   ]);
-  return { ...plainKernels, ...Object.fromEntries(served), fixedPointAdd: fixedPointKernel(device) };
+  return {
+    ...plainKernels,
+    ...moveKernels(elementwise),
+    ...Object.fromEntries(served),
+    fixedPointAdd: fixedPointKernel(device),
+  };
 }

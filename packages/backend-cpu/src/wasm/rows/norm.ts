@@ -1,0 +1,88 @@
+import { f32, f32x4, i32, type ModuleBuilder, type V128 } from "../assembler/index.ts";
+import type { Multiply } from "../multiply.ts";
+import { VectorCode, type Vectors } from "../vector/vectors.ts";
+import { sumColumns } from "./columns.ts";
+import { beside, loadRow, mapRow, sumRow } from "./row.ts";
+import { rowAt, rowFunction, splatAt, splatBits, wordAt } from "./rowFunction.ts";
+
+// Layer norm (with a mean) and RMS norm (without), rows of `size` floats. Two passes over a row for the statistics; the
+// parameters' gradients are sums over rows in their order. Source: Ba et al. 2016, Zhang & Sennrich 2019.
+
+const centred = (w: VectorCode, x: Vectors, mean: V128 | undefined): Vectors =>
+  mean === undefined ? x : w.sub(x, beside(w, mean));
+
+/** y = (x - mean) / σ · weight + bias, with the statistics of each row. `n` and `eps` are bits of floats. */
+export function emitNorm(m: ModuleBuilder, multiply: Multiply, name: string, hasMean: boolean): void {
+  const parameters = ["x", "weight", "bias", "y", "means", "inverses", "size", "n", "eps"] as const;
+  rowFunction(m, multiply, name, parameters, (v, row, { x, weight, bias, y, means, inverses, size, n, eps }) => {
+    const { f } = v;
+    const from = f.let(rowAt(x, row, size));
+    const count = splatBits(v, n);
+    const mean = hasMean
+      ? f.let(
+          f32x4.div(
+            sumRow(v, size, [from], (_, [a]) => a!),
+            count,
+          ),
+        )
+      : undefined;
+    const squares = sumRow(v, size, [from], (w, [a]) => {
+      const c = centred(w, a!, mean);
+      return w.mul(c, c);
+    });
+    const variance = f32x4.add(f32x4.div(squares, count), splatBits(v, eps));
+    const inverse = f.let(f32x4.div(f32x4.const(1), f32x4.sqrt(variance)));
+    if (mean !== undefined) f.do(f32.store(wordAt(means, row), f32x4.lane(mean, 0)));
+    f.do(f32.store(wordAt(inverses, row), f32x4.lane(inverse, 0)));
+    mapRow(v, size, rowAt(y, row, size), [from, weight, ...(hasMean ? [bias] : [])], (w, [a, scale, shift]) => {
+      const normalised = w.mul(w.mul(centred(w, a!, mean), beside(w, inverse)), scale!);
+      return shift === undefined ? normalised : w.add(normalised, shift);
+    });
+  });
+}
+
+/** dx = (g·weight - mean of it - x̂ · mean of (g·weight·x̂)) / σ. */
+export function emitNormBackward(m: ModuleBuilder, multiply: Multiply, name: string, hasMean: boolean): void {
+  const parameters = ["x", "weight", "means", "inverses", "g", "dx", "size", "n"] as const;
+  rowFunction(m, multiply, name, parameters, (v, row, { x, weight, means, inverses, g, dx, size, n }) => {
+    const { f } = v;
+    const [from, slope] = [f.let(rowAt(x, row, size)), f.let(rowAt(g, row, size))];
+    const count = splatBits(v, n);
+    const mean = hasMean ? splatAt(v, wordAt(means, row)) : undefined;
+    const inverse = splatAt(v, wordAt(inverses, row));
+    const hat = (w: VectorCode, a: Vectors): Vectors => w.mul(centred(w, a, mean), beside(w, inverse));
+    const shift = hasMean
+      ? f.let(
+          f32x4.div(
+            sumRow(v, size, [slope, weight], (w, [s, k]) => w.mul(s!, k!)),
+            count,
+          ),
+        )
+      : undefined;
+    const dot = sumRow(v, size, [slope, weight, from], (w, [s, k, a]) => w.mul(w.mul(s!, k!), hat(w, a!)));
+    const along = f.let(f32x4.div(dot, count));
+    mapRow(v, size, rowAt(dx, row, size), [slope, weight, from], (w, [s, k, a]) => {
+      const scaled = w.mul(s!, k!);
+      const level = shift === undefined ? scaled : w.sub(scaled, beside(w, shift));
+      return w.mul(w.sub(level, w.mul(hat(w, a!), beside(w, along))), beside(w, inverse));
+    });
+  });
+}
+
+/** Sums over rows of g·x̂ (and of g): units are columns. */
+export function emitNormParameters(m: ModuleBuilder, multiply: Multiply, name: string, hasMean: boolean): void {
+  const types = Array.from({ length: 11 }, () => "i32" as const);
+  m.function(name, types, (f, _scratch, from, to, x, means, inverses, g, dw, db, rows, size) => {
+    const v = new VectorCode(f, 4, multiply);
+    const targets = hasMean ? [dw, db] : [dw];
+    sumColumns(v, { from, to }, rows, targets, (w, row, columnBytes) => {
+      const [a, s] = [x, g].map((base) => loadRow(w, f.let(i32.add(rowAt(base, row, size), columnBytes)))) as [
+        Vectors,
+        Vectors,
+      ];
+      const mean = hasMean ? splatAt(w, wordAt(means, row)) : undefined;
+      const hat = w.mul(centred(w, a, mean), beside(w, splatAt(w, wordAt(inverses, row))));
+      return hasMean ? [w.mul(s, hat), s] : [w.mul(s, hat)];
+    });
+  });
+}

@@ -1,0 +1,24 @@
+import { f32, f32x4, i32, type ModuleBuilder } from "../assembler/index.ts";
+import type { Multiply } from "../multiply.ts";
+import { VectorCode } from "../vector/vectors.ts";
+import { sumColumns } from "./columns.ts";
+import { loadRow, sumRow } from "./row.ts";
+import { rowAt, rowFunction, wordAt } from "./rowFunction.ts";
+
+/** The sum of every row. */
+export function emitSumRows(m: ModuleBuilder, multiply: Multiply): void {
+  rowFunction(m, multiply, "sumRows", ["x", "y", "size"], (v, row, { x, y, size }) => {
+    const total = sumRow(v, size, [rowAt(x, row, size)], (_, [a]) => a!);
+    v.f.do(f32.store(wordAt(y, row), f32x4.lane(total, 0)));
+  });
+}
+
+/** The sum over rows of every column; units are columns. */
+export function emitSumColumns(m: ModuleBuilder, multiply: Multiply): void {
+  const types = Array.from({ length: 7 }, () => "i32" as const);
+  m.function("sumColumns", types, (f, _scratch, from, to, x, y, rows, size) => {
+    sumColumns(new VectorCode(f, 4, multiply), { from, to }, rows, [y], (w, row, columnBytes) => [
+      loadRow(w, f.let(i32.add(rowAt(x, row, size), columnBytes))),
+    ]);
+  });
+}

@@ -1,0 +1,137 @@
+import { dispatch, type Engine, ops, randomKey, randomNormal, type Tensor, tensor } from "@revnet-zero/tensor";
+
+/** A computation on sizes that cross the blocks of the kernels, which the contract's small samples do not. */
+export interface Program {
+  readonly name: string;
+  readonly shapes: readonly (readonly number[])[];
+  /** On inputs of these shapes, in float32 or float64. */
+  readonly run: (engine: Engine, inputs: readonly Tensor[]) => readonly Tensor[];
+}
+
+const attention = (
+  name: string,
+  [b, h, hk, t, s, d, e]: readonly [number, number, number, number, number, number, number],
+  attrs: { readonly scale: number; readonly isCausal: boolean; readonly window?: number },
+): Program => ({
+  name: `attention, ${name}`,
+  shapes: [
+    [b, h, t, d],
+    [b, hk, s, d],
+    [b, hk, s, e],
+    [b, h, t, e],
+  ],
+  run: (engine, [q, k, v, g]) => {
+    const [o, lse] = dispatch(engine, ops.attention, [q!, k!, v!], attrs) as [Tensor, Tensor];
+    return [o, lse, ...dispatch(engine, ops.attentionBackward, [q!, k!, v!, o, lse, g!], attrs)];
+  },
+});
+
+const targets = (engine: Engine, rows: number, classes: number): Tensor =>
+  tensor(
+    Int32Array.from({ length: rows }, (_, i) => ((i * 37) % (classes + 1)) - 1),
+    { engine },
+  );
+
+export const programs: readonly Program[] = [
+  attention("causal, several blocks of queries and keys", [1, 2, 2, 150, 300, 10, 7], { scale: 0.3, isCausal: true }),
+  attention("every key, grouped heads", [2, 4, 2, 65, 270, 8, 8], { scale: 0.35, isCausal: false }),
+  attention("a window narrower than a block", [1, 2, 1, 300, 300, 5, 6], { scale: 0.4, isCausal: true, window: 40 }),
+  {
+    name: "layer norm, many rows of an odd width",
+    shapes: [[200, 83], [83], [83], [200, 83]],
+    run: (engine, [x, w, b, g]) => {
+      const [y, mean, inverse] = dispatch(engine, ops.layerNorm, [x!, w!, b!], { eps: 1e-5 }) as [
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
+      return [y, ...dispatch(engine, ops.layerNormBackward, [x!, w!, mean, inverse, g!], { eps: 1e-5 })];
+    },
+  },
+  {
+    name: "RMS norm, many rows of an odd width",
+    shapes: [[200, 83], [83], [200, 83]],
+    run: (engine, [x, w, g]) => {
+      const [y, inverse] = dispatch(engine, ops.rmsNorm, [x!, w!], { eps: 1e-5 }) as [Tensor, Tensor];
+      return [y, ...dispatch(engine, ops.rmsNormBackward, [x!, w!, inverse, g!], { eps: 1e-5 })];
+    },
+  },
+  {
+    name: "softmax and its gradient",
+    shapes: [
+      [40, 301],
+      [40, 301],
+    ],
+    run: (engine, [x, g]) => {
+      const [y] = dispatch(engine, ops.softmax, [x!], undefined) as [Tensor];
+      return [
+        y,
+        ...dispatch(engine, ops.softmaxBackward, [y, g!], undefined),
+        ...dispatch(engine, ops.logSoftmax, [x!], undefined),
+      ];
+    },
+  },
+  {
+    name: "cross-entropy and its gradient",
+    shapes: [[50, 257], [50]],
+    run: (engine, [x, g]) => {
+      const t = targets(engine, 50, 257);
+      const [loss, lse] = dispatch(engine, ops.crossEntropy, [x!, t], undefined) as [Tensor, Tensor];
+      return [loss, lse, ...dispatch(engine, ops.crossEntropyBackward, [x!, t, lse, g!], undefined)];
+    },
+  },
+  {
+    name: "rotary positions, there and back",
+    shapes: [[3, 2, 45, 26]],
+    run: (engine, [x]) => {
+      const places = tensor(
+        Int32Array.from({ length: 45 }, (_, i) => i),
+        { engine },
+      );
+      return ([1, -1] as const).flatMap((direction) =>
+        dispatch(engine, ops.rope, [x!, places], { base: 1e4, direction }),
+      );
+    },
+  },
+  {
+    name: "sums of rows, of columns, and of the middle",
+    shapes: [[3, 150, 37]],
+    run: (_, [x]) => [x!.sum(-1), x!.reshape([450, 37]).sum(0), x!.sum(1), x!.sum()],
+  },
+  {
+    name: "products, plain, batched and transposed",
+    shapes: [
+      [3, 70, 290],
+      [290, 35],
+      [35, 290],
+    ],
+    run: (_, [a, b, c]) => [a!.matmul(b!), a!.matmul(c!.transpose()), a!.transpose().matmul(a!)],
+  },
+  {
+    name: "moves: pad, concat, a slice written, a permuted copy",
+    shapes: [
+      [5, 33, 18],
+      [5, 7, 18],
+    ],
+    run: (_, [a, b]) => [
+      a!.pad(
+        [
+          [0, 1],
+          [2, 3],
+          [1, 0],
+        ],
+        0.5,
+      ),
+      a!.concat([b!], 1),
+      a!.permute([2, 0, 1]).contiguous(),
+    ],
+  },
+];
+
+/** The inputs of a program, the same numbers on every engine. */
+export function inputsOf({ shapes }: Program, engine: Engine, dtype: "f32" | "f64"): Tensor[] {
+  return shapes.map((shape, i) => {
+    const values = randomNormal(shape, { key: randomKey(i + 1), engine });
+    return dtype === "f32" ? values : values.cast("f64");
+  });
+}
