@@ -336,3 +336,11 @@ export function withSubject(subject: Subject, f: (subject: Subject) => void): vo
     subject.dispose();
   }
 }
+
+export async function withSubjectAsync(subject: Subject, f: (subject: Subject) => Promise<void>): Promise<void> {
+  try {
+    await f(subject);
+  } finally {
+    subject.dispose();
+  }
+}
