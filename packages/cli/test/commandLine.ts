@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -64,10 +64,21 @@ export class Bench {
     return this.path(name);
   }
 
+  /** Names and contents of every file, folders included in the names. */
+  async files(): Promise<Record<string, string>> {
+    const entries = await readdir(this.folder, { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+    const read = files.sort().map(async (path) => {
+      const name = path.slice(this.folder.length + 1).replaceAll("\\", "/");
+      return [name, (await readFile(path)).toString("base64")];
+    });
+    return Object.fromEntries(await Promise.all(read));
+  }
+
   /** Runs a command line. `@name` in it is the path of that name in the folder; the folder is called <folder> in what it writes. */
-  async run(line: string): Promise<Ending> {
-    const out = collector();
-    const error = collector();
+  async run(line: string, { isTTY = false } = {}): Promise<Ending> {
+    const out = collector(isTTY);
+    const error = collector(isTTY);
     const words = line.split(" ").map((word) => word.replace(/(^|=)@/, `$1${this.folder}/`));
     const status = await run(words, { out: out.stream, error: error.stream });
     const tidy = (written: string): string =>
@@ -83,7 +94,8 @@ export class Bench {
   }
 }
 
-function collector(): { readonly stream: Writable; readonly written: () => string } {
+/** @param isTTY whether it says it is a terminal. */
+function collector(isTTY: boolean): { readonly stream: Writable; readonly written: () => string } {
   const chunks: Buffer[] = [];
   const stream = new Writable({
     write(chunk, _encoding, done) {
@@ -91,5 +103,5 @@ function collector(): { readonly stream: Writable; readonly written: () => strin
       done();
     },
   });
-  return { stream, written: () => Buffer.concat(chunks).toString() };
+  return { stream: Object.assign(stream, { isTTY }), written: () => Buffer.concat(chunks).toString() };
 }

@@ -98,7 +98,7 @@ export class CheckpointStore {
     files.set(manifestName, toText(buildManifest(files)));
     const path = join(this.dir, folderName(step));
     await writeDirectoryAtomic(path, files);
-    await this.prune();
+    await this.prune(step);
     return { step, path };
   }
 
@@ -184,14 +184,15 @@ export class CheckpointStore {
     return (await readTrainer(folder)).metric ?? undefined;
   }
 
-  private async prune(): Promise<void> {
+  /** The one just saved stays, also beside later steps of an earlier run. */
+  private async prune(saved: number): Promise<void> {
     const folders = await this.list();
     const old = folders.slice(0, -this.keepLast);
     if (old.length === 0) return;
     // One whose metric cannot be read is not the best one; training does not stop for an old damaged file.
     const best = await lowest(folders, (folder) => this.metricOf(folder).catch(() => undefined));
     for (const { step, path } of old) {
-      if (step !== best?.step) await rm(path, { recursive: true, force: true });
+      if (step !== best?.step && step !== saved) await rm(path, { recursive: true, force: true });
     }
   }
 }

@@ -87,6 +87,22 @@ describe("save and load", () => {
     );
   });
 
+  test("keep the one just saved, also beside later steps of an earlier run", async () => {
+    const order = fc.uniqueArray(fc.integer({ min: 0, max: 20 }), { minLength: 1, maxLength: 8 });
+    await fc.assert(
+      fc.asyncProperty(order, fc.integer({ min: 1, max: 3 }), async (saved, keepLast) => {
+        await rm(dir, { recursive: true, force: true });
+        const store = await CheckpointStore.open(dir, { keepLast });
+        for (const step of saved) {
+          const { path } = await store.save(step, contents(step));
+          expect(await steps(store)).toContain(step);
+          expect(await readdir(path)).toContain("manifest.json");
+        }
+      }),
+      { numRuns: 15 },
+    );
+  });
+
   test("steps of more than six digits sort as numbers", async () => {
     const store = await CheckpointStore.open(dir);
     await store.save(1_000_000, contents(2));

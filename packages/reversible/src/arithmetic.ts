@@ -44,18 +44,21 @@ export function fixedPointArithmetic(fractionBits: number): StreamArithmetic {
   };
 }
 
+/** The tensor, if it is a float one: a grid's whole numbers are not its values. */
+export function refuseFixedPoint(x: Tensor): Tensor {
+  if (x.dtype !== "i32") return x;
+  throw new DTypeError(
+    "reversible",
+    `float streams cannot take the fixed-point tensor ${describe(x)}`,
+    "dequantise it first, or use mode exact",
+  );
+}
+
 /** Ordinary f32 streams: `remove` undoes `add` up to rounding, and the difference drifts with depth. */
 export const floatArithmetic: StreamArithmetic = {
   isExact: false,
   enter: (x) => {
-    if (x.dtype === "i32") {
-      throw new DTypeError(
-        "reversible",
-        `float streams cannot take the fixed-point tensor ${describe(x)}`,
-        "dequantise it first, or use mode exact",
-      );
-    }
-    return x.cast("f32").detach();
+    return refuseFixedPoint(x).cast("f32").detach();
   },
   read: (stream) => stream.detach(),
   add: (stream, increment) => {

@@ -1,5 +1,5 @@
 import { Module } from "@revnet-zero/nn";
-import type { Tensor } from "@revnet-zero/tensor";
+import { describe, ShapeError, sameShape, type Tensor } from "@revnet-zero/tensor";
 
 /**
  * A branch of a coupling: any deterministic map of a stream to an increment of the same shape. Randomness must come
@@ -12,6 +12,8 @@ export interface HalfStep {
   readonly target: number;
   readonly source: number;
   readonly branch: Branch;
+  /** What errors call it. */
+  readonly name: string;
 }
 
 /**
@@ -23,12 +25,23 @@ export interface ReversibleBlock {
   readonly G: Branch;
 }
 
-export const halfStepsOf = ({ F, G }: ReversibleBlock): readonly HalfStep[] => [
-  { target: 0, source: 1, branch: F },
-  { target: 1, source: 0, branch: G },
+export const halfStepsOf = ({ F, G }: ReversibleBlock, index = 0): readonly HalfStep[] => [
+  { target: 0, source: 1, branch: F, name: `F of block ${index}` },
+  { target: 1, source: 0, branch: G, name: `G of block ${index}` },
 ];
 
 /** Runs a branch on the float value of its source stream. */
 export function runBranch(branch: Branch, x: Tensor): Tensor {
   return branch instanceof Module ? branch.call(x) : branch(x);
+}
+
+/** What a half-step adds to its target. Checked here for every mode and run: a float sum would broadcast instead. */
+export function incrementOf({ branch, name }: HalfStep, x: Tensor): Tensor {
+  const increment = runBranch(branch, x);
+  if (sameShape(x.shape, increment.shape)) return increment;
+  throw new ShapeError(
+    "reversible",
+    `branch ${name} returned ${describe(increment)}, its stream is ${describe(x)}`,
+    "F and G must return the shape they are given",
+  );
 }

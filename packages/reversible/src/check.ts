@@ -29,9 +29,10 @@ export class BitComparison {
     for (let i = 0; i < found.length; i++) {
       const [a, b] = [found[i]!, expected[i]!];
       this.elements++;
-      this.#error += (a - b) ** 2;
       this.#size += b ** 2;
-      if (!Object.is(a, b)) this.firstDifference ??= `${name}[${i}] is ${a}, expected ${b}`;
+      if (Object.is(a, b)) continue; // equal infinities and NaNs have no distance
+      this.#error += (a - b) ** 2;
+      this.firstDifference ??= `${name}[${i}] is ${signed(a)}, expected ${signed(b)}`;
     }
   }
 
@@ -42,6 +43,8 @@ export class BitComparison {
     return this.#error === 0 ? 0 : Math.sqrt(this.#error / this.#size);
   }
 }
+
+const signed = (v: number): string => (Object.is(v, -0) ? "-0" : String(v));
 
 /** The gradients of a pass by name, copied to the host; the gradients themselves are freed. */
 export async function takeGradients(module: Module): Promise<Map<string, HostData | undefined>> {
@@ -76,7 +79,8 @@ export interface CheckOptions {
 /**
  * Runs a sequence forward, inverts it, and compares its gradients (for the loss Σ c·y with the given cotangents) with
  * stored backpropagation of the same sequence. Nothing else is assumed of the branches than determinism.
- * Streams are float `[…]`; values are taken to the grid first, as the sequence itself would.
+ * Streams are float or fixed-point; floats are taken to the grid first, as the sequence itself would. Gradients that the
+ * parameters hold are freed.
  */
 export async function checkReversible(
   sequence: ReversibleSequence,

@@ -1,6 +1,6 @@
-import { type BackwardContext, describe, type Engine, ShapeError, sameShape, type Tensor } from "@revnet-zero/tensor";
+import type { BackwardContext, Engine, Tensor } from "@revnet-zero/tensor";
 import type { StreamArithmetic } from "./arithmetic.ts";
-import { type HalfStep, runBranch } from "./block.ts";
+import { type HalfStep, incrementOf } from "./block.ts";
 import type { BranchRunner } from "./context.ts";
 import { noteCounts } from "./health.ts";
 
@@ -29,10 +29,10 @@ export function runForward(
   context: BranchRunner,
   record?: Tensor,
 ): Tensor[] {
-  steps.forEach(({ target, source, branch }, i) => {
+  steps.forEach((half, i) => {
+    const { target, source } = half;
     const step = (): void => {
-      const increment = context.run(i, () => runBranch(branch, arithmetic.read(streams[source]!)));
-      checkIncrement(i, streams[target]!, increment);
+      const increment = context.run(i, () => incrementOf(half, arithmetic.read(streams[source]!)));
       const { stream, counts } = arithmetic.add(streams[target]!, increment);
       streams[target] = ownStream(stream);
       if (record !== undefined) noteCounts(record, i, counts);
@@ -40,15 +40,6 @@ export function runForward(
     owning(streams, () => engine.scope(step));
   });
   return streams;
-}
-
-function checkIncrement(step: number, stream: Tensor, increment: Tensor): void {
-  if (sameShape(stream.shape, increment.shape)) return;
-  throw new ShapeError(
-    "reversible",
-    `branch ${step % 2 === 0 ? "F" : "G"} of block ${Math.floor(step / 2)} returned ${describe(increment)}, its stream is ${describe(stream)}`,
-    "F and G must return the shape they are given",
-  );
 }
 
 /** The inverse of `runForward`. The streams given are given up. */
@@ -60,9 +51,10 @@ export function runInverse(
   context: BranchRunner,
 ): Tensor[] {
   for (let i = steps.length - 1; i >= 0; i--) {
-    const { target, source, branch } = steps[i]!;
+    const half = steps[i]!;
+    const { target, source } = half;
     const step = (): void => {
-      const increment = context.run(i, () => runBranch(branch, arithmetic.read(streams[source]!)));
+      const increment = context.run(i, () => incrementOf(half, arithmetic.read(streams[source]!)));
       streams[target] = ownStream(arithmetic.remove(streams[target]!, increment));
     };
     owning(streams, () => engine.scope(step));
@@ -84,10 +76,11 @@ export function runBackward(
 ): void {
   const { engine } = backward;
   for (let i = steps.length - 1; i >= 0; i--) {
-    const { target, source, branch } = steps[i]!;
+    const half = steps[i]!;
+    const { target, source } = half;
     const step = (): void => {
       const leaf = arithmetic.read(streams[source]!).requireGrad();
-      const increment = backward.recompute(() => context.run(i, () => runBranch(branch, leaf)));
+      const increment = backward.recompute(() => context.run(i, () => incrementOf(half, leaf)));
       streams[target] = ownStream(arithmetic.remove(streams[target]!, increment.detach()));
       const [gradient] = backward.backward([increment], [cotangents[target]?.cast(increment.dtype)], [leaf]);
       if (gradient === undefined) return;

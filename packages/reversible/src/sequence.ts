@@ -57,7 +57,7 @@ export class ReversibleSequence extends Module {
   readonly fractionBits: number;
   #mode: ReversibleMode;
   readonly #steps: readonly HalfStep[];
-  /** Counts of the last forward pass, a row a half-step; kept on the device until somebody asks. */
+  /** Counts of the last forward pass in mode `exact`, a row a half-step; kept on the device until somebody asks. */
   readonly counts: Tensor;
   /** Relative error of the last reconstruction in mode `float`; NaN before the first. */
   readonly lastDrift: Tensor;
@@ -119,7 +119,7 @@ export class ReversibleSequence extends Module {
     );
   }
 
-  /** What the last forward pass in a reconstructing mode counted: saturated and wrapped sums, NaN increments. */
+  /** What the last forward pass in mode `exact` counted: saturated and NaN increments, wrapped sums. */
   health(): Promise<StreamHealth> {
     return readHealth(this.counts);
   }

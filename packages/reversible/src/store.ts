@@ -1,5 +1,6 @@
 import type { Tensor } from "@revnet-zero/tensor";
-import { type HalfStep, runBranch } from "./block.ts";
+import { refuseFixedPoint } from "./arithmetic.ts";
+import { type HalfStep, incrementOf } from "./block.ts";
 import type { BranchRunner } from "./context.ts";
 
 /**
@@ -13,10 +14,11 @@ export function runStored(
   context: BranchRunner,
 ): Tensor[] {
   const streams = [...inputs];
-  steps.forEach(({ target, source, branch }, i) => {
+  steps.forEach((half, i) => {
+    const { target, source } = half;
     // A scope a step: what the graph does not save dies at once, so that the comparison of memory is fair.
     streams[target] = streams[target]!.engine.scope(() => {
-      const increment = context.run(i, () => runBranch(branch, streams[source]!.dequantise(fractionBits)));
+      const increment = context.run(i, () => incrementOf(half, streams[source]!.dequantise(fractionBits)));
       return streams[target]!.add(increment.cast("f32").quantise(fractionBits));
     });
   });
@@ -25,10 +27,11 @@ export function runStored(
 
 /** The same with ordinary f32 streams. */
 export function runStoredFloat(steps: readonly HalfStep[], inputs: readonly Tensor[], context: BranchRunner): Tensor[] {
-  const streams = [...inputs];
-  steps.forEach(({ target, source, branch }, i) => {
+  const streams = inputs.map((x) => refuseFixedPoint(x).cast("f32"));
+  steps.forEach((half, i) => {
+    const { target, source } = half;
     streams[target] = streams[target]!.engine.scope(() => {
-      const increment = context.run(i, () => runBranch(branch, streams[source]!));
+      const increment = context.run(i, () => incrementOf(half, streams[source]!));
       return streams[target]!.add(increment.cast("f32"));
     });
   });

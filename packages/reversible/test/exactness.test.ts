@@ -8,28 +8,18 @@ import {
   expectSameGradients,
   gradientsOf,
   newEngine,
-  type Recipe,
   recipes,
+  withSubject,
   wordsOf,
 } from "./fixtures.ts";
 
 const engine = newEngine();
 
-/** Builds, runs and frees. */
-function withSubject(recipe: Recipe, f: (subject: ReturnType<typeof build>) => void): void {
-  const subject = build(recipe, engine);
-  try {
-    f(subject);
-  } finally {
-    subject.dispose();
-  }
-}
-
 describe("inverse(forward(x)) has the bits of x", () => {
   test("for any branches, depth, point and 32-bit words", () => {
     fc.assert(
       fc.property(recipes(), (recipe) =>
-        withSubject(recipe, ({ sequence, refresh }) =>
+        withSubject(build(recipe, engine), ({ sequence, refresh }) =>
           expectNoLeak(engine, () =>
             engine.scope(() => {
               refresh();
@@ -54,7 +44,7 @@ describe("gradients have the bits of stored backpropagation", () => {
   test("for any branches, shapes and values, in modes exact and checkpoint", () => {
     fc.assert(
       fc.property(recipes(), (recipe) =>
-        withSubject(recipe, (subject) => {
+        withSubject(build(recipe, engine), (subject) => {
           const stored = gradientsOf(subject, "store");
           expectSameGradients(gradientsOf(subject, "exact"), stored, "exact");
           expectSameGradients(gradientsOf(subject, "checkpoint"), stored, "checkpoint");
@@ -76,7 +66,7 @@ describe("gradients have the bits of stored backpropagation", () => {
         values,
         seed: 3,
       };
-      withSubject(recipe, (subject) => {
+      withSubject(build(recipe, engine), (subject) => {
         const stored = gradientsOf(subject, "store");
         expectSameGradients(gradientsOf(subject, "exact"), stored, "exact");
         expectSameGradients(gradientsOf(subject, "checkpoint"), stored, "checkpoint");

@@ -327,3 +327,20 @@ export function expectSameGradients(found: Gradients, expected: Gradients, what:
   }
   if (found.size !== expected.size) throw new Error(`${what}: ${found.size} names, expected ${expected.size}`);
 }
+
+/** Uses a subject and frees it. */
+export function withSubject(subject: Subject, f: (subject: Subject) => void): void {
+  try {
+    f(subject);
+  } finally {
+    subject.dispose();
+  }
+}
+
+export async function withSubjectAsync(subject: Subject, f: (subject: Subject) => Promise<void>): Promise<void> {
+  try {
+    await f(subject);
+  } finally {
+    subject.dispose();
+  }
+}

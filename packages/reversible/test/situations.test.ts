@@ -19,19 +19,10 @@ import {
   recipes,
   type Subject,
   streamsOf,
+  withSubject,
 } from "./fixtures.ts";
 
 const engine = newEngine();
-
-/** Builds, runs and frees. */
-function withSubject(recipe: Recipe, f: (subject: Subject) => void): void {
-  const subject = build(recipe, engine);
-  try {
-    f(subject);
-  } finally {
-    subject.dispose();
-  }
-}
 
 /** Holds the gradients of `exact` and `checkpoint` to those of `store`. */
 function expectModesAgree(gradients: (mode: ReversibleMode) => Gradients): Gradients {
@@ -48,7 +39,7 @@ const modesAgree = (
 ): void => {
   fc.assert(
     fc.property(arbitrary, (recipe) =>
-      withSubject(recipe, (subject) => {
+      withSubject(build(recipe, engine), (subject) => {
         expectModesAgree((mode) => gradientsOf(subject, mode, options(subject)));
       }),
     ),
@@ -70,7 +61,7 @@ test("one module in every place: its gradient is the sum over all of them, added
 test("gradients accumulate over micro-batches as stored ones do", () => {
   fc.assert(
     fc.property(recipes(), (recipe) =>
-      withSubject(recipe, (subject) => {
+      withSubject(build(recipe, engine), (subject) => {
         expectModesAgree((mode) =>
           expectNoLeak(engine, () => {
             pass(subject, mode);
@@ -90,7 +81,7 @@ test("bf16 autocast around the forward pass reaches the branches that run again 
     call: (a, b) => engine.autocast("bf16", () => sequence.call(a, b)),
   }));
   const recipe: Recipe = { shape: [4, 4], fractionBits: 20, pool: ["mlp"], blocks: [[0, 0]], values: "plain", seed: 1 };
-  withSubject(recipe, (subject) => {
+  withSubject(build(recipe, engine), (subject) => {
     const call = (a: Tensor, b: Tensor): Tensor[] => engine.autocast("bf16", () => subject.sequence.call(a, b));
     const [low, full] = [gradientsOf(subject, "exact", { call }), gradientsOf(subject, "exact")];
     expect(low.get("input 0")).not.toEqual(full.get("input 0"));
@@ -102,7 +93,7 @@ test("modules switched to eval (or to train) between forward and backward run ag
   for (const isTraining of [true, false]) {
     fc.assert(
       fc.property(arbitrary, (recipe) =>
-        withSubject(recipe, (subject) => {
+        withSubject(build(recipe, engine), (subject) => {
           const { sequence } = subject;
           const gradients = (mode: ReversibleMode, between = (): void => {}): Gradients => {
             sequence.train(isTraining);
@@ -128,7 +119,7 @@ test("two sequences joined by fixed-point streams give what one does", () => {
   const arbitrary = recipes({ from: without("gated", "dropout", "drawing", "nested") });
   fc.assert(
     fc.property(arbitrary, fc.nat({ max: 5 }), (recipe, cut) =>
-      withSubject(recipe, (subject) => {
+      withSubject(build(recipe, engine), (subject) => {
         const { fractionBits } = recipe;
         const { blocks } = subject.sequence;
         const halves = [blocks.slice(0, cut), blocks.slice(cut)].map(
@@ -175,7 +166,7 @@ test("an input that the loss, and another computation before it, read too", () =
 test("frozen inputs, and frozen modules, leave the other gradients as they are", () => {
   fc.assert(
     fc.property(recipes(), (recipe) =>
-      withSubject(recipe, (subject) => {
+      withSubject(build(recipe, engine), (subject) => {
         const { sequence } = subject;
         const stored = gradientsOf(subject, "store");
         const call = (a: Tensor, b: Tensor): Tensor[] => sequence.call(a.detach(), b);
@@ -199,7 +190,7 @@ test("frozen inputs, and frozen modules, leave the other gradients as they are",
 test("a graph kept with retainGraph gives its gradients a second time", () => {
   fc.assert(
     fc.property(recipes(), (recipe) =>
-      withSubject(recipe, (subject) => {
+      withSubject(build(recipe, engine), (subject) => {
         expectModesAgree((mode) =>
           expectNoLeak(engine, () =>
             engine.scope(() => {
@@ -229,7 +220,7 @@ test("a graph kept with retainGraph gives its gradients a second time", () => {
 test("under noGrad a pass gives the same bits, records nothing and keeps its outputs only", () => {
   fc.assert(
     fc.property(recipes(), (recipe) =>
-      withSubject(recipe, (subject) => {
+      withSubject(build(recipe, engine), (subject) => {
         const stored = gradientsOf(subject, "store");
         for (const mode of ["exact", "store", "checkpoint"] as const) {
           subject.setMode(mode);

@@ -2,7 +2,7 @@ import { ByteDataset, decodeBytes, encodeBytes } from "@revnet-zero/data";
 import type { Checkpoint, CheckpointFolder, CheckpointStore } from "@revnet-zero/io";
 import { generate, type ReversibleTransformer } from "@revnet-zero/models";
 import type { Schedule } from "@revnet-zero/optim";
-import { type Engine, foldKey, ValueError } from "@revnet-zero/tensor";
+import { type Engine, foldKey, RevNetError, ValueError } from "@revnet-zero/tensor";
 import { type AnyOptimizer, buildModel, buildOptimizer, buildSchedule, runKey } from "./build.ts";
 import { changedKeys } from "./changedKeys.ts";
 import { checkState, type History, type TrainerState } from "./checkpointState.ts";
@@ -279,10 +279,20 @@ export class Trainer {
       );
     }
     this.#changes = changedKeys(config, this.config);
-    this.engine.scope(() => {
-      this.model.loadStateDict(fromEntries(model, this.engine));
-      this.optimizer.loadStateDict({ ...state.optimizer, tensors: fromEntries(optimizer, this.engine) });
-    });
+    try {
+      this.engine.scope(() => {
+        this.model.loadStateDict(fromEntries(model, this.engine));
+        this.optimizer.loadStateDict({ ...state.optimizer, tensors: fromEntries(optimizer, this.engine) });
+      });
+    } catch (error) {
+      // The keys that were changed say more than the shapes of every parameter that does not fit.
+      const shaping = this.#changes.filter((change) => /^(model|optimizer)\./.test(change));
+      if (!(error instanceof RevNetError) || shaping.length === 0) throw error;
+      const problem = `the configuration does not fit ${path}: ${shaping.join(", ")}`;
+      throw new ValueError("resume", problem, "resume with the values of the checkpoint's config.json", {
+        cause: error,
+      });
+    }
     this.#step = state.step;
     Object.assign(this.#counters, state.counters);
     this.#history.train.push(...state.history.train);

@@ -62,7 +62,7 @@ export async function demo(
   output: Output,
 ): Promise<number> {
   const config = demoConfig(options, overrides);
-  const { trainer, text, engine } = await openSession(config);
+  const { trainer, text, engine } = await openSession(config, "any");
   const { numLayers, dModel } = config.model;
   const print = (line = ""): void => printLine(output, line);
   print(
@@ -82,7 +82,7 @@ export async function demo(
   print(`Learned in ${formatDuration(result.timeMs)}, bits per byte of held-out text`);
   print(`  before ${bitsOf(before)}, after ${bitsOf(after)}`);
   print(`  the text's own entropy: single bytes ${unigram.toFixed(3)}, given the byte before ${bigram.toFixed(3)}`);
-  print(`  ${comparePeaks(predicted, trainer.peakBytes)}`);
+  print(`  ${comparePeaks(predicted, trainer)}`);
 
   const proofs = await proofRows(trainer);
   print();
@@ -114,7 +114,7 @@ export async function demo(
   print(`  ${(sample.prompt + sample.text).replaceAll("\n", "\n  ")}`);
 
   const note = `One forward and backward pass, ${config.train.batchSize} sequences of ${config.train.sequenceLength} bytes, width ${dModel}.`;
-  const report = await writeReport(trainer, text.bytes, result.timeMs, {
+  const report = await writeReport(trainer, text.bytes, result, {
     memory: { points, note },
     exactness: {
       rows: proofs,

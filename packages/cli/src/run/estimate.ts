@@ -27,8 +27,9 @@ export function estimateLines(config: TrainConfig, backend: Backend, budget?: nu
   ];
   if (budget === undefined) return lines;
   const fitting = estimates.filter((e) => e.peakBytes <= budget).map((e) => e.reversibility);
-  const verdict = fitting.length === 0 ? "nothing here fits" : `these fit: ${fitting.join(", ")}`;
-  return [...lines, `${verdict} into ${formatBytes(budget)}`];
+  const size = formatBytes(budget);
+  const verdict = fitting.length === 0 ? `nothing here fits into ${size}` : `into ${size} fit: ${fitting.join(", ")}`;
+  return [...lines, verdict];
 }
 
 export async function estimate(

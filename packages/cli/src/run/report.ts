@@ -1,31 +1,47 @@
-import { join } from "node:path";
+import { access, constants, mkdir, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { bigramEntropy, unigramEntropy } from "@revnet-zero/data";
 import { writeFileAtomic } from "@revnet-zero/io";
 import { type ReportData, renderReport, type Trainer } from "@revnet-zero/train";
+import { UsageError } from "../usageError.ts";
 import { version } from "../version.ts";
+import type { ProgressResult } from "./session.ts";
 
 const bits = ([x, nats]: readonly [number, number]): { readonly x: number; readonly y: number } => ({
   x,
   y: nats / Math.LN2,
 });
 
+/** Makes the folder of a report, so that a path that cannot be written to is refused before hours of training. */
+export async function prepareReport(path: string): Promise<void> {
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await access(dirname(path), constants.W_OK);
+  } catch (error) {
+    const problem = `${path} cannot be written (${(error as Error).message})`;
+    throw new UsageError("--report", problem, "choose a path that this user may write to", { cause: error });
+  }
+  const present = await stat(path).catch(() => undefined);
+  if (present?.isDirectory()) throw new UsageError("--report", `${path} is a folder`, "name a file, like report.html");
+}
+
 /** Writes the HTML report of a run and gives its path. Sections without data are left out of the page. */
 export async function writeReport(
   trainer: Trainer,
   text: Uint8Array,
-  timeMs: number,
+  { stepsDone, timeMs }: Pick<ProgressResult, "stepsDone" | "timeMs">,
   extra: Partial<Pick<ReportData, "title" | "memory" | "exactness" | "sample">>,
   path: string = join(trainer.config.output.dir, "report.html"),
 ): Promise<string> {
   const { batchSize, sequenceLength, microBatches } = trainer.config.train;
-  const { history, step, model, peakBytes, config, engine } = trainer;
+  const { history, model, peakBytes, config, engine } = trainer;
   const data: ReportData = {
     title: "Exact reversible training",
     createdAt: new Date().toISOString().slice(0, 16).replace("T", " "),
     run: {
-      steps: step,
+      steps: stepsDone,
       durationMs: timeMs,
-      tokensPerSecond: (step * batchSize * sequenceLength * microBatches * 1000) / timeMs,
+      tokensPerSecond: (stepsDone * batchSize * sequenceLength * microBatches * 1000) / timeMs,
       parameters: model.parameterCount(),
       peakBytes,
     },

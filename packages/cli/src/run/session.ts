@@ -11,6 +11,7 @@ import {
   type TrainResult,
 } from "@revnet-zero/train";
 import { type Output, printLine } from "../output.ts";
+import { UsageError } from "../usageError.ts";
 
 /** The engine commands compute on. */
 export function openEngine(): Engine {
@@ -26,14 +27,20 @@ export interface Session {
   readonly store: CheckpointStore;
 }
 
+/** How a run stands to the checkpoints that are in its folder: it goes on from the latest, or there are none, or never mind them. */
+type Start = "resume" | "new" | "any";
+
 /** Everything a training run needs, checked before anything is computed. */
-export async function openSession(
-  config: TrainConfig,
-  { resume = false }: { readonly resume?: boolean } = {},
-): Promise<Session> {
+export async function openSession(config: TrainConfig, start: Start): Promise<Session> {
   const text = await loadText(config.data.source);
   const store = await CheckpointStore.open(config.output.dir, { keepLast: config.train.keepLast });
-  const checkpoint: Checkpoint | undefined = resume ? await store.load("latest") : undefined;
+  const checkpoint: Checkpoint | undefined = start === "resume" ? await store.load("latest") : undefined;
+  const earlier = start === "new" ? await store.latest() : undefined;
+  if (earlier !== undefined) {
+    // Two runs in one folder: the earlier one's later steps would be what is resumed and sampled.
+    const problem = `there is a run in ${store.dir} already, its latest checkpoint of step ${earlier.step}`;
+    throw new UsageError("train", problem, "go on with it by --resume, or give this one a folder by --output.dir");
+  }
   const engine = openEngine();
   const trainer = new Trainer({
     config,
@@ -45,11 +52,14 @@ export async function openSession(
   return { engine, text, trainer, store };
 }
 
+export interface ProgressResult extends TrainResult {
+  /** Of this process: a resumed run did more before. */
+  readonly stepsDone: number;
+  readonly timeMs: number;
+}
+
 /** Runs a trainer under a progress bar; SIGINT and SIGTERM save and stop, a second one quits at once. */
-export async function runWithProgress(
-  trainer: Trainer,
-  output: Output,
-): Promise<TrainResult & { readonly timeMs: number }> {
+export async function runWithProgress(trainer: Trainer, output: Output): Promise<ProgressResult> {
   const { steps, logEvery } = trainer.config.train;
   const bar = new ProgressBar(output.error, { everySteps: logEvery });
   const controller = new AbortController();
@@ -69,10 +79,10 @@ export async function runWithProgress(
   });
   trainer.on("sample", ({ step, prompt, text }) => bar.log(`step ${step}: ${JSON.stringify(prompt + text)}`));
   trainer.on("warning", ({ step, message }) => bar.log(`warning at step ${step}: ${message}`));
-  const start = performance.now();
+  const [start, firstStep] = [performance.now(), trainer.step];
   try {
     const result = await trainer.run({ signal: controller.signal });
-    return { ...result, timeMs: performance.now() - start };
+    return { ...result, stepsDone: trainer.step - firstStep, timeMs: performance.now() - start };
   } finally {
     bar.finish();
     process.off("SIGINT", stop);
@@ -81,8 +91,9 @@ export async function runWithProgress(
 }
 
 /** `predicted 5.75 MiB, measured 5.75 MiB (equal to the byte)`. */
-export function comparePeaks(predicted: number, measured: number): string {
-  const verdict = predicted === measured ? "equal to the byte" : `${measured - predicted} bytes apart`;
+export function comparePeaks(predicted: number, { peakBytes: measured, step }: Trainer): string {
+  const difference = step === 1 ? "the first step makes the optimizer's state" : `${measured - predicted} bytes apart`;
+  const verdict = predicted === measured ? "equal to the byte" : difference;
   return `peak memory: predicted ${formatBytes(predicted)}, measured ${formatBytes(measured)} (${verdict})`;
 }
 

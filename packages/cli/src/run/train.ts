@@ -4,7 +4,7 @@ import { type ConfigOverride, loadConfig } from "../config/loadConfig.ts";
 import { renderConfig } from "../config/renderConfig.ts";
 import { type Output, printLine } from "../output.ts";
 import { estimateLines } from "./estimate.ts";
-import { writeReport } from "./report.ts";
+import { prepareReport, writeReport } from "./report.ts";
 import { comparePeaks, openEngine, openSession, printResult, runWithProgress } from "./session.ts";
 
 export async function train(
@@ -22,13 +22,16 @@ export async function train(
     printLine(output, "dry run: nothing was trained");
     return 0;
   }
-  const session = await openSession(config, options.resume === undefined ? {} : { resume: options.resume });
-  const { trainer, text, engine } = session;
+  if (options.report !== undefined) await prepareReport(options.report);
+  const { trainer, text, engine } = await openSession(config, options.resume ? "resume" : "new");
   const predicted = estimateStep(config, engine.backend).peakBytes;
   const result = await runWithProgress(trainer, output);
+  if (trainer.step >= config.train.steps && result.stepsDone === 0) {
+    printLine(output, `nothing to do: ${trainer.step} steps are done; go on with more by --train.steps`);
+  }
   printResult(output, result);
-  if (trainer.peakBytes > 0) printLine(output, comparePeaks(predicted, trainer.peakBytes));
+  if (trainer.peakBytes > 0) printLine(output, comparePeaks(predicted, trainer));
   const sample = { prompt: "The ", text: await trainer.sample(), note: `step ${trainer.step}, temperature 0.8` };
-  printLine(output, `report: ${await writeReport(trainer, text.bytes, result.timeMs, { sample }, options.report)}`);
+  printLine(output, `report: ${await writeReport(trainer, text.bytes, result, { sample }, options.report)}`);
   return result.isInterrupted ? 130 : 0;
 }

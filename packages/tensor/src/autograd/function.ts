@@ -1,5 +1,5 @@
 import type { Ambient } from "../ambient.ts";
-import type { Engine } from "../engine.ts";
+import type { Engine, Watcher } from "../engine.ts";
 import { AutogradError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type Edge, GradientNode } from "./node.ts";
@@ -181,7 +181,7 @@ function callFunction(def: FunctionDef, inputs: readonly Tensor[]): Tensor[] {
   engine.noteUse(inputs);
   const ambient = engine.ambient.fork();
   const saved: SavedTensor[] = [];
-  const { watcher, outputs } = engine.scope(() => {
+  const run = (): { readonly watcher: Watcher; readonly outputs: Tensor[] } => {
     const context: ForwardContext = {
       engine,
       save: (...tensors) => {
@@ -193,7 +193,8 @@ function callFunction(def: FunctionDef, inputs: readonly Tensor[]): Tensor[] {
       const result = engine.withGradients(false, () => def.forward(context, ...plain));
       return { watcher, outputs: Array.isArray(result) ? [...result] : [result as Tensor] };
     });
-  }, def.name);
+  };
+  const { watcher, outputs } = releasingOnError(saved, () => engine.scope(run, def.name));
   const captured = [...watcher.captured].map((tensor) => ({
     tensor,
     edge: tensor.edge!,
@@ -211,6 +212,16 @@ function callFunction(def: FunctionDef, inputs: readonly Tensor[]): Tensor[] {
     t.dispose();
     return tracked;
   });
+}
+
+/** What a forward pass saved before it failed belongs to no node that would free it. */
+function releasingOnError<T>(saved: readonly SavedTensor[], f: () => T): T {
+  try {
+    return f();
+  } catch (error) {
+    for (const s of saved) s.release();
+    throw error;
+  }
 }
 
 /**

@@ -42,6 +42,8 @@ export function headlineFigures({ run, loss, memory, exactness }: ReportData): H
       isBad: failed > 0,
     });
   }
+  // A finished run that is resumed does none.
+  if (run.steps === 0) return figures;
   figures.push({
     value: formatCount(run.tokensPerSecond),
     label: "bytes of text a second",

@@ -1,0 +1,244 @@
+import { runs } from "@revnet-zero/testkit";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { commandTable } from "../src/commands.ts";
+import { Bench } from "./commandLine.ts";
+
+/** A bench with checkpoints of steps 3 and 6 in run/. */
+async function trained(): Promise<Bench> {
+  const bench = await Bench.open();
+  const { status, error } = await bench.run("train @config.yaml");
+  expect(status, error).toBe(0);
+  return bench;
+}
+
+/** The results of a command line that succeeds without a word on errors. */
+async function results(bench: Bench, line: string): Promise<string> {
+  const { status, out, error } = await bench.run(line);
+  expect([status, error]).toEqual([0, ""]);
+  return out;
+}
+
+describe("sample", () => {
+  test("writes the same text for the same checkpoint, seed and temperature, and touches no file", async () => {
+    const bench = await trained();
+    const before = await bench.files();
+    const options = fc.record({
+      seed: fc.nat(),
+      temperature: fc.double({ min: 0, max: 3, noNaN: true }),
+      topK: fc.integer({ min: 1, max: 300 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(options, async ({ seed, temperature, topK }) => {
+        const line = `sample @run --length 12 --seed ${seed} --temperature ${temperature} --top-k ${topK}`;
+        expect(await results(bench, line)).toBe(await results(bench, line));
+      }),
+      runs(5),
+    );
+    expect(await bench.files()).toEqual(before);
+  });
+
+  test("takes the likeliest bytes, whatever the seed, at temperature 0 and among one", async () => {
+    const bench = await trained();
+    const likeliest = await results(bench, "sample @run --length 8 --temperature 0");
+    await fc.assert(
+      fc.asyncProperty(fc.nat(), fc.constantFrom("--temperature 0", "--top-k 1"), async (seed, how) => {
+        expect(await results(bench, `sample @run --length 8 --seed ${seed} ${how}`)).toBe(likeliest);
+      }),
+      runs(5),
+    );
+  });
+
+  test("begins with the prompt, and writes other text for another seed or checkpoint", async () => {
+    const bench = await trained();
+    const line = "sample @run --length 40 --prompt Wäl";
+    const first = await results(bench, line);
+    expect(first).toMatch(/^Wäl/);
+    expect(await results(bench, `${line} --seed 2`)).not.toBe(first);
+    expect(await results(bench, line.replace("@run", "@run/step-000003"))).not.toBe(first);
+    expect(await results(bench, line.replace("@run", "@run/step-000006"))).toBe(first);
+  });
+});
+
+describe("estimate", () => {
+  test("tells the bytes of every way to keep activations, and what fits a budget", async () => {
+    const bench = await Bench.open({ model: { numLayers: 8 } });
+    expect(await results(bench, "estimate @config.yaml --budget 152KiB")).toMatchInlineSnapshot(`
+      "9 040 parameters, 8 layers, 2 sequences of 8 bytes (* configured)
+      reversibility  parameters  gradients  optimizer  activations     peak
+      store            35.5 KiB   35.3 KiB   70.6 KiB      105 KiB  211 KiB
+      checkpoint       35.5 KiB   35.3 KiB   70.6 KiB     15.7 KiB  155 KiB
+      float            35.5 KiB   35.3 KiB   70.6 KiB     11.9 KiB  151 KiB
+      exact *          35.5 KiB   35.3 KiB   70.6 KiB     11.4 KiB  150 KiB
+      activations: the peak less parameters, gradients and optimizer state at that instant
+      into 152 KiB fit: float, exact
+      "
+    `);
+    expect(await results(bench, "estimate @config.yaml --budget 1kB")).toMatch(/^nothing here fits into 1000 B$/m);
+  });
+});
+
+describe("check", () => {
+  test("finds gradients and reconstruction of exact streams bit-equal, without and with dropout", async () => {
+    const bench = await Bench.open();
+    expect(await results(bench, "check @config.yaml")).toMatchInlineSnapshot(`
+      "exact, 2 layers, dropout 0:
+        reconstruction bit-equal: yes
+        gradients bit-equal:      yes
+        numbers compared:         4 064
+      exact, 2 layers, dropout 0.1:
+        reconstruction bit-equal: yes
+        gradients bit-equal:      yes
+        numbers compared:         4 064
+      "
+    `);
+  });
+
+  test("finds them bit-equal for any seed and kind of block", async () => {
+    const bench = await Bench.open({ train: { batchSize: 1 } });
+    const options = fc.record({
+      seed: fc.nat(),
+      mlp: fc.constantFrom("gelu", "geglu", "swiglu"),
+      norm: fc.constantFrom("layer", "rms"),
+      streams: fc.constantFrom("full", "split"),
+    });
+    await fc.assert(
+      fc.asyncProperty(options, async ({ seed, mlp, norm, streams }) => {
+        const flags = `--model.mlp ${mlp} --model.norm ${norm} --model.streams ${streams}`;
+        const out = await results(bench, `check @config.yaml --seed ${seed} ${flags}`);
+        expect(out.match(/bit-equal: +yes/g)).toHaveLength(4);
+      }),
+      runs(5),
+    );
+  });
+
+  test("ends with status 1, and the first difference, for streams that are rebuilt up to rounding", async () => {
+    const bench = await Bench.open({ model: { dModel: 32, reversibility: "float" } });
+    const { status, out } = await bench.run("check @config.yaml");
+    expect(status).toBe(1);
+    expect(out).toMatch(/^float, 2 layers, dropout 0:\n {2}reconstruction bit-equal: NO$/m);
+    expect(out).toMatch(/^ {2}first difference: +stream [01]\[\d+\] is \S+, expected \S+$/m);
+  });
+});
+
+describe("info", () => {
+  test("tells versions, arithmetic and settings of this machine", async () => {
+    const bench = await Bench.open();
+    const names = (await results(bench, "info")).match(/^\S+/gm);
+    expect(names).toEqual(["RevNet-Zero", "Node", "platform", "backend", "environment"]);
+    expect(await results(bench, "info")).toMatch(new RegExp(`^Node +${process.versions.node}$`, "m"));
+  });
+
+  test("tells what a checkpoint holds", async () => {
+    const bench = await trained();
+    const shown = (await results(bench, "info @run")).replace(/\d+\.\d{4} nats/, "# nats");
+    expect(shown).toMatchInlineSnapshot(`
+      "checkpoint     <folder>/run/step-000006
+      step           6
+      held-out loss  # nats per byte
+      model          3 808 numbers in 27 tensors; numLayers 2, dModel 8, numHeads 2, maxSeqLen 16, mlpRatio 4, mlp gelu, norm layer, positions rotary, dropout 0, reversibility exact, streams full, tieEmbeddings true
+      optimizer      54 tensors
+      "
+    `);
+    expect(await results(bench, "info @run/step-000003")).toMatch(/^step +3$/m);
+    await bench.run("train @config.yaml --train.evalEvery 0 --output.dir @blind");
+    expect(await results(bench, "info @blind")).toMatch(/^held-out loss +not measured$/m);
+  });
+});
+
+describe("the printed configuration", () => {
+  test.for(["train", "estimate", "check"])("of %s, given as a file, is the same configuration", async (command) => {
+    const bench = await Bench.open();
+    const flags = "--model.numKeyValueHeads 1 --no-model.tieEmbeddings --optimizer.betas 0.8,0.9 --train.steps 7";
+    const printed = await results(bench, `${command} @config.yaml --print-config ${flags}`);
+    expect(printed).toMatch(/^ {2}steps: 7 /m);
+    expect(printed).toMatch(/^ {2}tieEmbeddings: false /m);
+    expect(printed).toMatch(/^ {2}numKeyValueHeads: 1 /m);
+    expect(printed).toMatch(/^ {2}betas: \[0\.8, 0\.9\] /m);
+    await bench.write("printed.yaml", printed.replaceAll("<folder>", bench.folder));
+    expect(await results(bench, `${command} @printed.yaml --print-config`)).toBe(printed);
+    expect(await results(bench, "estimate @printed.yaml")).toBe(await results(bench, `estimate @config.yaml ${flags}`));
+  });
+
+  test("of nothing is the default, and nothing is written or trained", async () => {
+    const bench = await Bench.open();
+    const before = await bench.files();
+    const printed = await results(bench, "train --print-config");
+    await bench.write("printed.yaml", printed);
+    expect(await results(bench, "train @printed.yaml --print-config")).toBe(printed);
+    expect(await bench.files()).toEqual({ ...before, "printed.yaml": Buffer.from(printed).toString("base64") });
+  });
+});
+
+describe("help", () => {
+  test.for(Object.keys(commandTable))("of %s is a result", async (command) => {
+    const bench = await Bench.open();
+    const shown = await results(bench, `${command} --help`);
+    expect(shown).toMatch(new RegExp(`\n\nUsage: revnet-zero ${command} .*\\[flags\\]\n`));
+    expect(await results(bench, `help ${command}`)).toBe(shown);
+  });
+
+  test("of a command shows its operand and flags", async () => {
+    const bench = await Bench.open();
+    expect(await results(bench, "sample --help")).toMatchInlineSnapshot(`
+      "Write text with a trained model.
+
+      Usage: revnet-zero sample <checkpoint> [flags]
+
+        checkpoint: a run's folder, or one checkpoint of it
+
+      Flags:
+        --prompt <text>         what the text begins with
+        --length <bytes>        bytes to write; default 300
+        --temperature <number>  0 takes the likeliest byte always; default 0.8
+        --top-k <count>         choose among so many likeliest bytes; default all
+        --seed <number>         decides the choices; default 1
+        --help                  this text
+      "
+    `);
+  });
+
+  test("of the program shows the commands", async () => {
+    const bench = await Bench.open();
+    expect(await results(bench, "--help")).toMatchInlineSnapshot(`
+      "RevNet-Zero: train reversible networks in activation memory that does not grow with depth.
+
+      Usage: revnet-zero <command> [flags]
+
+      Commands:
+        train     Train a model on a text.
+        sample    Write text with a trained model.
+        estimate  Tell the memory of a training step without running it.
+        check     Prove on this machine that gradients are bit for bit those of stored backpropagation.
+        info      Show versions, devices and limits of this machine, or what a checkpoint holds.
+        demo      Train, prove and report in a few minutes, with nothing to prepare.
+
+      Flags:
+        --help     this text, or after a command its flags
+        --version  the version
+
+      New here? Run: revnet-zero demo
+      "
+    `);
+    expect(await results(bench, "--version")).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe("demo", () => {
+  test("trains, proves and reports, and can be run again in its folder", async () => {
+    const bench = await Bench.open();
+    const small = "--model.dModel 8 --train.batchSize 1 --train.steps 4 --schedule.warmupSteps 1 --train.evalBatches 1";
+    for (const time of ["first", "again"]) {
+      const { status, out, error } = await bench.run(`demo --quick --out @demo ${small}`);
+      expect(status, `${time}: ${error}`).toBe(0);
+      expect(out).toMatch(
+        /^Training on Moby-Dick \(1\s216\s578 bytes\): 3\s808 parameters, 2 reversible layers of width 8$/m,
+      );
+      expect(out).toMatch(/^ {2}peak memory: .* \(equal to the byte\)$/m);
+      expect(out.match(/reconstruction equal yes, gradients equal yes/g)).toHaveLength(2);
+      expect(out).toMatch(/^ {2}16 layers +[\d.]+ \w+ +[\d.]+ \w+ +[\d.]+x less$/m);
+      expect(out).toMatch(/checkpoint: <folder>\/demo\/step-000004\nreport: <folder>\/demo\/report\.html\n$/);
+    }
+    expect(Object.keys(await bench.files())).toContain("demo/report.html");
+  });
+});
