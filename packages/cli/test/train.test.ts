@@ -27,7 +27,7 @@ describe("training", () => {
     expect(status).toBe(0);
     expect(out).toMatchInlineSnapshot(`
       "checkpoint: <folder>/run/step-000006
-      peak memory: predicted 79.5 KiB, measured 79.5 KiB (equal to the byte)
+      peak memory: predicted 79.6 KiB, measured 79.6 KiB (equal to the byte)
       report: <folder>/run/report.html
       "
     `);
@@ -55,9 +55,9 @@ describe("training", () => {
     expect(progress(shown).slice(0, -1)).toMatchInlineSnapshot(`
       [
         "1/6   16%  loss #  # bits/byte  lr 0.0005  grad #  # tok/s  peak 59.6 KiB",
-        "2/6   33%  loss #  # bits/byte  lr 0.001  grad #  # tok/s  peak 79.5 KiB  ETA #",
-        "4/6   66%  loss #  # bits/byte  held-out #  lr 0.0008682  grad #  # tok/s  peak 79.5 KiB  ETA #",
-        "6/6  100%  loss #  # bits/byte  held-out #  lr 0.0002318  grad #  # tok/s  peak 79.5 KiB  ETA #",
+        "2/6   33%  loss #  # bits/byte  lr 0.001  grad #  # tok/s  peak 79.6 KiB  ETA #",
+        "4/6   66%  loss #  # bits/byte  held-out #  lr 0.0008682  grad #  # tok/s  peak 79.6 KiB  ETA #",
+        "6/6  100%  loss #  # bits/byte  held-out #  lr 0.0002318  grad #  # tok/s  peak 79.6 KiB  ETA #",
       ]
     `);
     expect(progress(shown).at(-1)).toMatch(/^step 6: "The ./);
@@ -104,7 +104,7 @@ describe("training", () => {
     const bench = await Bench.open();
     const { out } = await bench.run("train @config.yaml --train.steps 1 --schedule.warmupSteps 0");
     expect(out.split("\n")[1]).toMatchInlineSnapshot(
-      `"peak memory: predicted 79.5 KiB, measured 59.6 KiB (the first step makes the optimizer's state)"`,
+      `"peak memory: predicted 79.6 KiB, measured 59.6 KiB (the first step makes the optimizer's state)"`,
     );
   });
 

@@ -119,7 +119,7 @@ test("wrong shapes and options are refused with the way out", () => {
     const layer = make({});
     expect(() => layer.call(input(1, 3, 8).squeeze(0))).toThrow("needs [batch, time, dim], got [3, 8] f32");
     layer.dispose();
-    const [q, k] = [input(1, 2, 5, 4), input(1, 2, 3, 4)];
+    const [q, k] = [input(2, 5, 4).unsqueeze(0), input(2, 3, 4).unsqueeze(0)];
     expect(() => q.attention(k, k, { isCausal: true })).toThrow("with a causal mask the first 2 queries see no key");
   });
 });

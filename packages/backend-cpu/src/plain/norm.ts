@@ -7,6 +7,7 @@ type Kernels = Pick<FusedKernels<TypedArray>, "layerNorm" | "layerNormBackward" 
 /** Two passes over each row (mean, then variance), float64 inside. Parameter gradients sum over rows in row order. */
 export const normKernels: Kernels = {
   layerNorm: {
+    inputs: "contiguous",
     run: ([x, w, b], [y, mean, inverse], { eps }) => {
       const [values, weight, bias] = [floatsIn(x!), floatsIn(w!), floatsIn(b!)];
       floatsOut(y!, (out) =>
@@ -29,6 +30,7 @@ export const normKernels: Kernels = {
     },
   },
   layerNormBackward: {
+    inputs: "contiguous",
     run: ([x, w, mean, inverse, g], [dx, dw, db]) => {
       const [values, weight, means, inverses, grad] = [
         floatsIn(x!),
@@ -65,6 +67,7 @@ export const normKernels: Kernels = {
     },
   },
   rmsNorm: {
+    inputs: "contiguous",
     run: ([x, w], [y, inverse], { eps }) => {
       const [values, weight] = [floatsIn(x!), floatsIn(w!)];
       floatsOut(y!, (out) =>
@@ -81,6 +84,7 @@ export const normKernels: Kernels = {
     },
   },
   rmsNormBackward: {
+    inputs: "contiguous",
     run: ([x, w, inverse, g], [dx, dw]) => {
       const [values, weight, inverses, grad] = [floatsIn(x!), floatsIn(w!), floatsIn(inverse!), floatsIn(g!)];
       const sums = new Float64Array(weight.length);

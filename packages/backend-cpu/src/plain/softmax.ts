@@ -28,6 +28,7 @@ function sumExp(x: Floats, start: number, size: number, shift: number): number {
 
 export const softmaxKernels: Kernels = {
   softmax: {
+    inputs: "contiguous",
     run: ([x], [y]) => {
       const values = floatsIn(x!);
       floatsOut(y!, (out) =>
@@ -40,6 +41,7 @@ export const softmaxKernels: Kernels = {
     },
   },
   softmaxBackward: {
+    inputs: "contiguous",
     run: ([y, g], [dx]) => {
       const [p, grad] = [floatsIn(y!), floatsIn(g!)];
       floatsOut(dx!, (out) =>
@@ -52,6 +54,7 @@ export const softmaxKernels: Kernels = {
     },
   },
   logSoftmax: {
+    inputs: "contiguous",
     run: ([x], [y]) => {
       const values = floatsIn(x!);
       floatsOut(y!, (out) =>
@@ -64,6 +67,7 @@ export const softmaxKernels: Kernels = {
     },
   },
   crossEntropy: {
+    inputs: "contiguous",
     run: ([x, t], [loss, lse]) => {
       const [values, targets] = [floatsIn(x!), checkTargets(x!, t!)];
       floatsOut(loss!, (losses) =>
@@ -80,6 +84,7 @@ export const softmaxKernels: Kernels = {
     },
   },
   crossEntropyBackward: {
+    inputs: "contiguous",
     run: ([x, t, lse, g], [dx]) => {
       const [values, targets, sums, grad] = [floatsIn(x!), indicesIn(t!), floatsIn(lse!), floatsIn(g!)];
       floatsOut(dx!, (out) =>
