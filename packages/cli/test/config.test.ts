@@ -195,6 +195,14 @@ describe("values that do not go together are refused, at the first that somebody
     ],
     ["model:\n  streams: split\n  dModel: 129", "split streams take half of dModel"],
     ["model:\n  numHeads: 128", "line 2: model.positions is rotary.* a head has 1"],
+    [
+      "model:\n  mlpRatio: 0.001",
+      "line 2: model.mlpRatio is 0.001, model.dModel is 128, model.streams is full | no channel .* at least 1 / 128",
+    ],
+    [
+      "train:\n  batchSize: 3000000",
+      "line 2: train.batchSize is 3000000, train.sequenceLength is 128 | a micro-batch has at most 268435456 bytes",
+    ],
     ["model:\n  numKeyValueHeads: 3", "line 2: model.numKeyValueHeads is 3, model.numHeads is 4"],
     ["train:\n  sequenceLength: 256", "line 2: train.sequenceLength is 256, model.maxSeqLen is 128 | .*at most 128"],
     ["model:\n  maxSeqLen: 64", "line 2: train.sequenceLength is 128, model.maxSeqLen is 64"],
