@@ -171,6 +171,16 @@ describe("a problem is told with its line, what works, and what was meant", () =
     expect(message).toMatch(/^run\.yaml: 3 problems in the configuration\n {2}line 2: /);
   });
 
+  test("a key that is a list is an unknown key, and nothing is warned of besides", async () => {
+    const warnings: Error[] = [];
+    const keep = (warning: Error): void => void warnings.push(warning);
+    process.on("warning", keep);
+    expect(onlyProblem("? [model]\n: 3")).toMatch(/^.*: unknown key \[ ?model ?\] \| known here: data, model,/);
+    await new Promise((resolve) => void setImmediate(resolve));
+    process.off("warning", keep);
+    expect(warnings).toEqual([]);
+  });
+
   test("an expanding alias bomb is refused", () => {
     const lines = ["a0: &a0 [1,1,1,1,1,1,1,1,1]"];
     for (let i = 1; i < 9; i++)
