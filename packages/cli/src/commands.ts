@@ -61,6 +61,13 @@ const text = (placeholder: string, what: string): OptionSpec<string> => ({
   parse: (value) => value,
 });
 
+const path = (placeholder: string, what: string): OptionSpec<string> => ({
+  what,
+  placeholder,
+  accepts: "a path",
+  parse: (value) => (value === "" ? undefined : value),
+});
+
 const whole = (placeholder: string, least: number, what: string): OptionSpec<number> => ({
   what,
   placeholder,
@@ -118,7 +125,7 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
       resume: flag("go on from the latest checkpoint in output.dir"),
       printConfig,
       dryRun: flag("check the configuration, tell the memory a step needs, and train nothing"),
-      report: text("<file>", "where the HTML report goes; default report.html in output.dir"),
+      report: path("<file>", "where the HTML report goes; default report.html in output.dir"),
     },
   },
   sample: {
@@ -156,7 +163,7 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
     takesConfig: true,
     options: {
       quick: flag("a smaller model and fewer steps: under a minute"),
-      out: text("<folder>", "where the report goes; default runs/demo"),
+      out: path("<folder>", "where the report goes; default runs/demo"),
     },
   },
 };

@@ -118,7 +118,7 @@ describe("a text that cannot be trained on is refused", () => {
       status 1"
     `);
     expect(await bench.refusal("train @config.yaml --data.source @no.txt")).toMatchInlineSnapshot(`
-      "DataError: loadText: there is no file "<folder>/no.txt" in <here>
+      "DataError: loadText: there is no file "<folder>/no.txt"
         hint: check the path; "moby-dick" is the text that comes with RevNet-Zero
       status 1"
     `);

@@ -58,6 +58,20 @@ describe("sample", () => {
     expect(await results(bench, line.replace("@run", "@run/step-000003"))).not.toBe(first);
     expect(await results(bench, line.replace("@run", "@run/step-000006"))).toBe(first);
   });
+
+  test("shows on a terminal what would control it, and writes every byte elsewhere", async () => {
+    const bench = await trained();
+    // Hardly trained, it writes every byte about equally often.
+    const line = "sample @run --length 500 --temperature 5";
+    const raw = await results(bench, line);
+    const { out } = await bench.run(line, { isTTY: true });
+    const isControl = (character: string): boolean => /[^\P{Cc}\n\t]/u.test(character);
+    expect([...raw].filter(isControl).length).toBeGreaterThan(9);
+    expect([...out].filter(isControl)).toEqual([]);
+    const shown = [...out];
+    expect([...raw].filter((c, i) => !isControl(c) && shown[i] !== c)).toEqual([]);
+    expect(shown).toHaveLength([...raw].length);
+  });
 });
 
 describe("estimate", () => {

@@ -171,6 +171,16 @@ describe("a problem is told with its line, what works, and what was meant", () =
     expect(message).toMatch(/^run\.yaml: 3 problems in the configuration\n {2}line 2: /);
   });
 
+  test("a key that is a list is an unknown key, and nothing is warned of besides", async () => {
+    const warnings: Error[] = [];
+    const keep = (warning: Error): void => void warnings.push(warning);
+    process.on("warning", keep);
+    expect(onlyProblem("? [model]\n: 3")).toMatch(/^.*: unknown key \[ ?model ?\] \| known here: data, model,/);
+    await new Promise((resolve) => void setImmediate(resolve));
+    process.off("warning", keep);
+    expect(warnings).toEqual([]);
+  });
+
   test("an expanding alias bomb is refused", () => {
     const lines = ["a0: &a0 [1,1,1,1,1,1,1,1,1]"];
     for (let i = 1; i < 9; i++)
@@ -195,6 +205,14 @@ describe("values that do not go together are refused, at the first that somebody
     ],
     ["model:\n  streams: split\n  dModel: 129", "split streams take half of dModel"],
     ["model:\n  numHeads: 128", "line 2: model.positions is rotary.* a head has 1"],
+    [
+      "model:\n  mlpRatio: 0.001",
+      "line 2: model.mlpRatio is 0.001, model.dModel is 128, model.streams is full | no channel .* at least 1 / 128",
+    ],
+    [
+      "train:\n  batchSize: 3000000",
+      "line 2: train.batchSize is 3000000, train.sequenceLength is 128 | a micro-batch has at most 268435456 bytes",
+    ],
     ["model:\n  numKeyValueHeads: 3", "line 2: model.numKeyValueHeads is 3, model.numHeads is 4"],
     ["train:\n  sequenceLength: 256", "line 2: train.sequenceLength is 256, model.maxSeqLen is 128 | .*at most 128"],
     ["model:\n  maxSeqLen: 64", "line 2: train.sequenceLength is 128, model.maxSeqLen is 64"],

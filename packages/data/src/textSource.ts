@@ -1,4 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
+import { isAbsolute } from "node:path";
 import { DataError } from "./dataError.ts";
 
 /** A text to train on: UTF-8 bytes, and the name that messages and reports give it. */
@@ -46,7 +47,7 @@ async function loadTextFile(path: string): Promise<TextSource> {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "ENOENT" || code === "ENOTDIR") {
       return fail(
-        `there is no file "${path}" in ${process.cwd()}`,
+        `there is no file "${path}"${isAbsolute(path) ? "" : ` in ${process.cwd()}`}`,
         'check the path; "moby-dick" is the text that comes with RevNet-Zero',
         error,
       );

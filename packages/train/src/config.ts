@@ -96,7 +96,7 @@ export interface ScheduleConfig {
 }
 
 export interface OutputConfig {
-  /** Folder of checkpoints, logs and the report. */
+  /** Folder of checkpoints and the report. */
   readonly dir: string;
 }
 

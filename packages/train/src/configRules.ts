@@ -18,6 +18,9 @@ export interface BrokenRule {
 /** Width that a block works on: one stream's. */
 const blockWidth = ({ model }: TrainConfig): number => (model.streams === "split" ? model.dModel / 2 : model.dModel);
 
+/** A micro-batch is a JavaScript array of 32-bit indices, whole: 1 GiB. */
+const MOST_BYTES_IN_BATCH = 2 ** 28;
+
 export const configRules: readonly ConfigRule[] = [
   {
     keys: ["model.dModel", "model.streams"],
@@ -45,6 +48,15 @@ export const configRules: readonly ConfigRule[] = [
     },
   },
   {
+    keys: ["model.mlpRatio", "model.dModel", "model.streams"],
+    check: (config) => {
+      const width = blockWidth(config);
+      return !Number.isInteger(width) || Math.round(width * config.model.mlpRatio) > 0
+        ? undefined
+        : `no channel would be left in the MLP: use a ratio of at least 1 / ${width}`;
+    },
+  },
+  {
     keys: ["model.numKeyValueHeads", "model.numHeads"],
     check: ({ model: { numHeads, numKeyValueHeads = numHeads } }) =>
       numHeads % numKeyValueHeads === 0
@@ -57,6 +69,13 @@ export const configRules: readonly ConfigRule[] = [
       train.sequenceLength <= model.maxSeqLen
         ? undefined
         : `use a sequenceLength of at most ${model.maxSeqLen}, or raise model.maxSeqLen`,
+  },
+  {
+    keys: ["train.batchSize", "train.sequenceLength"],
+    check: ({ train: { batchSize, sequenceLength } }) =>
+      batchSize * sequenceLength <= MOST_BYTES_IN_BATCH
+        ? undefined
+        : `a micro-batch has at most ${MOST_BYTES_IN_BATCH} bytes of text: use more microBatches instead`,
   },
   {
     keys: ["schedule.warmupSteps", "train.steps"],

@@ -137,7 +137,7 @@ export const fields: Fields = {
     },
   },
   output: {
-    dir: text("the path of a folder", "checkpoints, logs and the report go here"),
+    dir: text("the path of a folder", "checkpoints and the report go here"),
   },
 };
 

@@ -11,7 +11,8 @@ export interface YamlSource {
 /** @throws ConfigError with the line where the text is no YAML, or a key is there twice. */
 export function parseYaml(text: string, file: string): YamlSource {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  // What is odd but no error, like a key that is a list, is told as an unknown key and not on stderr besides.
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: "error" });
   const problems = [...document.errors, ...document.warnings].map(({ message, pos }) => {
     const { line, col } = lines.linePos(pos[0]);
     const remedy = /unique/.test(message) ? "keep one of them" : "YAML is `key: value`, one a line, indented by spaces";

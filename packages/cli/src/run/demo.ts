@@ -13,7 +13,7 @@ import {
 } from "@revnet-zero/train";
 import type { CommandOptions } from "../commands.ts";
 import { type ConfigOverride, parseConfig } from "../config/loadConfig.ts";
-import { formatTable, type Output, printLine } from "../output.ts";
+import { formatTable, type Output, printLine, printText } from "../output.ts";
 import { yesNo } from "./check.ts";
 import { writeReport } from "./report.ts";
 import { comparePeaks, openSession, printResult, runWithProgress } from "./session.ts";
@@ -111,7 +111,7 @@ export async function demo(
   };
   print();
   print("It writes:");
-  print(`  ${(sample.prompt + sample.text).replaceAll("\n", "\n  ")}`);
+  printText(output, `  ${(sample.prompt + sample.text).replaceAll("\n", "\n  ")}`);
 
   const note = `One forward and backward pass, ${config.train.batchSize} sequences of ${config.train.sequenceLength} bytes, width ${dModel}.`;
   const report = await writeReport(trainer, text.bytes, result, {

@@ -6,7 +6,7 @@ import { randomKey } from "@revnet-zero/tensor";
 import { buildModel, fromEntries } from "@revnet-zero/train";
 import type { CommandOptions } from "../commands.ts";
 import { parseConfig } from "../config/loadConfig.ts";
-import { type Output, printLine } from "../output.ts";
+import { type Output, printText } from "../output.ts";
 import { openEngine } from "./session.ts";
 
 /** The newest checkpoint of a run's folder, or the one whose own folder is named. */
@@ -31,6 +31,6 @@ export async function sample(options: CommandOptions["sample"], output: Output):
     key: randomKey(seed),
     ...(topK === undefined ? {} : { topK }),
   });
-  printLine(output, prompt + decodeBytes(tokens));
+  printText(output, prompt + decodeBytes(tokens));
   return 0;
 }
