@@ -1,4 +1,4 @@
-import { dispatch, type Engine, ops, randomKey, randomNormal, type Tensor, tensor } from "@revnet-zero/tensor";
+import { dispatch, type Engine, full, ops, randomKey, randomNormal, type Tensor, tensor } from "@revnet-zero/tensor";
 
 /** A computation on sizes that cross the blocks of the kernels, which the contract's small samples do not. */
 export interface Program {
@@ -91,6 +91,22 @@ export const programs: readonly Program[] = [
       return ([1, -1] as const).flatMap((direction) =>
         dispatch(engine, ops.rope, [x!, places], { base: 1e4, direction }),
       );
+    },
+  },
+  {
+    name: "random words, dropout, the norm of several tensors and an AdamW step",
+    shapes: [[9001], [9001], [37]],
+    run: (engine, [x, g, small]) => {
+      const key = randomKey(5);
+      const wide = x!.dtype === "f64";
+      const [dropped] = dispatch(engine, ops.dropout, [x!], { p: 0.3, key }) as [Tensor];
+      const [norm] = dispatch(engine, ops.globalNorm, [x!, small!, g!], undefined) as [Tensor];
+      const [words] = dispatch(engine, ops.randomBits, [], { shape: [1003], key }) as [Tensor];
+      const state = [x!.mul(0.5), g!, x!.mul(0.1), x!.square()];
+      const attrs = { learningRate: 0.01, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1, step: 3 };
+      const factor = full([], 0.5, { engine, dtype: wide ? "f64" : "f32" });
+      const stepped = dispatch(engine, ops.adamw, [factor, ...state], attrs, { donates: true });
+      return [dropped, norm, words.cast("f64"), ...stepped];
     },
   },
   {

@@ -4,6 +4,7 @@ import { floatsIn, floatsOut } from "./floats.ts";
 /** Draws words block by block; the mask is never a tensor. */
 export const dropoutKernel: Pick<FusedKernels<TypedArray>, "dropout"> = {
   dropout: {
+    inputs: "contiguous",
     run: ([x], [y], { p, key }) => {
       const values = floatsIn(x!);
       const words = new Int32Array(values.length);

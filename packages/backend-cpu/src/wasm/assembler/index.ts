@@ -10,6 +10,7 @@ export {
   type I32,
   i32,
   i32x4,
+  i64x2,
   type Statement,
   select,
   type Type,

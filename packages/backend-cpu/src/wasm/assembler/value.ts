@@ -363,3 +363,10 @@ export const f64x2: F64x2Table = {
   mul: vec2(242),
   promoteLow: vec1(95),
 };
+
+type I64x2Table = Table<"extmulLowU" | "extmulHighU", Binary<"v128">>;
+export const i64x2: I64x2Table = {
+  /** 64-bit products of the unsigned 32-bit lanes 0 and 1, or 2 and 3. */
+  extmulLowU: vec2(222),
+  extmulHighU: vec2(223),
+};

@@ -7,6 +7,8 @@ import { fixedPointKernel } from "./fixedPoint.ts";
 import { linearKernel } from "./linear.ts";
 import { loadGemm, matmulKernel } from "./matmul.ts";
 import { moveKernels } from "./move.ts";
+import { optimizerKernels } from "./optimizer.ts";
+import { randomKernels } from "./random.ts";
 import { ropeKernel } from "./rope.ts";
 import { normKernels, softmaxKernels } from "./rows.ts";
 import { serve } from "./serve.ts";
@@ -15,10 +17,12 @@ import { sumKernel } from "./sum.ts";
 /** Generated kernels in front of the plain ones. */
 export function kernelTable(device: Device, elementwise: ElementwiseKernels): KernelTable<TypedArray> {
   const gemm = loadGemm(device);
+  const { randomBits, dropout } = randomKernels(device);
   const float: Partial<PrimitiveKernels<TypedArray> & FusedKernels<TypedArray>> = {
     matmul: matmulKernel(device, gemm),
     linear: linearKernel(device, elementwise, gemm),
     ...attentionKernels(device),
+    dropout,
     ...normKernels(device),
     ...ropeKernel(device),
     ...softmaxKernels(device),
@@ -33,6 +37,8 @@ export function kernelTable(device: Device, elementwise: ElementwiseKernels): Ke
     ...plainKernels,
     ...moveKernels(elementwise),
     ...Object.fromEntries(served),
+    ...optimizerKernels(device),
     fixedPointAdd: fixedPointKernel(device),
+    randomBits,
   };
 }
