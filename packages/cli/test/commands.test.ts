@@ -62,11 +62,11 @@ describe("sample", () => {
   test("shows on a terminal what would control it, and writes every byte elsewhere", async () => {
     const bench = await trained();
     // Hardly trained, it writes every byte about equally often.
-    const line = "sample @run --length 500 --temperature 5";
+    const line = "sample @run --length 200 --temperature 5";
     const raw = await results(bench, line);
     const { out } = await bench.run(line, { isTTY: true });
     const isControl = (character: string): boolean => /[^\P{Cc}\n\t]/u.test(character);
-    expect([...raw].filter(isControl).length).toBeGreaterThan(9);
+    expect([...raw].filter(isControl).length).toBeGreaterThan(3);
     expect([...out].filter(isControl)).toEqual([]);
     const shown = [...out];
     expect([...raw].filter((c, i) => !isControl(c) && shown[i] !== c)).toEqual([]);

@@ -44,6 +44,8 @@ function start(
 
 const command = "../src/main.ts";
 const signals = ["SIGINT", "SIGTERM"] as const;
+// Three processes, each of which compiles the library: many times what it takes, even where others compute.
+const options = { timeout: 120_000 };
 
 beforeEach(({ skip }) => skip(process.platform === "win32", "Windows has no signals that a process can catch"));
 
@@ -56,44 +58,48 @@ const openBench = (): Promise<Bench> =>
   });
 
 describe.for(signals)("%s while training", (signal) => {
-  test("saves a checkpoint and ends with 130, and the run that goes on from it is the one never stopped", async () => {
-    const bench = await openBench();
-    const [config, dir] = [bench.path("config.yaml"), bench.path("run")];
-    let isSent = false;
-    // More steps than anyone waits for.
-    const stopped = await start(command, ["train", config, "--train.steps", "1000000"], (written, kill) => {
-      if (isSent || !/^ *3\/1000000 /m.test(written)) return;
-      isSent = true;
-      kill(signal);
-    });
-    expect(stopped, stopped.error).toMatchObject({ code: 130, signal: null });
-    expect(stopped.error).toContain("\nstopping: saving a checkpoint after this step (again to quit at once)\n");
-    const [, step] = /^stopped at step (\d+); go on with --resume\ncheckpoint: .*\nreport: /.exec(
-      stopped.out.replace(/^peak memory.*\n/m, ""),
-    )!;
-    const last = Number(step);
-    expect(last).toBeGreaterThanOrEqual(3);
-    expect(await readdir(dir)).toEqual(["report.html", `step-${step!.padStart(6, "0")}`]);
+  test(
+    "saves a checkpoint and ends with 130, and the run that goes on from it is the one never stopped",
+    options,
+    async () => {
+      const bench = await openBench();
+      const [config, dir] = [bench.path("config.yaml"), bench.path("run")];
+      let isSent = false;
+      // More steps than anyone waits for.
+      const stopped = await start(command, ["train", config, "--train.steps", "1000000"], (written, kill) => {
+        if (isSent || !/^ *3\/1000000 /m.test(written)) return;
+        isSent = true;
+        kill(signal);
+      });
+      expect(stopped, stopped.error).toMatchObject({ code: 130, signal: null });
+      expect(stopped.error).toContain("\nstopping: saving a checkpoint after this step (again to quit at once)\n");
+      const [, step] = /^stopped at step (\d+); go on with --resume\ncheckpoint: .*\nreport: /.exec(
+        stopped.out.replace(/^peak memory.*\n/m, ""),
+      )!;
+      const last = Number(step);
+      expect(last).toBeGreaterThanOrEqual(3);
+      expect(await readdir(dir)).toEqual(["report.html", `step-${step!.padStart(6, "0")}`]);
 
-    const more = ["train", config, "--train.steps", String(last + 4)];
-    const [resumed, whole] = await Promise.all([
-      start(command, [...more, "--resume"]),
-      start(command, [...more, "--output.dir", bench.path("whole")]),
-    ]);
-    expect([resumed.code, whole.code], resumed.error + whole.error).toEqual([0, 0]);
-    // Nothing is different, so nothing is warned of.
-    expect(resumed.error).toMatch(new RegExp(`^${last + 1}/${last + 4} `));
+      const more = ["train", config, "--train.steps", String(last + 4)];
+      const [resumed, whole] = await Promise.all([
+        start(command, [...more, "--resume"]),
+        start(command, [...more, "--output.dir", bench.path("whole")]),
+      ]);
+      expect([resumed.code, whole.code], resumed.error + whole.error).toEqual([0, 0]);
+      // Nothing is different, so nothing is warned of.
+      expect(resumed.error).toMatch(new RegExp(`^${last + 1}/${last + 4} `));
 
-    const name = basename(/^checkpoint: (.*)$/m.exec(resumed.out)![1]!);
-    for (const file of ["model.safetensors", "optimizer.safetensors", "trainer.json"]) {
-      const [found, expected] = [bench.path("run", name, file), bench.path("whole", name, file)];
-      expect((await readFile(found)).equals(await readFile(expected)), file).toBe(true);
-    }
-  });
+      const name = basename(/^checkpoint: (.*)$/m.exec(resumed.out)![1]!);
+      for (const file of ["model.safetensors", "optimizer.safetensors", "trainer.json"]) {
+        const [found, expected] = [bench.path("run", name, file), bench.path("whole", name, file)];
+        expect((await readFile(found)).equals(await readFile(expected)), file).toBe(true);
+      }
+    },
+  );
 });
 
 describe.for(signals)("a second %s", (signal) => {
-  test("quits at once: nothing is saved, and nothing half saved is left to be resumed", async () => {
+  test("quits at once: nothing is saved, and nothing half saved is left to be resumed", options, async () => {
     const bench = await openBench();
     const words = ["train", bench.path("config.yaml"), "--train.steps", "1000000"];
     const exit = await start("fixtures/interrupted.fixture.ts", [signal, "3/", "stopping: ", ...words]);

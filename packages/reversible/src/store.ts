@@ -16,24 +16,29 @@ export function runStored(
   const streams = [...inputs];
   steps.forEach((half, i) => {
     const { target, source } = half;
+    const before = streams[target]!;
     // A scope a step: what the graph does not save dies at once, so that the comparison of memory is fair.
-    streams[target] = streams[target]!.engine.scope(() => {
+    streams[target] = before.engine.scope(() => {
       const increment = context.run(i, () => incrementOf(half, streams[source]!.dequantise(fractionBits)));
-      return streams[target]!.add(increment.cast("f32").quantise(fractionBits));
+      return before.add(increment.cast("f32").quantise(fractionBits));
     });
+    if (!inputs.includes(before)) before.dispose();
   });
   return streams;
 }
 
 /** The same with ordinary f32 streams. */
 export function runStoredFloat(steps: readonly HalfStep[], inputs: readonly Tensor[], context: BranchRunner): Tensor[] {
-  const streams = inputs.map((x) => refuseFixedPoint(x).cast("f32"));
+  const floats = inputs.map((x) => refuseFixedPoint(x).cast("f32"));
+  const streams = [...floats];
   steps.forEach((half, i) => {
     const { target, source } = half;
-    streams[target] = streams[target]!.engine.scope(() => {
+    const before = streams[target]!;
+    streams[target] = before.engine.scope(() => {
       const increment = context.run(i, () => incrementOf(half, streams[source]!));
-      return streams[target]!.add(increment.cast("f32"));
+      return before.add(increment.cast("f32"));
     });
+    if (!floats.includes(before)) before.dispose();
   });
   return streams;
 }

@@ -153,7 +153,8 @@ describe("drift of mode float", () => {
   }
 
   test("is NaN until backward, then between zero and what rounding explains", async () => {
-    const elements = fc.constantFrom(16, 200, 700);
+    // Of a few elements all may come back by chance; of a hundred some do not.
+    const elements = fc.constantFrom(100, 256, 700);
     await fc.assert(
       fc.asyncProperty(fc.nat(), fc.integer({ min: 2, max: 12 }), elements, async (seed, depth, n) => {
         const steps = 2 * depth;

@@ -192,4 +192,20 @@ describe("activation bytes of a training step", () => {
     const [four, eight] = [4, 8].map((depth) => activations("checkpoint", depth)) as [number, number];
     expect(eight - four).toBe(4 * 2 * rows * dim * 4);
   });
+
+  test.each(reversibleModes)("under noGrad in mode %s are the same at any depth", (mode) => {
+    const peak = (depth: number): number => {
+      const own = newEngine();
+      const half = (x: Tensor): Tensor => x.sin();
+      const blocks = new Array<ReversibleBlock>(depth).fill({ F: half, G: half });
+      const sequence = new ReversibleSequence({ blocks, mode, engine: own });
+      own.ledger.resetPeak();
+      own.scope(() => {
+        const x = zeros([rows, dim], { engine: own });
+        own.noGrad(() => sequence.call(x, x));
+      });
+      return own.memory().activationBytes;
+    };
+    expect(peak(16)).toBe(peak(2));
+  });
 });
