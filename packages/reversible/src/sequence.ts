@@ -161,7 +161,11 @@ export class ReversibleSequence extends Module {
         return cotangents;
       },
     });
-    return sequence(...inputs);
+    // Recorded casts, as the stored modes have: a gradient arrives in its input's dtype, rounded the same way.
+    const entering = inputs.map((x) => (x.dtype === "i32" ? x : x.cast("f32")));
+    const outputs = sequence(...entering);
+    for (const x of entering) if (!inputs.includes(x)) x.dispose();
+    return outputs;
   }
 
   #keep(inputs: Streams, context: PassContext): Tensor[] {
