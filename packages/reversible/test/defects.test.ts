@@ -14,7 +14,8 @@ import {
   ReversibleSequence,
   type Streams,
 } from "../src/index.ts";
-import { allKinds, build, collect, Gate, newEngine, recipes, streamsOf, withSubjectAsync } from "./fixtures.ts";
+import { allKinds, Gate } from "./branches.ts";
+import { build, collect, newEngine, recipes, streamsOf, withSubjectAsync } from "./fixtures.ts";
 
 const engine = newEngine();
 const key = randomKey(5);

@@ -2,8 +2,8 @@ import { expectNoLeak, type HostData, randomKey, type Tensor } from "@revnet-zer
 import { expectBitEqual, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { allKinds } from "./branches.ts";
 import {
-  allKinds,
   build,
   expectSameGradients,
   gradientsOf,

@@ -4,7 +4,8 @@ import { errorText, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ReversibleBlock, type ReversibleMode, ReversibleSequence, reversibleModes } from "../src/index.ts";
-import { build, gradientsOf, newEngine, recipes, streamsOf, wide, withSubject } from "./fixtures.ts";
+import { wide } from "./branches.ts";
+import { build, gradientsOf, newEngine, recipes, streamsOf, withSubject } from "./fixtures.ts";
 
 const engine = newEngine();
 

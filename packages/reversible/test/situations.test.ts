@@ -3,15 +3,14 @@ import { expectNoLeak, ones, randomKey, type Tensor } from "@revnet-zero/tensor"
 import { expectBitEqual, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type ReversibleMode, ReversibleSequence } from "../src/index.ts";
+import { type ReversibleMode, ReversibleSequence, reversibleModes } from "../src/index.ts";
+import { allKinds, type Kind } from "./branches.ts";
 import {
-  allKinds,
   build,
   collect,
   expectSameGradients,
   type Gradients,
   gradientsOf,
-  type Kind,
   newEngine,
   type PassOptions,
   pass,
@@ -152,6 +151,27 @@ test("a loss that reads one output, or one stream taken twice", () => {
       return sequence.call(s, s);
     },
   }));
+});
+
+test("inputs of any float dtype get gradients of that dtype", () => {
+  for (const dtype of ["bf16", "f16", "f64"] as const) {
+    const inputs = (recipe: Recipe) => (): [Tensor, Tensor] => {
+      const [a, b] = streamsOf(recipe, engine);
+      return [a.cast(dtype), b.cast(dtype)];
+    };
+    modesAgree(recipes(), ({ recipe }) => ({ inputs: inputs(recipe) }));
+    const x = ones([4], { engine, dtype }).requireGrad();
+    const sequence = new ReversibleSequence({ blocks: [{ F: (t) => t.sin(), G: (t) => t.cos() }], engine });
+    for (const mode of reversibleModes) {
+      sequence.mode = mode;
+      engine.scope(() => sequence.call(x, x)[0]!.sum().backward());
+      expect(x.grad!.dtype).toBe(dtype);
+      x.grad!.dispose();
+      x.grad = undefined;
+    }
+    x.dispose();
+    sequence.dispose();
+  }
 });
 
 test("an input that the loss, and another computation before it, read too", () => {
