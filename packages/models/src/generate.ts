@@ -24,6 +24,10 @@ export async function generate(
     throw new ValueError("generate", "the prompt is empty", "give at least one token to continue");
   if (!(temperature >= 0))
     throw new ValueError("generate", `temperature is ${temperature}`, "use 0 or a positive number");
+  if (!Number.isInteger(length) || length < 0)
+    throw new ValueError("generate", `length is ${length}`, "use a whole number of tokens");
+  if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1))
+    throw new ValueError("generate", `topK is ${topK}`, "use a whole number from 1, or leave it out for all tokens");
   const { vocabSize, maxSeqLen } = model.options;
   const tokens = Array.from(prompt);
   const { engine } = model.embedding.tokens.weight;
