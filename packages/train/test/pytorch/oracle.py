@@ -1,0 +1,232 @@
+"""The layers, models and optimizers of RevNet-Zero once more, in plain PyTorch: the answers that the tests compare with.
+
+Reads one JSON request a line, answers one a line. Arrays are {"shape": [...], "data": [...]}; parameters carry the names
+they have in RevNet-Zero.
+"""
+
+import json
+import sys
+
+import torch
+import torch.nn.functional as F
+
+torch.set_num_threads(1)
+
+
+def tensor(array):
+    data = array["data"]
+    dtype = torch.int64 if array.get("dtype") == "i32" else torch.float32
+    return torch.tensor(data, dtype=dtype).reshape(array["shape"])
+
+
+def plain(t):
+    return t.detach().reshape(-1).to(torch.float64).tolist()
+
+
+class Parameters:
+    """Parameters by name, seen from one module."""
+
+    def __init__(self, table, prefix=""):
+        self.table, self.prefix = table, prefix
+
+    def __getitem__(self, name):
+        return self.table[self.prefix + name]
+
+    def get(self, name):
+        return self.table.get(self.prefix + name)
+
+    def __truediv__(self, name):
+        return Parameters(self.table, self.prefix + name + ".")
+
+
+def linear(p, x, options):
+    return F.linear(x, p["weight"], p.get("bias"))
+
+
+def embedding(p, tokens, options):
+    return F.embedding(tokens, p["weight"])
+
+
+def learned_positions(p, x, options):
+    return x + p["weight"][: x.shape[-2]]
+
+
+def layer_norm(p, x, options):
+    return F.layer_norm(x, x.shape[-1:], p["weight"], p["bias"], 1e-5)
+
+
+def rms_norm(p, x, options):
+    return F.rms_norm(x, x.shape[-1:], p["weight"], 1e-6)
+
+
+def rotate(x, base=10000.0):
+    """Rotary positions on [batch, heads, time, dim]: coordinate i turns with i + dim / 2."""
+    time, dim = x.shape[-2:]
+    half = dim // 2
+    frequencies = base ** (-torch.arange(half, dtype=torch.float64) / half)
+    angles = torch.arange(time, dtype=torch.float64)[:, None] * frequencies
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+
+
+def attention(p, x, options):
+    heads, key_heads = options["numHeads"], options.get("numKeyValueHeads", options["numHeads"])
+    batch, time, _ = x.shape
+    rows = linear(p / "qkv", x, {})
+    dim = rows.shape[-1] // (heads + 2 * key_heads)
+    q, k, v = rows.split([heads * dim, key_heads * dim, key_heads * dim], dim=-1)
+    q, k, v = (t.reshape(batch, time, -1, dim).transpose(1, 2) for t in (q, k, v))
+    if options.get("rotary"):
+        q, k = rotate(q), rotate(k)
+    k, v = (t.repeat_interleave(heads // key_heads, dim=1) for t in (k, v))
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=options.get("isCausal", True))
+    return linear(p / "out", y.transpose(1, 2).reshape(batch, time, -1), {})
+
+
+def mlp(p, x, options):
+    kind = options.get("kind", "gelu")
+    up = linear(p / "up", x, {})
+    if kind == "gelu":
+        hidden = F.gelu(up, approximate="tanh")
+    else:
+        gate = linear(p / "gate", x, {})
+        hidden = (F.silu(gate) if kind == "swiglu" else F.gelu(gate, approximate="tanh")) * up
+    return linear(p / "down", hidden, {})
+
+
+def norm(p, x, options):
+    return (layer_norm if options["norm"] == "layer" else rms_norm)(p, x, {})
+
+
+def attention_branch(p, x, options):
+    inner = {**options, "rotary": options["positions"] == "rotary"}
+    return attention(p / "attention", norm(p / "norm", x, options), inner)
+
+
+def mlp_branch(p, x, options):
+    return mlp(p / "mlp", norm(p / "norm", x, options), {"kind": options["mlp"]})
+
+
+def embed(p, tokens, options):
+    x = embedding(p / "embedding" / "tokens", tokens, {})
+    return learned_positions(p / "embedding" / "positions", x, {}) if options["positions"] == "learned" else x
+
+
+def head(p, x, options):
+    weight = p["embedding.tokens.weight"] if options["tieEmbeddings"] else p["head.linear.weight"]
+    return F.linear(norm(p / "head" / "norm", x, options), weight)
+
+
+def transformer(p, tokens, options):
+    x = embed(p, tokens, options)
+    for layer in range(options["numLayers"]):
+        block = p / "blocks" / str(layer)
+        x = x + attention_branch(block / "attention", x, options)
+        x = x + mlp_branch(block / "mlp", x, options)
+    return head(p, x, options)
+
+
+def reversible_transformer(p, tokens, options):
+    x = embed(p, tokens, options)
+    is_full = options["streams"] == "full"
+    a, b = (x, x) if is_full else x.chunk(2, dim=-1)
+    for layer in range(options["numLayers"]):
+        block = p / "sequence" / "blocks" / str(layer)
+        a = a + attention_branch(block / "F", b, options)
+        b = b + mlp_branch(block / "G", a, options)
+    return head(p, (a + b) * 0.5 if is_full else torch.cat([a, b], dim=-1), options)
+
+
+FUNCTIONS = {
+    "Linear": linear,
+    "Embedding": embedding,
+    "LearnedPositions": learned_positions,
+    "LayerNorm": layer_norm,
+    "RMSNorm": rms_norm,
+    "Attention": attention,
+    "MLP": mlp,
+    "Transformer": transformer,
+    "ReversibleTransformer": reversible_transformer,
+}
+
+
+def leaves(request):
+    return {name: tensor(array).requires_grad_() for name, array in request["parameters"].items()}
+
+
+def layer(request):
+    """Output, and the gradients of sum(output * cotangent) by parameters and input."""
+    table, x = leaves(request), tensor(request["input"])
+    if x.is_floating_point():
+        x.requires_grad_()
+    y = FUNCTIONS[request["name"]](Parameters(table), x, request["options"])
+    (y * tensor(request["cotangent"])).sum().backward()
+    gradients = {name: plain(t.grad) for name, t in table.items()}
+    if x.is_floating_point():
+        gradients["input"] = plain(x.grad)
+    return {"output": plain(y), "gradients": gradients}
+
+
+def loss_of(name, table, tokens, targets, options):
+    logits = FUNCTIONS[name](Parameters(table), tokens, options)
+    return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def model(request):
+    """Logits, loss and all gradients of a language model."""
+    table = leaves(request)
+    tokens, targets = tensor(request["tokens"]), tensor(request["targets"])
+    logits, loss = loss_of(request["name"], table, tokens, targets, request["options"])
+    loss.backward()
+    return {"logits": plain(logits), "loss": loss.item(), "gradients": {n: plain(t.grad) for n, t in table.items()}}
+
+
+def train(request):
+    """The losses of AdamW steps with weight decay on matrices alone and a clipped norm."""
+    table, o = leaves(request), request["optimizer"]
+    groups = [
+        {"params": [t for t in table.values() if t.ndim >= 2], "weight_decay": o["weightDecay"]},
+        {"params": [t for t in table.values() if t.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=o["learningRate"], betas=tuple(o["betas"]), eps=o["eps"])
+    losses = []
+    for batch in request["batches"]:
+        optimizer.zero_grad()
+        _, loss = loss_of(request["name"], table, tensor(batch["tokens"]), tensor(batch["targets"]), request["options"])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(table.values(), o["clipNorm"])
+        optimizer.step()
+        losses.append(loss.item())
+    return {"losses": losses}
+
+
+OPTIMIZERS = {
+    "AdamW": lambda p, o: torch.optim.AdamW(
+        p, lr=o["learningRate"], betas=(o["beta1"], o["beta2"]), eps=o["eps"], weight_decay=o["weightDecay"]
+    ),
+    "SGD": lambda p, o: torch.optim.SGD(
+        p, lr=o["learningRate"], momentum=o["momentum"], nesterov=o["nesterov"], weight_decay=o["weightDecay"]
+    ),
+}
+
+
+def optimize(request):
+    """A parameter after steps with given gradients."""
+    p = tensor(request["parameter"]).requires_grad_()
+    optimizer = OPTIMIZERS[request["name"]]([p], request["options"])
+    for gradient in request["gradients"]:
+        p.grad = tensor(gradient)
+        optimizer.step()
+    return {"parameter": plain(p)}
+
+
+def version(request):
+    return {"torch": torch.__version__}
+
+
+REQUESTS = {"layer": layer, "model": model, "train": train, "optimize": optimize, "version": version}
+
+for line in sys.stdin:
+    request = json.loads(line)
+    print(json.dumps(REQUESTS[request["do"]](request)), flush=True)
