@@ -39,6 +39,18 @@ export interface ReversibleTransformerOptions extends TransformerOptions {
 /** Options with their defaults filled in and checked. */
 export type ResolvedOptions = Required<Omit<TransformerOptions, "engine">> & Pick<TransformerOptions, "engine">;
 
+/** What the options that are words may be. */
+const choices = {
+  mlp: ["gelu", "geglu", "swiglu"],
+  norm: ["layer", "rms"],
+  positions: ["rotary", "learned"],
+} as const satisfies { readonly [K in "mlp" | "norm" | "positions"]: readonly ResolvedOptions[K][] };
+
+/** An unknown word must not pass for the other choice of a pair. */
+export function checkChoice(model: string, name: string, value: string, among: readonly string[]): void {
+  if (!among.includes(value)) throw new ValueError(model, `${name} is "${value}"`, `use one of ${among.join(", ")}`);
+}
+
 export function resolveOptions(model: string, options: TransformerOptions): ResolvedOptions {
   const resolved = {
     vocabSize: 256,
@@ -56,6 +68,10 @@ export function resolveOptions(model: string, options: TransformerOptions): Reso
     if (!Number.isInteger(value) || value < 1)
       throw new ValueError(model, `${name} is ${value}`, "use a positive integer");
   }
+  for (const [name, among] of Object.entries(choices))
+    checkChoice(model, name, resolved[name as keyof typeof choices], among);
+  if (resolved.key === undefined)
+    throw new ValueError(model, "there is no key for the initial parameters", "pass key: randomKey(seed)");
   return resolved;
 }
 

@@ -2,7 +2,13 @@ import { type ReversibleMode, ReversibleSequence } from "@revnet-zero/reversible
 import { foldKey, type Tensor, ValueError } from "@revnet-zero/tensor";
 import { AttentionBranch, FeedForwardBranch } from "./branches.ts";
 import { BLOCKS, LanguageModel, PredictionHead, TokenEmbedding } from "./languageModel.ts";
-import { checkHeads, type ResolvedOptions, type ReversibleTransformerOptions, resolveOptions } from "./options.ts";
+import {
+  checkChoice,
+  checkHeads,
+  type ResolvedOptions,
+  type ReversibleTransformerOptions,
+  resolveOptions,
+} from "./options.ts";
 
 /**
  * A decoder whose residual stream is a pair: y1 = x1 + attention(x2), y2 = x2 + mlp(y1) in every layer. Full-width
@@ -19,6 +25,7 @@ export class ReversibleTransformer extends LanguageModel {
   constructor({ reversibility = "exact", streams = "full", fractionBits = 20, ...rest }: ReversibleTransformerOptions) {
     super();
     const options = resolveOptions("ReversibleTransformer", rest);
+    checkChoice("ReversibleTransformer", "streams", streams, ["full", "split"]);
     const width = streams === "split" ? options.dModel / 2 : options.dModel;
     if (!Number.isInteger(width))
       throw new ValueError(
