@@ -24,7 +24,7 @@ export function depthConfig({ mode, blocks, isQuick }: DepthRequest): TrainConfi
     model: {
       ...model,
       numLayers: blocks,
-      dModel: isQuick ? 32 : 64,
+      dModel: isQuick ? 32 : 128,
       numHeads: 4,
       maxSeqLen: 64,
       reversibility: depthModes[mode],

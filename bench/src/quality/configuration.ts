@@ -24,13 +24,13 @@ export function qualityConfig({ model, seed, isQuick }: QualityRequest): TrainCo
     },
     train: {
       ...d.train,
-      steps: isQuick ? 20 : 600,
+      steps: isQuick ? 20 : 1500,
       batchSize: isQuick ? 2 : 16,
       sequenceLength: 64,
       evalBatches: isQuick ? 2 : 100,
       seed,
     },
     optimizer: { ...d.optimizer, learningRate: 0.003 },
-    schedule: { ...d.schedule, warmupSteps: isQuick ? 5 : 60 },
+    schedule: { ...d.schedule, warmupSteps: isQuick ? 5 : 100 },
   };
 }
