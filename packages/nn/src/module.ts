@@ -193,6 +193,17 @@ export abstract class Module {
     return this.train(false);
   }
 
+  /** Runs a function in eval mode; then every module has the flag it had before, whichever that was. */
+  inEval<T>(f: () => T): T {
+    const before = [...this.namedModules().values()].map((module) => ({ module, training: module.training }));
+    this.eval();
+    try {
+      return f();
+    } finally {
+      for (const { module, training } of before) module.training = training;
+    }
+  }
+
   /**
    * The `training` flags of the whole tree as they are now: code that runs again in backward passes itself to the
    * result, and finds the flags of the first run.

@@ -240,6 +240,22 @@ describe("modes", () => {
     expect(flags().some((f) => f)).toBe(false);
   });
 
+  test("a function in eval mode leaves every part in the mode it had, also when it throws", () => {
+    const model = new Model();
+    model.blocks[1]!.G.eval();
+    const flags = (): boolean[] => [...model.namedModules().values()].map((m) => m.training);
+    const before = flags();
+    expect(new Set(before).size).toBe(2);
+    expect(model.inEval(flags)).toEqual(before.map(() => false));
+    expect(flags()).toEqual(before);
+    expect(() =>
+      model.inEval(() => {
+        throw new Error("inside");
+      }),
+    ).toThrow("inside");
+    expect(flags()).toEqual(before);
+  });
+
   test("a frozen part gets no gradients and records nothing", () => {
     const model = new Model().eval();
     model.requireGrad(false);
