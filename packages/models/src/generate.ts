@@ -1,4 +1,4 @@
-import { foldKey, type Key, randomWord, tensor, ValueError } from "@revnet-zero/tensor";
+import { foldKey, type Key, NonFiniteError, randomWord, tensor, ValueError } from "@revnet-zero/tensor";
 import type { LanguageModel } from "./languageModel.ts";
 
 export interface GenerateOptions {
@@ -30,27 +30,29 @@ export async function generate(
     throw new ValueError("generate", `topK is ${topK}`, "use a whole number from 1, or leave it out for all tokens");
   const { vocabSize, maxSeqLen } = model.options;
   const tokens = Array.from(prompt);
+  const wrong = tokens.findIndex((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
+  if (wrong !== -1)
+    throw new ValueError(
+      "generate",
+      `the prompt has ${tokens[wrong]} at place ${wrong}`,
+      `tokens are whole numbers from 0 to ${vocabSize - 1}`,
+    );
   const { engine } = model.embedding.tokens.weight;
-  const wasTraining = model.training;
-  model.eval();
-  try {
-    for (let i = 0; i < length; i++) {
-      const context = tokens.slice(-maxSeqLen);
-      const scope = engine.openScope("generate");
-      try {
-        const last = engine.noGrad(() => {
-          const input = tensor(Int32Array.from(context), { shape: [1, context.length], engine });
-          return model.call(input).narrow(1, -1, 1).reshape([vocabSize]);
-        });
-        tokens.push(
-          draw((await last.data()) as Float32Array, temperature, topK ?? vocabSize, uniform(foldKey(key, i))),
-        );
-      } finally {
-        scope.close();
-      }
+  for (let i = 0; i < length; i++) {
+    const context = tokens.slice(-maxSeqLen);
+    const scope = engine.openScope("generate");
+    try {
+      const last = engine.noGrad(() => {
+        const input = tensor(Int32Array.from(context), { shape: [1, context.length], engine });
+        return model
+          .inEval(() => model.call(input))
+          .narrow(1, -1, 1)
+          .reshape([vocabSize]);
+      });
+      tokens.push(draw((await last.data()) as Float32Array, temperature, topK ?? vocabSize, uniform(foldKey(key, i))));
+    } finally {
+      scope.close();
     }
-  } finally {
-    if (wasTraining) model.train();
   }
   return tokens.slice(prompt.length);
 }
@@ -59,6 +61,13 @@ const uniform = (key: Key): number => randomWord(key, 0) / 4294967296;
 
 /** One token by its logits: softmax at the temperature over the topK likeliest, inverted at u in [0, 1). */
 function draw(logits: Float32Array, temperature: number, topK: number, u: number): number {
+  // Minus infinity is a token that cannot be; anything else that is no number has no softmax.
+  if (!logits.every((logit) => logit < Number.POSITIVE_INFINITY))
+    throw new NonFiniteError(
+      "generate",
+      "the model's logits hold NaN or infinity",
+      "look for the first in its parameters, or load a checkpoint from before they diverged",
+    );
   const ranked = Array.from(logits, (logit, token) => ({ logit, token })).sort(
     (a, b) => b.logit - a.logit || a.token - b.token,
   );

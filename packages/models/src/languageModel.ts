@@ -1,5 +1,5 @@
 import { Embedding, LayerNorm, LearnedPositions, Linear, Module, RMSNorm } from "@revnet-zero/nn";
-import { describe, foldKey, ShapeError, type Tensor, ValueError } from "@revnet-zero/tensor";
+import { describe, foldKey, ShapeError, sameShape, type Tensor, ValueError } from "@revnet-zero/tensor";
 import type { ResolvedOptions } from "./options.ts";
 
 /** Places in the key derivation of a model's parameters. */
@@ -78,6 +78,13 @@ export abstract class LanguageModel extends Module {
 
   /** Mean cross-entropy in nats per token: tokens and targets `[batch, time]` i32; negative targets do not count. */
   loss(tokens: Tensor, targets: Tensor): Tensor {
+    if (!sameShape(tokens.shape, targets.shape) || targets.dtype !== "i32") {
+      throw new ShapeError(
+        "model",
+        `needs a target for each of the tokens ${describe(tokens)}, got ${describe(targets)}`,
+        "give both as [batch, time] i32: a token's target is the token that comes after it",
+      );
+    }
     return tokens.engine.scope(() => {
       const logits = (this as LanguageModel).call(tokens);
       const rows = logits.reshape([-1, this.options.vocabSize]);

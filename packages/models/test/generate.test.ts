@@ -1,7 +1,8 @@
+import type { LayerNorm } from "@revnet-zero/nn";
 import { expectNoLeak, randomKey, tensor } from "@revnet-zero/tensor";
 import { rejectionText } from "@revnet-zero/testkit";
 import { describe, expect, test } from "vitest";
-import { generate, ReversibleTransformer } from "../src/index.ts";
+import { type GenerateOptions, generate, ReversibleTransformer } from "../src/index.ts";
 import { engine, key, small } from "./fixtures.ts";
 
 const model = new ReversibleTransformer({ ...small, dropout: 0.5 });
@@ -70,20 +71,90 @@ describe("generated text", () => {
     });
   });
 
-  test("leaves the model as it was, and nothing behind", async () => {
-    expect(model.training).toBe(true);
+  test("leaves every part of the model in the mode it had, and nothing behind", async () => {
+    model.head.eval();
+    const flags = (): boolean[] => [...model.namedModules().values()].map((m) => m.training);
+    const before = flags();
+    expect(new Set(before).size).toBe(2);
     await expectNoLeak(engine, async () => {
-      await generate(model, prompt, { length: 3, key });
+      const text = generate(model, prompt, { length: 3, key });
+      expect(flags()).toEqual(before);
+      await text;
     });
-    expect(model.training).toBe(true);
+    expect(flags()).toEqual(before);
+    model.train();
   });
 
-  test.each([
-    ["an empty prompt", [], { length: 1 }],
-    ["a negative length", prompt, { length: -1 }],
-    ["a temperature below 0", prompt, { length: 1, temperature: -1 }],
-    ["no tokens to draw from", prompt, { length: 1, topK: 0 }],
-  ])("refuses %s", async (_, start, options) => {
-    expect(await rejectionText(generate(model, start, { ...options, key }))).toMatchSnapshot();
+  test("of a longer prompt is that of its last maxSeqLen tokens; of length 0 there is none", async () => {
+    const long = Array.from({ length: 30 }, (_, i) => (7 * i) % 11);
+    const options = { length: 5, key };
+    expect(await generate(model, long, options)).toEqual(await generate(model, long.slice(-small.maxSeqLen), options));
+    expect(await generate(model, prompt, { length: 0, key })).toEqual([]);
+  });
+
+  test("never holds a token whose logit is minus infinity", async () => {
+    const banned = new ReversibleTransformer({ ...small, tieEmbeddings: false });
+    // The last norm gives ones for coordinate 0, and so the first column decides the logits: 0 but for token 4.
+    engine.noGrad(() =>
+      engine.scope(() => {
+        const { norm, linear } = banned.head;
+        const one = tensor(Float32Array.from([1, 0, 0, 0, 0, 0, 0, 0]), { shape: [8], engine });
+        norm.weight.assign(one.mul(0));
+        (norm as LayerNorm).bias.assign(one);
+        const columns = new Float32Array(11 * 8);
+        columns[4 * 8] = Number.NEGATIVE_INFINITY;
+        linear!.weight.assign(tensor(columns, { shape: [11, 8], engine }));
+      }),
+    );
+    const found = await generate(banned, prompt, { length: 200, key });
+    expect([...new Set(found)].sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 5, 6, 7, 8, 9, 10]);
+    banned.dispose();
+  });
+
+  test("is refused without anything to go on from", async () => {
+    const refusal = (start: readonly number[]): Promise<string> =>
+      rejectionText(generate(model, start, { length: 1, key }));
+    expect(await refusal([])).toMatchInlineSnapshot(`
+      "ValueError: generate: the prompt is empty
+        hint: give at least one token to continue"
+    `);
+    expect(await refusal([1, 11])).toMatchInlineSnapshot(`
+      "ValueError: generate: the prompt has 11 at place 1
+        hint: tokens are whole numbers from 0 to 10"
+    `);
+    for (const token of [-1, 1.5, Number.NaN]) expect(await refusal([token])).toContain(`the prompt has ${token} at`);
+    // One that the model would not see is wrong all the same.
+    expect(await refusal([99, ...new Array<number>(20).fill(1)])).toContain("the prompt has 99 at place 0");
+  });
+
+  test("is refused of no length, at no temperature, from no choice", async () => {
+    const refusal = (options: Partial<GenerateOptions>): Promise<string> =>
+      rejectionText(generate(model, prompt, { length: 1, key, ...options }));
+    expect(await refusal({ length: -1 })).toMatchInlineSnapshot(`
+      "ValueError: generate: length is -1
+        hint: use a whole number of tokens"
+    `);
+    expect(await refusal({ temperature: -1 })).toMatchInlineSnapshot(`
+      "ValueError: generate: temperature is -1
+        hint: use 0 or a positive number"
+    `);
+    expect(await refusal({ topK: 0 })).toMatchInlineSnapshot(`
+      "ValueError: generate: topK is 0
+        hint: use a whole number from 1, or leave it out for all tokens"
+    `);
+    for (const length of [1.5, Number.NaN, Number.POSITIVE_INFINITY])
+      expect(await refusal({ length })).toContain(`length is ${length}`);
+    expect(await refusal({ temperature: Number.NaN })).toContain("temperature is NaN");
+    expect(await refusal({ topK: 2.5 })).toContain("topK is 2.5");
+  });
+
+  test("is refused of a model whose numbers are gone: it would be the same token for ever", async () => {
+    const broken = new ReversibleTransformer(small);
+    engine.noGrad(() => engine.scope(() => broken.head.norm.weight.assign(broken.head.norm.weight.mul(Number.NaN))));
+    expect(await rejectionText(generate(broken, prompt, { length: 1, key }))).toMatchInlineSnapshot(`
+      "NonFiniteError: generate: the model's logits hold NaN or infinity
+        hint: look for the first in its parameters, or load a checkpoint from before they diverged"
+    `);
+    broken.dispose();
   });
 });

@@ -137,3 +137,31 @@ describe("tokens that the model cannot read are refused:", () => {
     `);
   });
 });
+
+describe("targets that do not belong to the tokens are refused:", () => {
+  const model = new Transformer(small);
+  const refusalOf = (values: Int32Array | Float32Array, shape: readonly number[]): string =>
+    errorText(() => {
+      const tokens = tensor(new Int32Array(6), { shape: [2, 3], engine });
+      return engine.scope(() => model.loss(tokens, tensor(values, { shape, engine })));
+    });
+
+  test("of as many, in another shape", () => {
+    expect(refusalOf(new Int32Array(6), [3, 2])).toMatchInlineSnapshot(`
+      "ShapeError: model: needs a target for each of the tokens [2, 3] i32, got [3, 2] i32
+        hint: give both as [batch, time] i32: a token's target is the token that comes after it"
+    `);
+  });
+  test("of floats", () => {
+    expect(refusalOf(new Float32Array(6), [2, 3])).toMatchInlineSnapshot(`
+      "ShapeError: model: needs a target for each of the tokens [2, 3] i32, got [2, 3] f32
+        hint: give both as [batch, time] i32: a token's target is the token that comes after it"
+    `);
+  });
+  test("outside of the vocabulary", () => {
+    expect(refusalOf(Int32Array.from([0, -1, 0, 11, 0, 0]), [2, 3])).toMatchInlineSnapshot(`
+      "ValueError: crossEntropy: target 11 at position 3 names none of 11 classes
+        hint: classes count from 0, and negative targets are left out; check the vocabulary size"
+    `);
+  });
+});

@@ -2,7 +2,7 @@ import { ByteDataset, decodeBytes, encodeBytes } from "@revnet-zero/data";
 import type { Checkpoint, CheckpointFolder, CheckpointStore } from "@revnet-zero/io";
 import { generate, type ReversibleTransformer } from "@revnet-zero/models";
 import type { Schedule } from "@revnet-zero/optim";
-import { type Engine, foldKey, RevNetError, ValueError } from "@revnet-zero/tensor";
+import { type Engine, foldKey, NonFiniteError, RevNetError, tensor, ValueError } from "@revnet-zero/tensor";
 import { type AnyOptimizer, buildModel, buildOptimizer, buildSchedule, runKey } from "./build.ts";
 import { changedKeys } from "./changedKeys.ts";
 import { checkState, type History, type TrainerState } from "./checkpointState.ts";
@@ -117,9 +117,7 @@ export class Trainer {
     while (this.#step < steps && signal?.aborted !== true) {
       await this.#trainStep();
       if (isDue(evalEvery) && this.data.heldOutWindows > 0) await this.#evaluate();
-      if (isDue(sampleEvery)) {
-        this.#events.emit("sample", { step: this.#step, prompt: PROMPT, text: await this.sample() });
-      }
+      if (isDue(sampleEvery)) await this.#sample();
       if (isDue(checkpointEvery)) await this.save();
       if (performance.now() - lastTurn >= TURN_MS) {
         await new Promise((resolve) => void setTimeout(resolve));
@@ -221,6 +219,21 @@ export class Trainer {
     }
     this.#history.heldOut.push([this.#step, heldOutLoss]);
     this.#events.emit("evaluation", { step: this.#step, heldOutLoss });
+  }
+
+  async #sample(): Promise<void> {
+    const { engine, model } = this;
+    const text = await this.sample().catch(async (error: unknown) => {
+      if (!(error instanceof NonFiniteError)) throw error;
+      const { where, isStateFinite } = await findNonFinite(model, () => {
+        const prompt = encodeBytes(PROMPT);
+        const tokens = tensor(Int32Array.from(prompt), { shape: [1, prompt.length], engine });
+        engine.noGrad(() => model.inEval(() => model.call(tokens)));
+        throw error; // It began further on in the text.
+      });
+      throw await this.#failure(this.#step, `no sample can be drawn: ${where}`, isStateFinite);
+    });
+    this.#events.emit("sample", { step: this.#step, prompt: PROMPT, text });
   }
 
   /** Writes a checkpoint of the present state; does nothing without a store. */

@@ -122,6 +122,25 @@ describe("a NaN", () => {
     );
   });
 
+  test("of a sample's logits stops the run as well", async () => {
+    const store = await temporaryStore();
+    const changes: Changes = { train: { evalEvery: 0, sampleEvery: 2 } };
+    const trainer = smallTrainer(changes, { store });
+    const harm = (): void => change(trainer, "head.norm.weight", (p) => p.mul(Number.NaN));
+    const { message, step } = await failureOf(trainer, harm);
+    expect(step).toBe(2);
+    expect(message).toMatch(
+      /^train: step 2: no sample can be drawn: parameter head\.norm\.weight is not finite; the state/,
+    );
+    const other = smallTrainer({ ...changes, model: { reversibility: "float" } });
+    const { message: layer } = await failureOf(other, () => {
+      for (const name of [up, up.replace("up", "down")]) change(other, name, (p) => p.mul(1e30));
+    });
+    expect(layer).toMatch(
+      /no sample can be drawn: linear: .* in ReversibleTransformer\.sequence\.blocks\.1\.G\.mlp\.down\n/,
+    );
+  });
+
   test("in an increment that no gradient passes is named with its block and branch", async () => {
     const store = await temporaryStore();
     const trainer = smallTrainer({ model: { tieEmbeddings: false } }, { store });
