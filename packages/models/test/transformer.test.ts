@@ -3,18 +3,16 @@ import { expectNoLeak, randomKey, type Tensor, type TypedArray, tensor } from "@
 import { expectBitEqual, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type LanguageModel, ReversibleTransformer, Transformer } from "../src/index.ts";
+import { type LanguageModel, ReversibleTransformer, Transformer, type TransformerOptions } from "../src/index.ts";
 import { batches, draw, engine, key, passOf, shapes, small } from "./fixtures.ts";
 
-const models: readonly (readonly [string, () => LanguageModel])[] = [
-  ["Transformer", () => new Transformer(small)],
-  ...reversibleModes.map(
-    (reversibility) =>
-      [
-        `ReversibleTransformer, ${reversibility}`,
-        () => new ReversibleTransformer({ ...small, reversibility }),
-      ] as const,
-  ),
+type Make = (options?: Partial<TransformerOptions>) => LanguageModel;
+const models: readonly (readonly [string, Make])[] = [
+  ["Transformer", (options) => new Transformer({ ...small, ...options })],
+  ...reversibleModes.map((reversibility): [string, Make] => [
+    `ReversibleTransformer, ${reversibility}`,
+    (options) => new ReversibleTransformer({ ...small, reversibility, ...options }),
+  ]),
 ];
 
 const bits = (t: Tensor): TypedArray => t.dataSync() as TypedArray;
@@ -72,16 +70,67 @@ describe.each(models)("%s", (_, make) => {
     model.dispose();
   });
 
-  test("drops nothing in eval mode", () => {
+  test("drops by key in training, and nothing in eval mode", () => {
     engine.scope(() => {
-      const model = make();
-      const [tokens] = draw(11, { batch: 1, time: 5, seed: 3 });
+      const model = make({ dropout: 0.5 });
+      const [tokens] = draw(11, { batch: 2, time: 5, seed: 3 });
+      const logits = (seed: number): TypedArray => bits(engine.withKey(randomKey(seed), () => model.call(tokens)));
+      const dropped = logits(1);
+      expectBitEqual(logits(1), dropped);
+      expect(logits(2)).not.toEqual(dropped);
       model.eval();
-      const first = engine.withKey(randomKey(1), () => model.call(tokens));
-      const second = engine.withKey(randomKey(2), () => model.call(tokens));
-      expectBitEqual(bits(first), bits(second));
+      const whole = make();
+      const wanted = bits(whole.call(tokens));
+      for (const seed of [1, 2]) expectBitEqual(logits(seed), wanted);
       model.dispose();
+      whole.dispose();
     });
+  });
+
+  test("starts from parameters that its key decides, each drawn anew", () => {
+    const weights = (seed: number): TypedArray[] => {
+      const model = make({ key: randomKey(seed), positions: "learned", tieEmbeddings: false, mlp: "swiglu" });
+      const found = model.parameters().map((p) => bits(p).slice());
+      model.dispose();
+      return found;
+    };
+    expect(weights(1)).toEqual(weights(1));
+    const [first, second] = [weights(1), weights(2)];
+    const random = first.filter((p) => new Set(p).size > 1);
+    // Embedding, positions and head; two projections of attention and three of the MLP in each of two layers.
+    expect(random).toHaveLength(3 + 2 * 5);
+    first.forEach((p, i) => {
+      if (random.includes(p)) expect(second[i]).not.toEqual(p);
+    });
+    expect(new Set(random.map((p) => p[0])).size).toBe(random.length);
+  });
+});
+
+describe("any model", () => {
+  const kinds = fc.constantFrom<ReversibleMode | "ordinary">("ordinary", ...reversibleModes);
+
+  test("sees no token that comes later, whatever its options", () => {
+    const places = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+    fc.assert(
+      fc.property(kinds, shapes, batches, places, (kind, shape, batch, place) => {
+        engine.scope(() => {
+          const model =
+            kind === "ordinary"
+              ? new Transformer({ ...shape, key, engine })
+              : new ReversibleTransformer({ ...shape, reversibility: kind, key, engine });
+          const [tokens] = draw(model.options.vocabSize, batch);
+          const [others] = draw(model.options.vocabSize, { ...batch, seed: batch.seed + 1 });
+          const { time } = batch;
+          const seen = Math.floor(place * time);
+          const mixed = tokens.narrow(1, 0, seen).concat([others.narrow(1, seen, time - seen)], 1);
+          // The same key: what is dropped does not depend on the tokens.
+          const before = (t: Tensor): TypedArray => bits(engine.withKey(key, () => model.call(t)).narrow(1, 0, seen));
+          expectBitEqual(before(mixed), before(tokens));
+          model.dispose();
+        });
+      }),
+      runs(60),
+    );
   });
 });
 
@@ -127,25 +176,21 @@ describe("any reversible transformer", () => {
     );
   });
 
-  test("takes over the state of one in another mode", async () => {
-    const model = new ReversibleTransformer({ ...small, reversibility: "exact" });
-    const twin = new ReversibleTransformer({ ...small, reversibility: "store", key: randomKey(8) });
+  test("takes over the state of one in any other mode, and is the same model then", () => {
     const batch = { batch: 2, time: 4, seed: 9 };
-    expect(passOf(twin, batch).get("loss")).not.toEqual(passOf(model, batch).get("loss"));
-    twin.loadStateDict(model.stateDict());
-    expect(passOf(twin, batch)).toEqual(passOf(model, batch));
-    model.dispose();
-    twin.dispose();
-  });
-
-  test("starts from parameters that its key decides", () => {
-    const weights = (seed: number): TypedArray[] => {
-      const model = new ReversibleTransformer({ ...small, key: randomKey(seed) });
-      const found = model.parameters().map((p) => bits(p).slice());
-      model.dispose();
-      return found;
-    };
-    expect(weights(1)).toEqual(weights(1));
-    expect(weights(1)).not.toEqual(weights(2));
+    for (const from of reversibleModes) {
+      for (const to of reversibleModes) {
+        const model = new ReversibleTransformer({ ...small, reversibility: from });
+        const twin = new ReversibleTransformer({ ...small, reversibility: to, key: randomKey(8) });
+        expect(passOf(twin, batch).get("loss")).not.toEqual(passOf(model, batch).get("loss"));
+        twin.loadStateDict(model.stateDict());
+        const state = twin.stateDict();
+        expect([...state.keys()]).toEqual([...model.stateDict().keys()]);
+        for (const [name, p] of model.stateDict()) expectBitEqual(bits(state.get(name)!), bits(p), name);
+        expect(passOf(twin, batch, from)).toEqual(passOf(model, batch));
+        model.dispose();
+        twin.dispose();
+      }
+    }
   });
 });
