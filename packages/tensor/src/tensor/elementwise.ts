@@ -26,14 +26,18 @@ export abstract class ElementwiseTensor<S extends Shape = Shape> extends TensorB
     const other = this.#operand(y);
     const met = promote(this.dtype, other.dtype);
     const dtype = floats && !isFloat(met) ? "f32" : met;
-    const inputs = [this.cast(dtype), other.cast(dtype)];
-    const out = this.apply(op, inputs, undefined);
-    // Temporaries made here die here, not at the end of the caller's scope.
-    if (other !== y) other.dispose();
-    inputs.forEach((t) => {
-      if (t !== this.self && t !== other) t.dispose();
-    });
-    return out;
+    const made: Tensor[] = other === y ? [] : [other];
+    const meet = (t: Tensor): Tensor => {
+      const converted = t.cast(dtype);
+      if (converted !== t) made.push(converted);
+      return converted;
+    };
+    try {
+      return this.apply(op, [meet(this.self), meet(other)], undefined);
+    } finally {
+      // Temporaries made here die here, not at the end of the caller's scope.
+      for (const t of made) t.dispose();
+    }
   }
 
   /** A number as a scalar tensor: of this dtype, or f32 when a fraction meets integers. */
