@@ -1,15 +1,43 @@
-import { f32, f32x4, i32, type ModuleBuilder, type V128 } from "../assembler/index.ts";
+import { f32, f32x4, i32, type Local, type ModuleBuilder, type V128, v128 } from "../assembler/index.ts";
 import type { Multiply } from "../multiply.ts";
 import { VectorCode, type Vectors } from "../vector/vectors.ts";
 import { sumColumns } from "./columns.ts";
-import { beside, loadRow, mapRow, sumRow } from "./row.ts";
+import { beside, eachVector, loadRow, mapRow, RowTotal, sumRow } from "./row.ts";
 import { rowAt, rowFunction, splatAt, splatBits, wordAt } from "./rowFunction.ts";
 
 // Layer norm (with a mean) and RMS norm (without), rows of `size` floats. Two passes over a row for the statistics; the
 // parameters' gradients are sums over rows in their order. Source: Ba et al. 2016, Zhang & Sennrich 2019.
 
+type L = Local<"i32">;
+
 const centred = (w: VectorCode, x: Vectors, mean: V128 | undefined): Vectors =>
   mean === undefined ? x : w.sub(x, beside(w, mean));
+
+interface Moments {
+  /** The mean rounded, and what rounding took from it. */
+  readonly mean: V128;
+  readonly rest: V128;
+  /** Σ (x - mean)² with the rounded mean. */
+  readonly squares: V128;
+}
+const none = { mean: undefined, rest: undefined };
+
+/** A rounded mean alone would be felt where a row hardly varies: the second pass also finds how far off it is. */
+function moments(v: VectorCode, from: L, size: L, count: V128): Moments {
+  const { f } = v;
+  const sum = sumRow(v, size, [from], (_, [a]) => a!);
+  const mean = f.let(f32x4.div(sum, count));
+  const [off, squares] = [RowTotal.sum(v), RowTotal.sum(v)];
+  eachVector(v, size, [from], (w, [at], part) => {
+    const level = centred(w, loadRow(w, at!), mean);
+    off.take(w, level, part);
+    squares.take(w, w.mul(level, level), part);
+  });
+  const rest = f.let(f32x4.div(off.value(), count));
+  // An infinite mean has no rest.
+  f.set(rest, v128.and(rest, f32x4.eq(rest, rest)));
+  return { mean, rest, squares: squares.value() };
+}
 
 /** y = (x - mean) / σ · weight + bias, with the statistics of each row. `n` and `eps` are bits of floats. */
 export function emitNorm(m: ModuleBuilder, multiply: Multiply, name: string, hasMean: boolean): void {
@@ -18,24 +46,17 @@ export function emitNorm(m: ModuleBuilder, multiply: Multiply, name: string, has
     const { f } = v;
     const from = f.let(rowAt(x, row, size));
     const count = splatBits(v, n);
-    const mean = hasMean
-      ? f.let(
-          f32x4.div(
-            sumRow(v, size, [from], (_, [a]) => a!),
-            count,
-          ),
-        )
-      : undefined;
-    const squares = sumRow(v, size, [from], (w, [a]) => {
-      const c = centred(w, a!, mean);
-      return w.mul(c, c);
-    });
-    const variance = f32x4.add(f32x4.div(squares, count), splatBits(v, eps));
-    const inverse = f.let(f32x4.div(f32x4.const(1), f32x4.sqrt(variance)));
-    if (mean !== undefined) f.do(f32.store(wordAt(means, row), f32x4.lane(mean, 0)));
+    const { mean, rest, squares } = hasMean
+      ? moments(v, from, size, count)
+      : { ...none, squares: sumRow(v, size, [from], (w, [a]) => w.mul(a!, a!)) };
+    const square = f.let(f32x4.div(squares, count));
+    if (rest !== undefined) f.set(square, f32x4.sub(square, f32x4.mul(rest, rest)));
+    const inverse = f.let(f32x4.div(f32x4.const(1), f32x4.sqrt(f32x4.add(square, splatBits(v, eps)))));
+    if (mean !== undefined) f.do(f32.store(wordAt(means, row), f32x4.lane(f32x4.add(mean, rest), 0)));
     f.do(f32.store(wordAt(inverses, row), f32x4.lane(inverse, 0)));
     mapRow(v, size, rowAt(y, row, size), [from, weight, ...(hasMean ? [bias] : [])], (w, [a, scale, shift]) => {
-      const normalised = w.mul(w.mul(centred(w, a!, mean), beside(w, inverse)), scale!);
+      const level = centred(w, centred(w, a!, mean), rest);
+      const normalised = w.mul(w.mul(level, beside(w, inverse)), scale!);
       return shift === undefined ? normalised : w.add(normalised, shift);
     });
   });

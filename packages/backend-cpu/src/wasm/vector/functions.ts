@@ -37,9 +37,9 @@ export function expm1(v: VectorCode, x: Vectors): Vectors {
   // 2^n·q + (2^n - 1) with half the power, doubled: 2^128 is no float.
   const s = power(v, v.binary(i32x4.sub, n, v.int(1)));
   const half = v.madd(s, q, v.sub(s, v.float(0.5)));
-  // Where n is 0 the sum is q itself: keeps the sign of zero and what is too small to be added.
+  // Where n is 0 the sum is q itself: keeps what is too small to be added.
   const isSmall = v.binary(i32x4.eq, n, v.int(0));
-  return v.select(isSmall, q, v.add(half, half));
+  return withSign(v, v.select(isSmall, q, v.add(half, half)), x);
 }
 
 /** log(m) - (m - 1) + (m - 1)²/2 over (m - 1)³, sqrt(1/2) <= m < sqrt(2). */
@@ -91,10 +91,14 @@ export function tanh(v: VectorCode, x: Vectors): Vectors {
   const magnitude = v.unary(f32x4.abs, x);
   const e = exp(v, v.add(magnitude, magnitude));
   const large = v.sub(v.float(1), v.div(v.float(2), v.add(e, v.float(1))));
-  const sign = v.binary(v128.and, x, v.int(-2147483648));
   const x2 = v.mul(x, x);
   const small = v.madd(v.mul(v.polynomial(x2, tangent), x2), x, x);
-  return v.select(v.binary(f32x4.lt, magnitude, v.float(0.625)), small, v.binary(v128.or, large, sign));
+  return withSign(v, v.select(v.binary(f32x4.lt, magnitude, v.float(0.625)), small, large), x);
+}
+
+/** The sign of x for a result that has it already, or is a zero that lost it, or was computed without. */
+function withSign(v: VectorCode, y: Vectors, x: Vectors): Vectors {
+  return v.binary(v128.or, y, v.binary(v128.and, x, v.int(-2147483648)));
 }
 
 /** Odd over even polynomial, |x| <= 4; ±1 beyond, to the last bit of a float. */
