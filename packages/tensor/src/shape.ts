@@ -42,14 +42,19 @@ export function normalizeAxis(op: string, axis: number, rank: number): number {
 export function normalizeAxes(op: string, axes: number | readonly number[] | undefined, rank: number): number[] {
   if (axes === undefined) return Array.from({ length: rank }, (_, i) => i);
   const list = (typeof axes === "number" ? [axes] : [...axes]).map((a) => normalizeAxis(op, a, rank));
-  if (new Set(list).size !== list.length) throw new ValueError(op, `axis named twice in [${list.join(", ")}]`);
+  if (new Set(list).size !== list.length)
+    throw new ValueError(op, `axis named twice in [${list.join(", ")}]`, "name each axis once");
   return list.sort((a, b) => a - b);
 }
 
 export function checkShape(op: string, shape: Shape): void {
   for (const s of shape) {
     if (!Number.isInteger(s) || s < 0) {
-      throw new ValueError(op, `[${shape.join(", ")}] is no shape: ${s} is not a non-negative integer`);
+      throw new ValueError(
+        op,
+        `[${shape.join(", ")}] is no shape: ${s} is not a non-negative integer`,
+        "sizes are 0, 1, 2, …",
+      );
     }
   }
 }

@@ -50,9 +50,12 @@ describe("shapes that do not fit are told apart", () => {
         () => t([2, 3]).reshape([4]),
         () => t([2, 3]).reshape([-1, 4]),
         () => t([2, 3]).reshape([-1, -1]),
+        () => t([2, 3]).reshape([-2, -3]),
+        () => t([2, 1]).expand([2, 1.5]),
         () => t([2, 3]).expand([2, 2]),
         () => t([2, 3]).squeeze(1),
         () => t([2, 3]).split(2),
+        () => t([2, 3]).split(-1),
         () => t([2, 3]).concat([t([3, 2])], 1),
         () => t([2, 3]).writeSlice(t([2, 2]), [0, 2]),
         () => t([2, 3]).assign(t([3, 2])),
@@ -66,14 +69,24 @@ describe("shapes that do not fit are told apart", () => {
         hint: one size may be -1 and the others must divide the number of elements
       ShapeError: reshape: [2, 3] does not fit [-1, -1]
         hint: one size may be -1 and the others must divide the number of elements
+      ValueError: reshape: [-2, -3] is no shape: -2 is not a non-negative integer
+        hint: sizes are 0, 1, 2, …
+      ValueError: expand: [2, 1.5] is no shape: 1.5 is not a non-negative integer
+        hint: sizes are 0, 1, 2, …
       ShapeError: expand: [2, 3] does not expand to [2, 2]
         hint: only axes of size 1 can be repeated
       ShapeError: squeeze: axis 1 of [2, 3] has size 3
         hint: only axes of size 1 can go
       ShapeError: split: axis -1 of [2, 3] does not divide into 2 parts
+        hint: narrow(axis, start, size) gives parts of any size
+      ShapeError: split: axis -1 of [2, 3] does not divide into -1 parts
+        hint: narrow(axis, start, size) gives parts of any size
       ShapeError: concat: operands must agree on every axis but 1: [2, 3] f32, [3, 2] f32
+        hint: reshape or pad the others, or join along another axis
       ShapeError: writeSlice: the part at [0, 2] leaves the tensor: [2, 3] f32, [2, 2] f32
+        hint: starts count from 0, one for every axis, and start + size stays inside
       ShapeError: assign: shapes differ: [2, 3] f32, [3, 2] f32
+        hint: reshape or expand the value first
       ShapeError: itemSync: [2, 3] f32 has 6 elements
         hint: reduce it first, or use data()
       "
@@ -98,11 +111,15 @@ describe("shapes that do not fit are told apart", () => {
     ).toMatchInlineSnapshot(`
       "
       ShapeError: takeAlong: operands must agree on every axis but 1: [2, 3] f32, [3, 3] i32
+        hint: unsqueeze or expand the indices to the tensor's axes
       ShapeError: scatterAdd: updates do not carry the indices' shape at axis 0: [4] i32, [2, 3] f32
+        hint: updates are [...before, ...indices, ...after], as take gives them
       ShapeError: layerNorm: parameter [2] f32 does not fit the last axis of [2, 3] f32
+        hint: a parameter is [3]
       ShapeError: crossEntropy: needs logits [n, classes] and targets [n], got [2, 3] f32, [3] i32
         hint: reshape both to rows first
       ShapeError: rope: needs [..., time, even dim], got [2, 3] f32
+        hint: use an even head size
       ShapeError: rope: positions [3] i32 do not fit [2, 4] f32
         hint: one position per time step
       ShapeError: attention: q [1, 2, 3, 4] f32, k [1, 2, 3, 5] f32 and v [1, 2, 3, 4] f32 do not fit
@@ -112,6 +129,7 @@ describe("shapes that do not fit are told apart", () => {
       ShapeError: conv2d: input [1, 2, 4, 4] f32 and weight [3, 1, 3, 3] f32 do not fit 1 groups
         hint: the weight's second axis is channels / groups, and groups divides out
       ShapeError: conv2d: kernel reaches 3 along spatial axis 0, the padded input has 2
+        hint: pad the input or use a smaller kernel
       ShapeError: max: no elements to reduce over in [0, 2]
         hint: an empty axis has a sum, but no extremum
       "
@@ -136,7 +154,9 @@ describe("shapes that do not fit are told apart", () => {
       ShapeError: tensor: 3 values do not fill [2, 2]
         hint: give 4 values, or another shape
       ValueError: fill: [2, -1] is no shape: -1 is not a non-negative integer
+        hint: sizes are 0, 1, 2, …
       ValueError: fill: [1.5] is no shape: 1.5 is not a non-negative integer
+        hint: sizes are 0, 1, 2, …
       "
     `);
   });

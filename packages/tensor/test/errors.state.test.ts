@@ -67,7 +67,8 @@ describe("tensors that are gone or belong elsewhere are refused", () => {
       "
       BackendError: add: operands belong to two engines (cpu and cpu)
         hint: make both on one engine, or move one with t.to(engine)
-      LifetimeError: matmul: takes 2 tensors, got 1
+      ValueError: matmul: takes 2 tensors, got 1
+        hint: matmul is: matrix product over the last two axes, leading axes broadcast
       "
     `);
   });
@@ -92,6 +93,11 @@ describe("differentiation that the graph cannot give is refused", () => {
         () => engine.noGrad(() => x.sum()).backward(),
         () => x.mul(2).backward(),
         () => x.mul(2).backward({ gradient: t([3]) }),
+        () =>
+          x
+            .mul(2)
+            .softmax()
+            .backward({ gradient: t([2], "f64") }),
         () => t([2], "bool").requireGrad(),
         () => x.mul(2).requireGrad(false),
       ),
@@ -104,7 +110,9 @@ describe("differentiation that the graph cannot give is refused", () => {
       AutogradError: backward: [2] f32 is not a scalar
         hint: reduce it with sum() or mean(), or pass { gradient }
       AutogradError: backward: gradient [3] f32 does not match output [2] f32
-        hint: a cotangent has the shape of its output
+        hint: a cotangent has the shape of its output and is f32
+      AutogradError: backward: gradient [2] f64 does not match output [2] f32
+        hint: a cotangent has the shape of its output and is f32
       AutogradError: requireGrad: [2] bool has no gradient
         hint: cast it first: x.cast("f32")
       AutogradError: requireGrad: only a leaf can stop requiring a gradient
@@ -117,8 +125,8 @@ describe("differentiation that the graph cannot give is refused", () => {
     const wrong = elementwise({ ...ops.neg, name: "wrong", gradient: { saves: () => ({}), vjp: () => [t([3])] } });
     const x = leaf(engine, [1, 2]);
     expect(errorText(() => x.apply(wrong, [x], undefined).sum().backward())).toMatchInlineSnapshot(`
-      "AutogradError: wrong: gradient of input 0 is [3] f32, the input is [2]
-        hint: a vjp returns gradients of the inputs' shapes, or of the shape they broadcast to"
+      "AutogradError: wrong: gradient of input 0 is [3] f32, the input is [2] f32
+        hint: a vjp returns gradients of the inputs' dtypes and shapes, or of the shape they broadcast to"
     `);
   });
 });

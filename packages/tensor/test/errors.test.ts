@@ -70,7 +70,9 @@ describe("types that an op does not take are named", () => {
       DTypeError: take: indices must be i32, got [2] f32
         hint: cast them: indices.cast("i32")
       DTypeError: softmax: needs a float tensor of rank 1 or more, got [2, 3] i32
+        hint: cast it: x.cast("f32"), and unsqueeze(0) a scalar
       DTypeError: crossEntropy: needs float logits and i32 targets, got [2, 3] f32, [2] f32
+        hint: cast first: x.cast("f32"), targets.cast("i32")
       DTypeError: rmsNorm: needs float tensors of one dtype, got [2, 3] f32, [3] f64
         hint: cast first: x.cast("f32")
       DTypeError: dequantise: needs i32, got [2] f32
@@ -92,6 +94,7 @@ describe("arguments out of range are refused", () => {
         () => t([2, 3]).permute([0, 0]),
         () => t([2, 3]).slice([0], [1]),
         () => t([2, 3]).narrow(1, 2, 2),
+        () => t([2, 3]).narrow(1, 0.5, 2),
         () => t([2, 3]).pad([[1, -1]]),
         () => t([2, 3]).topk(4),
         () => t([2, 3]).dropout(1, randomKey(1)),
@@ -109,12 +112,19 @@ describe("arguments out of range are refused", () => {
       ValueError: softmax: axis -3 does not exist in a tensor of rank 2
         hint: use -2..1
       ValueError: sum: axis named twice in [0, 0]
+        hint: name each axis once
       ValueError: permute: [0, 0] does not order the 2 axes of [2, 3]
+        hint: name every axis once
       ValueError: slice: needs 2 starts and sizes, got 1 and 1
+        hint: narrow(axis, start, size) cuts one axis
       ValueError: slice: [2, 4) leaves axis 1 of [2, 3]
+        hint: starts and sizes are whole numbers, and start + size stays inside
+      ValueError: slice: [0.5, 2.5) leaves axis 1 of [2, 3]
+        hint: starts and sizes are whole numbers, and start + size stays inside
       ValueError: pad: pads [[1,-1]] do not fit [2, 3]
         hint: give one non-negative [before, after] for every axis
       ValueError: topk: k is 4, axis 1 of [2, 3] has 3 elements
+        hint: use an integer k of at most the axis' size
       ValueError: dropout: p is 1
         hint: use a probability in [0, 1)
       ValueError: quantise: fractionBits is 31

@@ -132,7 +132,10 @@ describe("axes", () => {
     expect(normalizeAxes("t", [-1, 0], 3)).toEqual([0, 2]);
     expect(normalizeAxes("t", undefined, 2)).toEqual([0, 1]);
     expect(() => normalizeAxes("t", [0, -3], 3)).toThrowErrorMatchingInlineSnapshot(
-      `[ValueError: t: axis named twice in [0, 0]]`,
+      `
+      [ValueError: t: axis named twice in [0, 0]
+        hint: name each axis once]
+    `,
     );
     expect(() => normalizeAxes("t", 3, 3)).toThrowErrorMatchingInlineSnapshot(`
       [ValueError: t: axis 3 does not exist in a tensor of rank 3

@@ -1,3 +1,4 @@
+import { gradientDType } from "../dtype.ts";
 import { AutogradError, describe } from "../errors.ts";
 import { sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -92,13 +93,14 @@ export class Walk {
   #deliver(node: GradientNode, i: number, gradient: Tensor | undefined): void {
     const edge = node.edges[i];
     if (edge === undefined || gradient === undefined) return;
-    const { shape } = edge.node.outputs[edge.output]!;
+    const { shape, dtype } = edge.node.outputs[edge.output]!;
     const lead = gradient.shape.length - shape.length;
-    if (lead < 0 || shape.some((s, d) => s !== gradient.shape[d + lead] && s !== 1)) {
+    const fits = lead >= 0 && shape.every((s, d) => s === gradient.shape[d + lead] || s === 1);
+    if (!fits || gradient.dtype !== gradientDType(dtype)) {
       throw new AutogradError(
         node.name,
-        `gradient of input ${i} is ${describe(gradient)}, the input is [${shape.join(", ")}]`,
-        "a vjp returns gradients of the inputs' shapes, or of the shape they broadcast to",
+        `gradient of input ${i} is ${describe(gradient)}, the input is ${describe({ shape, dtype })}`,
+        "a vjp returns gradients of the inputs' dtypes and shapes, or of the shape they broadcast to",
       );
     }
     this.receive(edge.node, edge.output, sameShape(gradient.shape, shape) ? gradient : gradient.sumTo(shape));
@@ -151,11 +153,11 @@ export function seed(walk: Walk, outputs: readonly Tensor[], gradients: readonly
   outputs.forEach((t, i) => {
     const g = gradients[i];
     if (g === undefined || t.edge === undefined) return;
-    if (!sameShape(g.shape, t.shape)) {
+    if (!sameShape(g.shape, t.shape) || g.dtype !== gradientDType(t.dtype)) {
       throw new AutogradError(
         "backward",
         `gradient ${describe(g)} does not match output ${describe(t)}`,
-        "a cotangent has the shape of its output",
+        `a cotangent has the shape of its output and is ${gradientDType(t.dtype)}`,
       );
     }
     walk.receive(t.edge.node, t.edge.output, g);

@@ -3,6 +3,7 @@ import { DTypeError, describe, describeAll, ShapeError, ValueError } from "../er
 import { type FusedOp, fused, type Meta } from "../op.ts";
 import { numel } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { mustBe } from "./operands.ts";
 
 export interface AttentionAttrs {
   /** Factor on the scores, usually 1 / sqrt(dim). */
@@ -13,35 +14,39 @@ export interface AttentionAttrs {
   readonly window?: number;
 }
 
-function check(inputs: readonly Meta[], { window, isCausal }: AttentionAttrs): readonly Meta[] {
+function check(name: string, inputs: readonly Meta[], { window, isCausal }: AttentionAttrs): readonly Meta[] {
   const [q, k, v] = inputs as [Meta, Meta, Meta];
   if (inputs.some((t) => t.shape.length !== 4)) {
     throw new ShapeError(
-      "attention",
+      name,
       `needs q, k, v of [batch, heads, time, dim], got ${describeAll(inputs)}`,
       "split the heads: x.reshape([b, t, h, d]).permute([0, 2, 1, 3])",
     );
   }
   if (inputs.some((t) => t.dtype !== q.dtype) || !isFloat(q.dtype))
-    throw new DTypeError("attention", `needs float tensors of one dtype, got ${describeAll(inputs)}`);
+    throw new DTypeError(
+      name,
+      `needs float tensors of one dtype, got ${describeAll(inputs)}`,
+      'cast first: x.cast("f32")',
+    );
   const [b, h, , d] = q.shape as [number, number, number, number];
   const [kb, kh, s, kd] = k.shape as [number, number, number, number];
   if (kb !== b || kd !== d || v.shape[0] !== b || v.shape[1] !== kh || v.shape[2] !== s) {
     throw new ShapeError(
-      "attention",
+      name,
       `q ${describe(q)}, k ${describe(k)} and v ${describe(v)} do not fit`,
       "batch and dim agree; k and v share heads and time",
     );
   }
   if (h % kh !== 0)
     throw new ShapeError(
-      "attention",
+      name,
       `${h} query heads are not a multiple of ${kh} key heads`,
       "grouped-query attention shares each key head among equal groups",
     );
   if (window !== undefined && (!isCausal || !Number.isInteger(window) || window < 1)) {
     throw new ValueError(
-      "attention",
+      name,
       `window is ${window} with isCausal ${isCausal}`,
       "a window is a positive integer and needs a causal mask",
     );
@@ -49,7 +54,7 @@ function check(inputs: readonly Meta[], { window, isCausal }: AttentionAttrs): r
   const t = q.shape[2]!;
   if (isCausal && t > s!) {
     throw new ShapeError(
-      "attention",
+      name,
       `${t} queries of q ${describe(q)} and ${s} keys of k ${describe(k)}: with a causal mask the first ${t - s!} queries see no key`,
       "give at least as many keys as queries",
     );
@@ -70,7 +75,7 @@ export const attention: FusedOp<AttentionAttrs> = fused({
   arity: 3,
   autocast: "low",
   doc: "scaled dot-product attention, grouped-query, causal and windowed, with its log-sum-exp",
-  meta: check,
+  meta: (inputs, attrs) => check("attention", inputs, attrs),
   flops: ([q, k, v], [o]) => (2 * numel(q!.shape) + 2 * numel(o!.shape)) * k!.shape[2]! + 0 * numel(v!.shape),
   decompose: ([q, k, v], attrs) => {
     const { probabilities, lse } = weights(q!, k!, attrs);
@@ -89,7 +94,12 @@ export const attentionBackward: FusedOp<AttentionAttrs> = fused({
   arity: 6,
   autocast: "low",
   doc: "gradients of attention by q, k and v from its output and log-sum-exp",
-  meta: ([q, k, v]) => [q!, k!, v!],
+  meta: (inputs, attrs) => {
+    const [q, k, v] = inputs as [Meta, Meta, Meta];
+    const [o, lse] = check("attentionBackward", [q, k, v], attrs) as [Meta, Meta];
+    mustBe("attentionBackward", inputs, [q, k, v, o, lse, o]);
+    return [q, k, v];
+  },
   flops: ([q, k]) => 10 * numel(q!.shape) * k!.shape[2]!,
   decompose: ([q, k, v, o, lse, g], attrs) => pull(q!, k!, v!, o!, lse!, g!, attrs),
   gradient: {

@@ -2,6 +2,7 @@ import { isFloat } from "../dtype.ts";
 import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
 import { type Meta, type PrimitiveOp, primitive } from "../op.ts";
 import { numel, type Shape } from "../shape.ts";
+import { mustBe } from "./operands.ts";
 
 type Pair = readonly [number, number];
 
@@ -19,9 +20,38 @@ function outputSize(name: string, x: Shape, w: Shape, { stride, padding, dilatio
     const reach = dilation[d]! * (w[2 + d]! - 1) + 1;
     const padded = x[2 + d]! + 2 * padding[d]!;
     if (reach > padded)
-      throw new ShapeError(name, `kernel reaches ${reach} along spatial axis ${d}, the padded input has ${padded}`);
+      throw new ShapeError(
+        name,
+        `kernel reaches ${reach} along spatial axis ${d}, the padded input has ${padded}`,
+        "pad the input or use a smaller kernel",
+      );
     return Math.floor((padded - reach) / stride[d]!) + 1;
   });
+}
+
+/** The output of a convolution of x with w. */
+function outputMeta(name: string, x: Meta, w: Meta, attrs: ConvAttrs): Meta {
+  if (x.shape.length !== 4 || w.shape.length !== 4)
+    throw new ShapeError(
+      name,
+      `needs [n, c, h, w] and [out, c/groups, kh, kw], got ${describeAll([x, w])}`,
+      "conv1d takes [n, c, time]; unsqueeze(0) a single image",
+    );
+  if (x.dtype !== w.dtype || !isFloat(x.dtype))
+    throw new DTypeError(
+      name,
+      `needs float tensors of one dtype, got ${describeAll([x, w])}`,
+      'cast first: x.cast("f32")',
+    );
+  const { groups } = attrs;
+  if (x.shape[1]! !== w.shape[1]! * groups || w.shape[0]! % groups !== 0) {
+    throw new ShapeError(
+      name,
+      `input ${describe(x)} and weight ${describe(w)} do not fit ${groups} groups`,
+      "the weight's second axis is channels / groups, and groups divides out",
+    );
+  }
+  return { shape: [x.shape[0]!, w.shape[0]!, ...outputSize(name, x.shape, w.shape, attrs)], dtype: x.dtype };
 }
 
 /**
@@ -32,22 +62,7 @@ export const conv2d: PrimitiveOp<ConvAttrs> = primitive({
   arity: 2,
   autocast: "low",
   doc: "2-D cross-correlation, NCHW, with stride, padding, dilation and groups",
-  meta: (inputs, attrs) => {
-    const [x, w] = inputs as [Meta, Meta];
-    if (x.shape.length !== 4 || w.shape.length !== 4)
-      throw new ShapeError("conv2d", `needs [n, c, h, w] and [out, c/groups, kh, kw], got ${describeAll(inputs)}`);
-    if (x.dtype !== w.dtype || !isFloat(x.dtype))
-      throw new DTypeError("conv2d", `needs float tensors of one dtype, got ${describeAll(inputs)}`);
-    const { groups } = attrs;
-    if (x.shape[1]! !== w.shape[1]! * groups || w.shape[0]! % groups !== 0) {
-      throw new ShapeError(
-        "conv2d",
-        `input ${describe(x)} and weight ${describe(w)} do not fit ${groups} groups`,
-        "the weight's second axis is channels / groups, and groups divides out",
-      );
-    }
-    return [{ shape: [x.shape[0]!, w.shape[0]!, ...outputSize("conv2d", x.shape, w.shape, attrs)], dtype: x.dtype }];
-  },
+  meta: ([x, w], attrs) => [outputMeta("conv2d", x!, w!, attrs)],
   flops: ([, w], [y]) => 2 * numel(y!.shape) * numel(w!.shape.slice(1)),
   gradient: {
     saves: () => ({ inputs: [0, 1] }),
@@ -68,7 +83,12 @@ export const conv2dInputGradient: PrimitiveOp<Target> = primitive({
   arity: 2,
   autocast: "low",
   doc: "gradient of conv2d by its input, from the output's gradient and the weight",
-  meta: ([g], { shape }) => [{ shape, dtype: g!.dtype }],
+  meta: (inputs, attrs) => {
+    const [g, w] = inputs as [Meta, Meta];
+    const x = { shape: attrs.shape, dtype: g.dtype };
+    mustBe("conv2dInputGradient", inputs, [outputMeta("conv2dInputGradient", x, w, attrs), w]);
+    return [x];
+  },
   flops: ([g, w]) => 2 * numel(g!.shape) * numel(w!.shape.slice(1)),
   gradient: {
     saves: () => ({ inputs: [0, 1] }),
@@ -85,7 +105,12 @@ export const conv2dWeightGradient: PrimitiveOp<Target> = primitive({
   arity: 2,
   autocast: "low",
   doc: "gradient of conv2d by its weight, from the output's gradient and the input",
-  meta: ([g], { shape }) => [{ shape, dtype: g!.dtype }],
+  meta: (inputs, attrs) => {
+    const [g, x] = inputs as [Meta, Meta];
+    const w = { shape: attrs.shape, dtype: g.dtype };
+    mustBe("conv2dWeightGradient", inputs, [outputMeta("conv2dWeightGradient", x, w, attrs), x]);
+    return [w];
+  },
   flops: ([g], [w]) => 2 * numel(g!.shape) * numel(w!.shape.slice(1)),
   gradient: {
     saves: () => ({ inputs: [0, 1] }),

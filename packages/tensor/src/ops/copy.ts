@@ -51,7 +51,7 @@ export const assign: PrimitiveOp = primitive({
   meta: (inputs) => {
     const [target, value] = inputs;
     if (!sameShape(target!.shape, value!.shape))
-      throw new ShapeError("assign", `shapes differ: ${describeAll(inputs)}`);
+      throw new ShapeError("assign", `shapes differ: ${describeAll(inputs)}`, "reshape or expand the value first");
     if (target!.dtype !== value!.dtype)
       throw new DTypeError("assign", `dtypes differ: ${describeAll(inputs)}`, "cast the value first");
     return [target!];

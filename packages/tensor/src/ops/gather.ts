@@ -45,6 +45,7 @@ export const scatterAdd: PrimitiveOp<AxisAttrs & { readonly size: number }> = pr
       throw new ShapeError(
         "scatterAdd",
         `updates do not carry the indices' shape at axis ${axis}: ${describeAll(inputs)}`,
+        "updates are [...before, ...indices, ...after], as take gives them",
       );
     }
     return [
@@ -61,7 +62,11 @@ function alongMeta(name: string, inputs: readonly Meta[], axis: number): void {
   const [x, indices] = inputs as [Meta, Meta];
   needsIndices(name, indices);
   if (x.shape.length !== indices.shape.length || x.shape.some((s, d) => d !== axis && s !== indices.shape[d])) {
-    throw new ShapeError(name, `operands must agree on every axis but ${axis}: ${describeAll(inputs)}`);
+    throw new ShapeError(
+      name,
+      `operands must agree on every axis but ${axis}: ${describeAll(inputs)}`,
+      "unsqueeze or expand the indices to the tensor's axes",
+    );
   }
 }
 
@@ -91,7 +96,7 @@ export const scatterAddAlong: PrimitiveOp<AxisAttrs & { readonly size: number }>
     const [indices, updates] = inputs as [Meta, Meta];
     needsIndices("scatterAddAlong", indices);
     if (!sameShape(indices.shape, updates.shape))
-      throw new ShapeError("scatterAddAlong", `shapes differ: ${describeAll(inputs)}`);
+      throw new ShapeError("scatterAddAlong", `shapes differ: ${describeAll(inputs)}`, "one index for every update");
     return [{ shape: updates.shape.map((s, d) => (d === axis ? size : s)), dtype: updates.dtype }];
   },
   gradient: {

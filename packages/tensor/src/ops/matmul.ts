@@ -1,5 +1,5 @@
 import { isFloat } from "../dtype.ts";
-import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
+import { DTypeError, describe, describeAll, ShapeError, ValueError } from "../errors.ts";
 import { type FusedOp, fused, type Meta, type PrimitiveOp, primitive } from "../op.ts";
 import { broadcastShapes, numel, type Shape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -79,6 +79,8 @@ export const linear: FusedOp<LinearAttrs> = fused({
   autocast: "low",
   doc: "activation(x · Wᵀ + b), bias and activation in the epilogue",
   meta: (inputs, { activation }) => {
+    if (inputs.length !== 2 && inputs.length !== 3)
+      throw new ValueError("linear", `takes 2 or 3 tensors, got ${inputs.length}`, "input, weight and, if any, bias");
     const [x, w, b] = inputs as [Meta, Meta, Meta | undefined];
     if (w.shape.length !== 2 || x.shape.length < 1 || x.shape[x.shape.length - 1] !== w.shape[1]) {
       throw new ShapeError(

@@ -12,7 +12,7 @@ export const pad: PrimitiveOp<PadAttrs> = primitive({
   arity: 1,
   doc: "a constant border",
   meta: ([x], { pads }) => {
-    if (pads.length !== x!.shape.length || pads.some(([a, b]) => a < 0 || b < 0)) {
+    if (pads.length !== x!.shape.length || pads.some(([a, b]) => [a, b].some((n) => !Number.isInteger(n) || n < 0))) {
       throw new ValueError(
         "pad",
         `pads ${JSON.stringify(pads)} do not fit [${x!.shape.join(", ")}]`,
@@ -38,13 +38,19 @@ export const concat: PrimitiveOp<{ readonly axis: number }> = primitive({
   arity: "variadic",
   doc: "tensors one after another along an axis",
   meta: (inputs, { axis }) => {
-    const [first] = inputs as [Meta];
+    const [first] = inputs;
+    if (first === undefined) throw new ValueError("concat", "takes at least 1 tensor, got 0", "a.concat([b, c])");
     if (inputs.some((x) => x.dtype !== first.dtype))
       throw new DTypeError("concat", `dtypes differ: ${describeAll(inputs)}`, "cast them to one dtype");
     const fits = inputs.every(
       (x) => x.shape.length === first.shape.length && x.shape.every((s, d) => d === axis || s === first.shape[d]),
     );
-    if (!fits) throw new ShapeError("concat", `operands must agree on every axis but ${axis}: ${describeAll(inputs)}`);
+    if (!fits)
+      throw new ShapeError(
+        "concat",
+        `operands must agree on every axis but ${axis}: ${describeAll(inputs)}`,
+        "reshape or pad the others, or join along another axis",
+      );
     const total = inputs.reduce((n, x) => n + x.shape[axis]!, 0);
     return [{ shape: first.shape.map((s, d) => (d === axis ? total : s)), dtype: first.dtype }];
   },
@@ -81,6 +87,7 @@ export const writeSlice: PrimitiveOp<{ readonly starts: readonly number[] }> = p
       throw new ShapeError(
         "writeSlice",
         `the part at [${starts.join(", ")}] leaves the tensor: ${describeAll(inputs)}`,
+        "starts count from 0, one for every axis, and start + size stays inside",
       );
     return [x];
   },

@@ -3,6 +3,7 @@ import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
 import { type FusedOp, fused, type Meta } from "../op.ts";
 import { numel } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { mustBe } from "./operands.ts";
 
 export interface NormAttrs {
   readonly eps: number;
@@ -21,7 +22,11 @@ function rowMeta(name: string, inputs: readonly Meta[]): Meta {
   const d = x.shape[x.shape.length - 1];
   for (const p of parameters) {
     if (d === undefined || p.shape.length !== 1 || p.shape[0] !== d)
-      throw new ShapeError(name, `parameter ${describe(p)} does not fit the last axis of ${describe(x)}`);
+      throw new ShapeError(
+        name,
+        `parameter ${describe(p)} does not fit the last axis of ${describe(x)}`,
+        `a parameter is [${d ?? "size"}]`,
+      );
   }
   return { shape: x.shape.slice(0, -1), dtype: x.dtype };
 }
@@ -56,7 +61,12 @@ export const layerNormBackward: FusedOp<NormAttrs> = fused({
   arity: 5,
   autocast: "high",
   doc: "gradients of layerNorm by input, weight and bias",
-  meta: ([x, w]) => [x!, w!, w!],
+  meta: (inputs) => {
+    const [x, w] = inputs as [Meta, Meta];
+    const row = rowMeta("layerNormBackward", [x, w]);
+    mustBe("layerNormBackward", inputs, [x, w, row, row, x]);
+    return [x, w, w];
+  },
   flops: ([x]) => 12 * numel(x!.shape),
   decompose: ([x, w, mean, inverse, g]) => layerNormPull(x!, w!, mean!, inverse!, g!),
   gradient: {
@@ -103,7 +113,11 @@ export const rmsNormBackward: FusedOp<NormAttrs> = fused({
   arity: 4,
   autocast: "high",
   doc: "gradients of rmsNorm by input and weight",
-  meta: ([x, w]) => [x!, w!],
+  meta: (inputs) => {
+    const [x, w] = inputs as [Meta, Meta];
+    mustBe("rmsNormBackward", inputs, [x, w, rowMeta("rmsNormBackward", [x, w]), x]);
+    return [x, w];
+  },
   flops: ([x]) => 8 * numel(x!.shape),
   decompose: ([x, w, inverse, g]) => rmsNormPull(x!, w!, inverse!, g!),
   gradient: {

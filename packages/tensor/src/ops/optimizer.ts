@@ -1,4 +1,5 @@
-import { describeAll, ShapeError } from "../errors.ts";
+import { isFloat } from "../dtype.ts";
+import { DTypeError, describeAll, ShapeError } from "../errors.ts";
 import { type FusedOp, fused, type Meta } from "../op.ts";
 import { numel, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -49,11 +50,25 @@ export const adamw: FusedOp<AdamwAttrs> = fused({
   meta: (inputs) => {
     const groups = groupsOfFour(inputs);
     if (!Number.isInteger(groups))
-      throw new ShapeError("adamw", `takes a factor and groups of four tensors, got ${inputs.length} inputs`);
+      throw new ShapeError(
+        "adamw",
+        `takes a factor and groups of four tensors, got ${inputs.length} inputs`,
+        "factor, then parameter, gradient and both moments of each",
+      );
     return Array.from({ length: groups }, (_, i) => {
       const [p, g, m, v] = inputs.slice(1 + 4 * i, 5 + 4 * i) as [Meta, Meta, Meta, Meta];
       if (![g, m, v].every((t) => sameShape(t.shape, p.shape)))
-        throw new ShapeError("adamw", `parameter, gradient and moments differ: ${describeAll([p, g, m, v])}`);
+        throw new ShapeError(
+          "adamw",
+          `parameter, gradient and moments differ: ${describeAll([p, g, m, v])}`,
+          "all four have one shape",
+        );
+      if (!isFloat(p.dtype) || [g, m, v].some((t) => t.dtype !== p.dtype))
+        throw new DTypeError(
+          "adamw",
+          `parameter, gradient and moments differ: ${describeAll([p, g, m, v])}`,
+          "keep all four in one float dtype",
+        );
       return [p, m, v];
     }).flat();
   },

@@ -24,9 +24,13 @@ export const rope: FusedOp<RopeAttrs> = fused({
     const [x, positions] = inputs as [Meta, Meta];
     const [time, dim] = x.shape.slice(-2);
     if (x.shape.length < 2 || dim! % 2 !== 0)
-      throw new ShapeError("rope", `needs [..., time, even dim], got ${describe(x)}`);
+      throw new ShapeError("rope", `needs [..., time, even dim], got ${describe(x)}`, "use an even head size");
     if (!isFloat(x.dtype) || positions.dtype !== "i32")
-      throw new DTypeError("rope", `needs a float tensor and i32 positions, got ${describeAll(inputs)}`);
+      throw new DTypeError(
+        "rope",
+        `needs a float tensor and i32 positions, got ${describeAll(inputs)}`,
+        'positions: x.rangeOf(time, "i32")',
+      );
     if (positions.shape.length !== 1 || positions.shape[0] !== time)
       throw new ShapeError(
         "rope",

@@ -3,12 +3,17 @@ import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
 import { type FusedOp, fused, type Meta } from "../op.ts";
 import { numel } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { mustBe } from "./operands.ts";
 
 const floatOnly =
   (name: string) =>
   ([x]: readonly Meta[]): readonly Meta[] => {
     if (!isFloat(x!.dtype) || x!.shape.length === 0)
-      throw new DTypeError(name, `needs a float tensor of rank 1 or more, got ${describe(x!)}`);
+      throw new DTypeError(
+        name,
+        `needs a float tensor of rank 1 or more, got ${describe(x!)}`,
+        'cast it: x.cast("f32"), and unsqueeze(0) a scalar',
+      );
     return [x!];
   };
 
@@ -36,7 +41,11 @@ export const softmaxBackward: FusedOp = fused({
   arity: 2,
   autocast: "high",
   doc: "gradient of softmax from its output",
-  meta: ([y]) => [y!],
+  meta: (inputs) => {
+    const [y] = floatOnly("softmaxBackward")(inputs);
+    mustBe("softmaxBackward", inputs, [y!, y!]);
+    return [y!];
+  },
   flops: ([y]) => 4 * numel(y!.shape),
   decompose: ([y, g]) => [y!.mul(g!.sub(y!.mul(g!).sum(-1, { keepDims: true })))],
   gradient: "decomposition",
@@ -66,6 +75,24 @@ export const logSoftmax: FusedOp = fused({
   },
 });
 
+/** One value a row of logits `[n, classes]` with targets `[n]`. */
+function crossEntropyRow(name: string, x: Meta, t: Meta): Meta {
+  if (x.shape.length !== 2 || t.shape.length !== 1 || x.shape[0] !== t.shape[0]) {
+    throw new ShapeError(
+      name,
+      `needs logits [n, classes] and targets [n], got ${describeAll([x, t])}`,
+      "reshape both to rows first",
+    );
+  }
+  if (!isFloat(x.dtype) || t.dtype !== "i32")
+    throw new DTypeError(
+      name,
+      `needs float logits and i32 targets, got ${describeAll([x, t])}`,
+      'cast first: x.cast("f32"), targets.cast("i32")',
+    );
+  return { shape: t.shape, dtype: x.dtype };
+}
+
 /**
  * Cross-entropy of logits `[n, classes]` against i32 targets `[n]`, in nats per row `[n]`; a negative target is
  * ignored (loss 0, no gradient). Second output: the log-sum-exp of each row, for backward.
@@ -75,18 +102,8 @@ export const crossEntropy: FusedOp = fused({
   arity: 2,
   autocast: "high",
   doc: "log Σ e^x - x[target] per row; negative targets are ignored",
-  meta: (inputs) => {
-    const [x, t] = inputs as [Meta, Meta];
-    if (x.shape.length !== 2 || t.shape.length !== 1 || x.shape[0] !== t.shape[0]) {
-      throw new ShapeError(
-        "crossEntropy",
-        `needs logits [n, classes] and targets [n], got ${describeAll(inputs)}`,
-        "reshape both to rows first",
-      );
-    }
-    if (!isFloat(x.dtype) || t.dtype !== "i32")
-      throw new DTypeError("crossEntropy", `needs float logits and i32 targets, got ${describeAll(inputs)}`);
-    const row = { shape: t.shape, dtype: x.dtype };
+  meta: ([x, t]) => {
+    const row = crossEntropyRow("crossEntropy", x!, t!);
     return [row, row];
   },
   flops: ([x]) => 4 * numel(x!.shape),
@@ -114,7 +131,12 @@ export const crossEntropyBackward: FusedOp = fused({
   arity: 4,
   autocast: "high",
   doc: "gradient of crossEntropy from logits, targets, log-sum-exp and the rows' gradients",
-  meta: ([x]) => [x!],
+  meta: (inputs) => {
+    const [x, t] = inputs as [Meta, Meta];
+    const row = crossEntropyRow("crossEntropyBackward", x, t);
+    mustBe("crossEntropyBackward", inputs, [x, t, row, row]);
+    return [x];
+  },
   flops: ([x]) => 4 * numel(x!.shape),
   decompose: ([x, t, lse, g]) => [crossEntropyPull(x!, t!, lse!, g!)],
   gradient: {

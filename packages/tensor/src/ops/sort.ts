@@ -33,10 +33,11 @@ export const topk: FusedOp<TopkAttrs> = fused({
   arity: 1,
   doc: "the k largest elements along an axis, with their positions",
   meta: ([x], { axis, k }) => {
-    if (!Number.isInteger(k) || k < 0 || k > x!.shape[axis]!) {
+    if (!Number.isInteger(k) || k < 0 || !(k <= x!.shape[axis]!)) {
       throw new ValueError(
         "topk",
         `k is ${k}, axis ${axis} of [${x!.shape.join(", ")}] has ${x!.shape[axis]} elements`,
+        "use an integer k of at most the axis' size",
       );
     }
     const shape = x!.shape.map((s, d) => (d === axis ? k : s));

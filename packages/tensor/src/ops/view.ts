@@ -1,7 +1,7 @@
 import { ShapeError, ValueError } from "../errors.ts";
 import { contiguousStrides, type Layout, reshapeLayout } from "../layout.ts";
 import { type Meta, type ViewOp, view } from "../op.ts";
-import { numel, type Shape } from "../shape.ts";
+import { checkShape, numel, type Shape } from "../shape.ts";
 
 // Views change strides, never data. Attributes are already normalised (axes 0..rank-1, sizes resolved).
 
@@ -76,6 +76,7 @@ export const expand: ViewOp<{ readonly shape: Shape }> = define(
   "expand",
   "axes of size 1 (and new leading axes) repeated without copying",
   (x, { shape }) => {
+    checkShape("expand", shape);
     const lead = shape.length - x.shape.length;
     const fits = lead >= 0 && x.shape.every((s, d) => s === shape[d + lead] || s === 1);
     if (!fits) {
@@ -104,8 +105,18 @@ export const slice: ViewOp<SliceAttrs> = define(
   "a rectangular part",
   (x, { starts, sizes }) => {
     starts.forEach((s, d) => {
-      if (s < 0 || sizes[d]! < 0 || s + sizes[d]! > x.shape[d]!) {
-        throw new ValueError("slice", `[${s}, ${s + sizes[d]!}) leaves axis ${d} of [${x.shape.join(", ")}]`);
+      if (
+        !Number.isInteger(s) ||
+        !Number.isInteger(sizes[d]) ||
+        s < 0 ||
+        sizes[d]! < 0 ||
+        s + sizes[d]! > x.shape[d]!
+      ) {
+        throw new ValueError(
+          "slice",
+          `[${s}, ${s + sizes[d]!}) leaves axis ${d} of [${x.shape.join(", ")}]`,
+          "starts and sizes are whole numbers, and start + size stays inside",
+        );
       }
     });
     return {

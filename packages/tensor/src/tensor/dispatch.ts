@@ -3,7 +3,7 @@ import { OpNode } from "../autograd/opNode.ts";
 import { type BufferView, findKernel, type Kernel } from "../backend.ts";
 import { isFloat } from "../dtype.ts";
 import type { Engine } from "../engine.ts";
-import { BackendError, DTypeError, describe, LifetimeError, NonFiniteError } from "../errors.ts";
+import { BackendError, DTypeError, describe, LifetimeError, NonFiniteError, ValueError } from "../errors.ts";
 import { contiguous, isContiguous, type Layout } from "../layout.ts";
 import type { Storage } from "../memory/storage.ts";
 import type { AnyOp, ElementwiseOp, Meta, OpDef } from "../op.ts";
@@ -59,7 +59,7 @@ const metaOf = ({ shape, dtype }: Meta): Meta => ({ shape, dtype });
 
 function checkInputs(engine: Engine, op: AnyOp, inputs: readonly Tensor[]): void {
   if (op.arity !== "variadic" && op.arity !== inputs.length) {
-    throw new LifetimeError(op.name, `takes ${op.arity} tensors, got ${inputs.length}`);
+    throw new ValueError(op.name, `takes ${op.arity} tensors, got ${inputs.length}`, `${op.name} is: ${op.doc}`);
   }
   for (const t of inputs) {
     t.assertAlive(op.name);

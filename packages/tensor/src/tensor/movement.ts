@@ -6,7 +6,7 @@ import { scatterAdd, take, takeAlong } from "../ops/gather.ts";
 import { concat, pad, writeSlice } from "../ops/move.ts";
 import { sort, topk } from "../ops/sort.ts";
 import { expand, flip, permute, reshape, slice } from "../ops/view.ts";
-import { normalizeAxes, normalizeAxis, numel, type Shape, sameShape } from "../shape.ts";
+import { checkShape, normalizeAxes, normalizeAxis, numel, type Shape, sameShape } from "../shape.ts";
 import { arange } from "./create.ts";
 import { ReduceTensor } from "./reduce.ts";
 import type { Tensor } from "./tensor.ts";
@@ -33,6 +33,7 @@ export abstract class MovementTensor<S extends Shape = Shape> extends ReduceTens
       throw new ValueError(
         "permute",
         `[${axes.join(", ")}] does not order the ${this.rank} axes of [${this.shape.join(", ")}]`,
+        "name every axis once",
       );
     }
     return this.apply(permute, [this.self], { axes: order });
@@ -71,7 +72,11 @@ export abstract class MovementTensor<S extends Shape = Shape> extends ReduceTens
   /** The rectangle of `sizes` at `starts`. */
   slice(starts: readonly number[], sizes: readonly number[]): Tensor {
     if (starts.length !== this.rank || sizes.length !== this.rank) {
-      throw new ValueError("slice", `needs ${this.rank} starts and sizes, got ${starts.length} and ${sizes.length}`);
+      throw new ValueError(
+        "slice",
+        `needs ${this.rank} starts and sizes, got ${starts.length} and ${sizes.length}`,
+        "narrow(axis, start, size) cuts one axis",
+      );
     }
     return this.apply(slice, [this.self], { starts, sizes });
   }
@@ -88,8 +93,12 @@ export abstract class MovementTensor<S extends Shape = Shape> extends ReduceTens
   split(parts: number, axis = -1): Tensor[] {
     const a = normalizeAxis("split", axis, this.rank);
     const size = this.shape[a]! / parts;
-    if (!Number.isInteger(size))
-      throw new ShapeError("split", `axis ${axis} of [${this.shape.join(", ")}] does not divide into ${parts} parts`);
+    if (!Number.isInteger(size) || !(parts > 0))
+      throw new ShapeError(
+        "split",
+        `axis ${axis} of [${this.shape.join(", ")}] does not divide into ${parts} parts`,
+        "narrow(axis, start, size) gives parts of any size",
+      );
     return Array.from({ length: parts }, (_, i) => this.narrow(a, i * size, size));
   }
   flip(axes?: number | readonly number[]): Tensor {
@@ -143,7 +152,10 @@ export abstract class MovementTensor<S extends Shape = Shape> extends ReduceTens
 
 function resolveShape(from: Shape, to: Shape): Shape {
   const unknown = to.indexOf(-1);
-  if (unknown < 0) return to;
+  if (unknown < 0) {
+    checkShape("reshape", to);
+    return to;
+  }
   const rest = numel(to.filter((_, d) => d !== unknown));
   const size = numel(from) / rest;
   if (to.lastIndexOf(-1) !== unknown || !Number.isInteger(size)) {
