@@ -1,5 +1,8 @@
+import { dtypes } from "./dtype.ts";
 import { readEnvironment } from "./env.ts";
+import { describe } from "./errors.ts";
 import type { Meta } from "./op.ts";
+import { numel } from "./shape.ts";
 
 /** One executed op. `timeMs` is the time of the call, which on an asynchronous device is the time to enqueue. */
 export interface OpEvent {
@@ -37,6 +40,8 @@ export class Tracer {
 }
 
 function line({ op, module, outputs, timeMs }: OpEvent, withModule: boolean): string {
-  const shapes = outputs.map((o) => `[${o.shape.join(", ")}] ${o.dtype}`).join(", ");
-  return `${withModule && module !== "" ? `${module} ` : ""}${op} -> ${shapes} ${timeMs.toFixed(3)} ms`;
+  const shapes = outputs.map(describe).join(", ");
+  const bytes = outputs.reduce((n, o) => n + numel(o.shape) * dtypes[o.dtype].bytes, 0);
+  const path = withModule && module !== "" ? `${module} ` : "";
+  return `${path}${op} -> ${shapes} ${bytes} bytes ${timeMs.toFixed(3)} ms`;
 }
