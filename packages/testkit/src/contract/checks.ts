@@ -72,8 +72,8 @@ export async function checkGradients(judge: Judge, backend: Backend, subject: Su
   const plain = await gradients(judge.reference, subject, sample);
   const exact = await gradients(judge.reference, subject, inFloat(subject.sampler, sample));
   expectMetas(actual, plain, `gradients of ${subject.name}`);
-  // Cotangents are at most 1.5.
-  const size = Math.max(1.5, termSize(subject, sample));
+  // Cotangents, by which every term is multiplied, are at most 1.5.
+  const size = 1.5 * Math.max(1, termSize(subject, sample));
   expectOutcome(judge, actual, { plain, exact, termSize: size }, `gradient of ${subject.name}`);
 }
 

@@ -181,6 +181,7 @@ export const fusedSamplers: Pick<
     compare: "rounded",
     plan: attentionPlan(true),
     noSpecials: skips,
+    termSize: ([q, k, v, g]) => g! * v! * Math.max(q!, k!, 1),
     complete: (free, attrs) => {
       const [q, k, v, g] = first(free);
       const [o, lse] = q.applyAll(ops.attention, [q, k, v], attrs);
