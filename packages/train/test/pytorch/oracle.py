@@ -6,17 +6,20 @@ they have in RevNet-Zero.
 
 import json
 import sys
+import traceback
 
-import torch
-import torch.nn.functional as F
+try:
+    import torch
+    import torch.nn.functional as F
+except Exception as error:
+    sys.exit(f"no torch: {error!r}")
 
 torch.set_num_threads(1)
 
 
-def tensor(array):
-    data = array["data"]
-    dtype = torch.int64 if array.get("dtype") == "i32" else torch.float32
-    return torch.tensor(data, dtype=dtype).reshape(array["shape"])
+def tensor(array, floats=torch.float32):
+    dtype = torch.int64 if array.get("dtype") == "i32" else floats
+    return torch.tensor(array["data"], dtype=dtype).reshape(array["shape"])
 
 
 def plain(t):
@@ -80,7 +83,10 @@ def attention(p, x, options):
     if options.get("rotary"):
         q, k = rotate(q), rotate(k)
     k, v = (t.repeat_interleave(heads // key_heads, dim=1) for t in (k, v))
-    y = F.scaled_dot_product_attention(q, k, v, is_causal=options.get("isCausal", True))
+    places = torch.arange(time)
+    distance = places[:, None] - places
+    is_seen = (distance >= 0) & (distance < options.get("window", time)) if options.get("isCausal", True) else distance == distance
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=is_seen)
     return linear(p / "out", y.transpose(1, 2).reshape(batch, time, -1), {})
 
 
@@ -151,35 +157,47 @@ FUNCTIONS = {
 }
 
 
-def leaves(request):
-    return {name: tensor(array).requires_grad_() for name, array in request["parameters"].items()}
+def leaves(request, floats=torch.float32):
+    return {name: tensor(array, floats).requires_grad_() for name, array in request["parameters"].items()}
+
+
+def answer(run):
+    """Tensors by name in float64, and the largest relative error of one that PyTorch itself makes in float32."""
+    truth, rounded = run(torch.float64), run(torch.float32)
+    errors = [(rounded[name].double() - t).norm() / t.norm() for name, t in truth.items()]
+    return {"tensors": {name: plain(t) for name, t in truth.items()}, "ownError": max(errors).item()}
 
 
 def layer(request):
     """Output, and the gradients of sum(output * cotangent) by parameters and input."""
-    table, x = leaves(request), tensor(request["input"])
-    if x.is_floating_point():
-        x.requires_grad_()
-    y = FUNCTIONS[request["name"]](Parameters(table), x, request["options"])
-    (y * tensor(request["cotangent"])).sum().backward()
-    gradients = {name: plain(t.grad) for name, t in table.items()}
-    if x.is_floating_point():
-        gradients["input"] = plain(x.grad)
-    return {"output": plain(y), "gradients": gradients}
+
+    def run(floats):
+        table, x = leaves(request, floats), tensor(request["input"], floats)
+        if x.is_floating_point():
+            table["input"] = x.requires_grad_()
+        y = FUNCTIONS[request["name"]](Parameters(table), x, request["options"])
+        (y * tensor(request["cotangent"], floats)).sum().backward()
+        return {"output": y.detach(), **{name: t.grad for name, t in table.items()}}
+
+    return answer(run)
 
 
 def loss_of(name, table, tokens, targets, options):
     logits = FUNCTIONS[name](Parameters(table), tokens, options)
-    return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1)
 
 
 def model(request):
     """Logits, loss and all gradients of a language model."""
-    table = leaves(request)
     tokens, targets = tensor(request["tokens"]), tensor(request["targets"])
-    logits, loss = loss_of(request["name"], table, tokens, targets, request["options"])
-    loss.backward()
-    return {"logits": plain(logits), "loss": loss.item(), "gradients": {n: plain(t.grad) for n, t in table.items()}}
+
+    def run(floats):
+        table = leaves(request, floats)
+        logits, loss = loss_of(request["name"], table, tokens, targets, request["options"])
+        loss.backward()
+        return {"logits": logits.detach(), "loss": loss.detach(), **{name: t.grad for name, t in table.items()}}
+
+    return answer(run)
 
 
 def train(request):
@@ -229,4 +247,8 @@ REQUESTS = {"layer": layer, "model": model, "train": train, "optimize": optimize
 
 for line in sys.stdin:
     request = json.loads(line)
-    print(json.dumps(REQUESTS[request["do"]](request)), flush=True)
+    try:
+        answer_line = json.dumps(REQUESTS[request["do"]](request))
+    except Exception:
+        answer_line = json.dumps({"error": traceback.format_exc()})
+    print(answer_line, flush=True)

@@ -40,8 +40,10 @@ export async function openOracle(): Promise<Oracle | string> {
     errors += text;
   });
   const waiting: { resolve: (line: string) => void; reject: (error: Error) => void }[] = [];
+  let ended: Error | undefined;
   const fail = (error: Error): void => {
-    for (const { reject } of waiting.splice(0)) reject(error);
+    ended ??= error;
+    for (const { reject } of waiting.splice(0)) reject(ended);
   };
   createInterface({ input: child.stdout }).on("line", (line) => waiting.shift()?.resolve(line));
   child.on("error", fail);
@@ -49,11 +51,14 @@ export async function openOracle(): Promise<Oracle | string> {
   child.stdin.on("error", () => undefined);
   const oracle: Oracle = {
     ask: async <T>(request: object) => {
+      if (ended !== undefined) throw ended;
       const line = await new Promise<string>((resolve, reject) => {
         waiting.push({ resolve, reject });
         child.stdin.write(`${JSON.stringify(request)}\n`);
       });
-      return JSON.parse(line) as T;
+      const answer = JSON.parse(line) as T & { readonly error?: string };
+      if (answer.error !== undefined) throw new Error(answer.error);
+      return answer;
     },
     stop: () => void child.kill(),
   };
@@ -61,8 +66,10 @@ export async function openOracle(): Promise<Oracle | string> {
     await oracle.ask({ do: "version" });
     return oracle;
   } catch (error) {
-    const [first = "", ...rest] = (error as Error).message.trim().split("\n");
-    return `REVNET_PYTHON=${python} has no PyTorch (${rest.at(-1) ?? first}): ${help}`;
+    // Without the interpreter or PyTorch there is nothing to compare with; an oracle that is broken is a failure.
+    const reason = /no torch: .*|spawn .* ENOENT/.exec((error as Error).message)?.[0];
+    if (reason === undefined) throw error;
+    return `REVNET_PYTHON=${python} has no PyTorch (${reason}): ${help}`;
   }
 }
 

@@ -1,19 +1,26 @@
-import { CpuBackend } from "@revnet-zero/backend-cpu";
-import { type LanguageModel, ReversibleTransformer, Transformer, type TransformerOptions } from "@revnet-zero/models";
+import { ReversibleTransformer } from "@revnet-zero/models";
 import { Attention, Embedding, LayerNorm, LearnedPositions, Linear, MLP, type Module, RMSNorm } from "@revnet-zero/nn";
 import { AdamW, clipByGlobalNorm, SGD } from "@revnet-zero/optim";
-import { Engine, randomKey, randomNormal, type Tensor, tensor } from "@revnet-zero/tensor";
+import { randomKey, randomNormal, type Tensor, tensor } from "@revnet-zero/tensor";
 import { Random } from "@revnet-zero/testkit";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { type Arithmetic, engine, key, models, plainOptions } from "./models.ts";
 import { type Oracle, openOracle, parametersOf, relativeError, toOracle } from "./oracle.ts";
 
-// Ours against PyTorch's on shared weights. Both round in float32, in other orders: a relative error of a few 1e-7 a layer.
-const tolerance = 1e-5;
-/** Streams in steps of 2^-20 beside values near 1: a rounding of 5e-7 at every half-step, an order above float32's. */
-const gridTolerance = 1e-4;
+/**
+ * Ours in float32 against PyTorch in float64, on shared weights: ‖ours - wanted‖ / ‖wanted‖ of every tensor is less than
+ * `most`, and less than `times` the largest such error that PyTorch itself makes in float32. A layer rounds a few times, 6e-8
+ * each; the roundings of three add up to several 1e-6 in the gradients, PyTorch's as well.
+ */
+const bounds: { readonly [K in Arithmetic | "layer"]: { readonly most: number; readonly times: number } } = {
+  layer: { most: 1e-6, times: 4 },
+  float: { most: 1e-5, times: 4 },
+  // Streams in steps of 2^-20 beside values near 1: a rounding is 5e-7, eight times float32's.
+  grid: { most: 1e-4, times: 64 },
+};
+/** Where PyTorch happens to be exact: a few roundings of float32. */
+const fewRoundings = 3e-7;
 
-const engine = new Engine(new CpuBackend());
-const key = randomKey(3);
 const opened = await openOracle();
 let oracle: Oracle;
 
@@ -48,19 +55,28 @@ const words = (shape: readonly number[], below: number, seed: number): Tensor =>
 };
 
 interface Answer {
-  readonly gradients: Record<string, number[]>;
+  readonly tensors: Record<string, number[]>;
+  readonly ownError: number;
 }
 
-/** Every gradient of a module against the oracle's. */
-function compareGradients(module: Module, { gradients }: Answer, most: number): void {
-  const names = [...module.namedParameters().keys()];
-  expect(
-    Object.keys(gradients)
-      .filter((name) => name !== "input")
-      .sort(),
-  ).toEqual(names.sort());
-  for (const [name, p] of module.namedParameters())
-    expect(relativeError(p.grad!.dataSync(), gradients[name]!), `gradient of ${name}`).toBeLessThan(most);
+/**
+ * Every tensor of an answer, which names them all, against ours. Gradients may be off by the drift besides: the relative error
+ * of the activations that they were computed from.
+ */
+function compare(
+  module: Module,
+  results: Record<string, Tensor>,
+  { tensors, ownError }: Answer,
+  kind: keyof typeof bounds,
+  drift = 0,
+): void {
+  const { most, times } = bounds[kind];
+  const bound = Math.min(most, Math.max(times * ownError, fewRoundings));
+  const gradients = [...module.namedParameters()].map(([name, p]) => [name, p.grad!] as const);
+  expect(Object.keys(tensors).sort()).toEqual([...Object.keys(results), ...gradients.map(([name]) => name)].sort());
+  const errorOf = (name: string, found: Tensor): number => relativeError(found.dataSync(), tensors[name]!);
+  for (const [name, found] of Object.entries(results)) expect(errorOf(name, found), name).toBeLessThan(bound);
+  for (const [name, found] of gradients) expect(errorOf(name, found), name).toBeLessThan(bound + drift);
   module.zeroGrad();
 }
 
@@ -80,6 +96,7 @@ const layers: readonly (readonly [string, string, object, () => Module, number |
   ...[
     { numHeads: 3 },
     { numHeads: 3, isCausal: false },
+    { numHeads: 3, window: 3 },
     { numHeads: 6, numKeyValueHeads: 2 },
     { numHeads: 3, rotary: true },
     { numHeads: 6, numKeyValueHeads: 3, rotary: true },
@@ -111,7 +128,7 @@ describe("output and all gradients are PyTorch's", () => {
     const y = layer.call(x);
     const cotangent = randomNormal(y.shape, { key: randomKey(2), engine });
     y.mul(cotangent).sum().backward();
-    const wanted = await oracle.ask<Answer & { output: number[] }>({
+    const wanted = await oracle.ask<Answer>({
       do: "layer",
       name,
       options,
@@ -119,62 +136,25 @@ describe("output and all gradients are PyTorch's", () => {
       input: toOracle(x),
       cotangent: toOracle(cotangent),
     });
-    expect(relativeError(y.dataSync(), wanted.output), "output").toBeLessThan(tolerance);
-    if (x.grad !== undefined)
-      expect(relativeError(x.grad.dataSync(), wanted.gradients.input!), "gradient of the input").toBeLessThan(
-        tolerance,
-      );
-    compareGradients(layer, wanted, tolerance);
+    compare(layer, { output: y, ...(x.grad === undefined ? {} : { input: x.grad }) }, wanted, "layer");
     layer.dispose();
     scope.close();
   });
 });
 
-const base: Omit<TransformerOptions, "key"> = {
-  vocabSize: 17,
-  numLayers: 3,
-  dModel: 16,
-  numHeads: 4,
-  maxSeqLen: 12,
-  engine,
-};
-const defaults = { mlp: "gelu", norm: "layer", positions: "rotary", tieEmbeddings: true } as const;
-const modern = { mlp: "swiglu", norm: "rms", positions: "learned", tieEmbeddings: false, numKeyValueHeads: 2 } as const;
-
-const models: readonly (readonly [string, object, (o: object) => LanguageModel, number])[] = [
-  ["Transformer", defaults, (o) => new Transformer({ ...base, ...o, key }), tolerance],
-  ["Transformer", modern, (o) => new Transformer({ ...base, ...o, key }), tolerance],
-  ...(["float", "exact"] as const).flatMap((reversibility) =>
-    [
-      { ...defaults, streams: "full" },
-      { ...modern, streams: "split" },
-    ].map(
-      (options) =>
-        [
-          "ReversibleTransformer",
-          { ...options, reversibility },
-          (o: object) => new ReversibleTransformer({ ...base, ...o, key }),
-          reversibility === "float" ? tolerance : gridTolerance,
-        ] as const,
-    ),
-  ),
-];
-
-const plainOptions = ({ options }: LanguageModel): object => {
-  const { engine: _, key: __, ...rest } = options;
-  return rest;
-};
-
 describe("logits, loss and all gradients are PyTorch's", () => {
-  test.each(models)("of %s %o", async (name, options, make, most) => {
+  test.each(models)("of %s %o", async (name, options, make, kind) => {
     const scope = engine.openScope("model");
     const model = make(options);
     shake(model);
-    const [tokens, targets] = [words([3, 10], 17, 1), words([3, 10], 17, 2)];
+    const tokens = words([3, 10], 17, 1);
+    // A few targets that do not count.
+    const targets = words([3, 10], 20, 2).sub(3).maximum(-1);
+    expect(targets.dataSync().filter((t) => t < 0).length).toBeGreaterThan(1);
     const logits = model.call(tokens);
     const loss = model.loss(tokens, targets);
     loss.backward();
-    const wanted = await oracle.ask<Answer & { logits: number[]; loss: number }>({
+    const wanted = await oracle.ask<Answer>({
       do: "model",
       name,
       options: { ...plainOptions(model), ...options },
@@ -182,16 +162,22 @@ describe("logits, loss and all gradients are PyTorch's", () => {
       tokens: toOracle(tokens),
       targets: toOracle(targets),
     });
-    expect(relativeError(logits.dataSync(), wanted.logits), "logits").toBeLessThan(most);
-    expect(Math.abs(loss.itemSync() / wanted.loss - 1), "loss").toBeLessThan(most);
-    compareGradients(model, wanted, most);
+    const isRebuilt = model instanceof ReversibleTransformer && model.reversibility === "float";
+    const drift = isRebuilt ? await model.sequence.drift() : 0;
+    expect(drift).toBeLessThan(1e-4);
+    compare(model, { logits, loss }, wanted, kind, drift);
     model.dispose();
     scope.close();
   });
 });
 
+// Float streams that are stored take the steps of those that are rebuilt.
+const trained = models.filter(
+  ([, options]) => !("reversibility" in options && options.reversibility === "store-float"),
+);
+
 describe("the losses of 50 AdamW steps are PyTorch's to 1e-3", () => {
-  test.each(models)("of %s %o", async (name, options, make) => {
+  test.each(trained)("of %s %o", async (name, options, make) => {
     const scope = engine.openScope("training");
     const model = make(options);
     const parameters = parametersOf(model);
@@ -214,11 +200,13 @@ describe("the losses of 50 AdamW steps are PyTorch's to 1e-3", () => {
         tensor(Int32Array.from(rows.flatMap((r) => r.slice(from, from + 10))), { shape: [4, 10], engine });
       return { tokens: part(0), targets: part(1) };
     });
+    let clipped = 0;
     const losses = batches.map(({ tokens, targets }) =>
       engine.scope(() => {
         const loss = model.loss(tokens, targets);
         loss.backward();
         const { factor } = clipByGlobalNorm(all, optimizer.clipNorm);
+        if (factor!.itemSync() < 1) clipped++;
         adamw.step({ gradientFactor: factor });
         adamw.zeroGrad();
         return loss.itemSync();
@@ -233,6 +221,7 @@ describe("the losses of 50 AdamW steps are PyTorch's to 1e-3", () => {
       batches: batches.map(({ tokens, targets }) => ({ tokens: toOracle(tokens), targets: toOracle(targets) })),
     });
     expect(losses).toHaveLength(50);
+    expect(clipped).toBeGreaterThan(0);
     expect(losses.at(-1)).toBeLessThan(0.5 * losses[0]!);
     const apart = losses.map((loss, i) => Math.abs(loss - wanted.losses[i]!));
     expect(Math.max(...apart)).toBeLessThan(1e-3);
