@@ -115,6 +115,21 @@ export const programs: readonly Program[] = [
     run: (_, [x]) => [x!.sum(-1), x!.reshape([450, 37]).sum(0), x!.sum(1), x!.sum()],
   },
   {
+    name: "rows by index, and sums by index",
+    shapes: [
+      [50, 37],
+      [700, 37],
+    ],
+    run: (engine, [table, updates]) => {
+      const places = tensor(
+        Int32Array.from({ length: 700 }, (_, i) => (i * i) % 50),
+        { engine },
+      );
+      const [sums] = dispatch(engine, ops.scatterAdd, [places, updates!], { axis: 0, size: 50 }) as [Tensor];
+      return [table!.take(places, 0), sums];
+    },
+  },
+  {
     name: "products, plain, batched and transposed",
     shapes: [
       [3, 70, 290],

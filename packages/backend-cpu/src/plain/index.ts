@@ -4,6 +4,7 @@ import { attentionKernels } from "./attention.ts";
 import { copyKernels } from "./copy.ts";
 import { dropoutKernel } from "./dropout.ts";
 import { fixedPointKernel } from "./fixedPoint.ts";
+import { gatherKernels } from "./gather.ts";
 import { linearKernel } from "./linear.ts";
 import { matmul } from "./matmul.ts";
 import { normKernels } from "./norm.ts";
@@ -14,6 +15,7 @@ import { softmaxKernels } from "./softmax.ts";
 
 const primitives: Partial<PrimitiveKernels<TypedArray>> = {
   ...copyKernels,
+  ...gatherKernels,
   ...reduceKernels,
   matmul: { run: ([a, b], [y]) => matmul(a!, b!, y!) },
 };

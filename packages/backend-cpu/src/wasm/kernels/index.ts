@@ -11,6 +11,7 @@ import { optimizerKernels } from "./optimizer.ts";
 import { randomKernels } from "./random.ts";
 import { ropeKernel } from "./rope.ts";
 import { normKernels, softmaxKernels } from "./rows.ts";
+import { scatterKernel } from "./scatter.ts";
 import { serve } from "./serve.ts";
 import { sumKernel } from "./sum.ts";
 
@@ -40,5 +41,6 @@ export function kernelTable(device: Device, elementwise: ElementwiseKernels): Ke
     ...optimizerKernels(device),
     fixedPointAdd: fixedPointKernel(device),
     randomBits,
+    scatterAdd: scatterKernel(device),
   };
 }
