@@ -1,11 +1,11 @@
 import { availableParallelism, totalmem } from "node:os";
+import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { type EnvironmentVariable, environment, readEnvironment } from "@revnet-zero/tensor";
 import { formatBytes, groupDigits } from "@revnet-zero/train";
 import type { CommandOptions } from "../commands.ts";
 import { type Output, printLine } from "../output.ts";
 import { version } from "../version.ts";
 import { openCheckpoint } from "./sample.ts";
-import { openEngine } from "./session.ts";
 
 export async function info(options: CommandOptions["info"], output: Output): Promise<number> {
   const lines = options.checkpoint === undefined ? machineLines() : await checkpointLines(options.checkpoint);
@@ -15,7 +15,7 @@ export async function info(options: CommandOptions["info"], output: Output): Pro
 }
 
 function machineLines(): [string, string][] {
-  const { backend } = openEngine();
+  const backend = new CpuBackend();
   const set = (Object.keys(environment) as EnvironmentVariable[]).filter(
     (name) => readEnvironment(name) !== environment[name].default,
   );
@@ -23,7 +23,8 @@ function machineLines(): [string, string][] {
     ["RevNet-Zero", version()],
     ["Node", process.versions.node],
     ["platform", `${process.platform} ${process.arch}, ${availableParallelism()} threads, ${formatBytes(totalmem())}`],
-    ["backend", `${backend.name}: ${backend.arithmetic ?? "arithmetic not named"}; one thread`],
+    ["backend", `${backend.name}: ${backend.arithmetic}; ${backend.threads} threads`],
+    ["kernels", `${backend.tier} (${backend.tierReason})`],
     [
       "environment",
       set.length === 0 ? "no REVNET_ variable is set" : set.map((n) => `${n}=${readEnvironment(n)}`).join(" "),
