@@ -69,4 +69,4 @@ export {
 export { type DispatchOptions, dispatch } from "./tensor/dispatch.ts";
 export { type AttentionOptions, type ConvOptions, Tensor } from "./tensor/tensor.ts";
 export type { OpEvent, OpListener } from "./trace.ts";
-export type { Broadcast, MatmulShape, ShapeMismatch } from "./types.ts";
+export type { Broadcast, MatmulShape, ReshapeShape, ShapeMismatch } from "./types.ts";

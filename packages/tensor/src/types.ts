@@ -8,8 +8,24 @@ export interface ShapeMismatch<Message extends string> extends ReadonlyArray<num
   readonly shapeMismatch: Message;
 }
 
+/** True for one literal; not for `number`, nor for a union, of which only the run knows which it is. */
+type IsOne<N extends number, All = N> = number extends N
+  ? false
+  : N extends unknown
+    ? [All] extends [N]
+      ? true
+      : false
+    : never;
+
 /** True for tuples of literal sizes. */
-export type IsLiteral<S extends Shape> = number extends S["length"] ? false : number extends S[number] ? false : true;
+export type IsLiteral<S extends Shape> =
+  IsOne<S["length"]> extends true
+    ? S extends readonly [infer H extends number, ...infer R extends Shape]
+      ? IsOne<H> extends true
+        ? IsLiteral<R>
+        : false
+      : true
+    : false;
 
 type Reverse<S extends Shape> = S extends readonly [infer H extends number, ...infer T extends Shape]
   ? [...Reverse<T>, H]
@@ -61,6 +77,9 @@ export type MatmulShape<A extends Shape, B extends Shape> =
         : Shape
       : Shape
     : Shape;
+
+/** The shape a reshape was asked for; the size that -1 stands for is known at run time only. */
+export type ReshapeShape<T extends Shape> = { [K in keyof T]: T[K] extends -1 ? number : T[K] };
 
 /** `2, 3` for `[2, 3]`. */
 type Join<S extends Shape> = S extends readonly [infer H extends number, ...infer R extends Shape]

@@ -7,6 +7,7 @@ import { concat, pad, writeSlice } from "../ops/move.ts";
 import { sort, topk } from "../ops/sort.ts";
 import { expand, flip, permute, reshape, slice } from "../ops/view.ts";
 import { checkShape, normalizeAxes, normalizeAxis, numel, type Shape, sameShape } from "../shape.ts";
+import type { ReshapeShape } from "../types.ts";
 import { arange } from "./create.ts";
 import { ReduceTensor } from "./reduce.ts";
 import type { Tensor } from "./tensor.ts";
@@ -14,14 +15,14 @@ import type { Tensor } from "./tensor.ts";
 /** Shapes, parts and places. Views share memory; nothing here computes. */
 export abstract class MovementTensor<S extends Shape = Shape> extends ReduceTensor<S> {
   /** The elements in row-major order under another shape; one size may be -1. Copies only when strides cannot say it. */
-  reshape<const T extends Shape>(shape: T): Tensor<T> {
+  reshape<const T extends Shape>(shape: T): Tensor<ReshapeShape<T>> {
     const wanted = resolveShape(this.shape, shape);
-    if (sameShape(wanted, this.shape)) return this.self as unknown as Tensor<T>;
+    if (sameShape(wanted, this.shape)) return this.self as unknown as Tensor<ReshapeShape<T>>;
     const fits = numel(wanted) !== this.size || reshapeLayout(this.layout, wanted) !== undefined;
     const x = fits ? this.self : this.clone();
     const out = this.apply(reshape, [x], { shape: wanted });
     if (!fits) x.dispose();
-    return out as Tensor<T>;
+    return out as unknown as Tensor<ReshapeShape<T>>;
   }
   flatten(): Tensor {
     return this.reshape([-1]);
