@@ -1,5 +1,5 @@
 import { isFloat } from "../dtype.ts";
-import { DTypeError, describeAll, ShapeError } from "../errors.ts";
+import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
 import { type FusedOp, fused, type Meta } from "../op.ts";
 import { numel, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -55,6 +55,8 @@ export const adamw: FusedOp<AdamwAttrs> = fused({
         `takes a factor and groups of four tensors, got ${inputs.length} inputs`,
         "factor, then parameter, gradient and both moments of each",
       );
+    if (inputs[0]!.shape.length !== 0 || !isFloat(inputs[0]!.dtype))
+      throw new ShapeError("adamw", `the factor is ${describe(inputs[0]!)}`, "give one float: factor.reshape([])");
     return Array.from({ length: groups }, (_, i) => {
       const [p, g, m, v] = inputs.slice(1 + 4 * i, 5 + 4 * i) as [Meta, Meta, Meta, Meta];
       if (![g, m, v].every((t) => sameShape(t.shape, p.shape)))
@@ -76,7 +78,7 @@ export const adamw: FusedOp<AdamwAttrs> = fused({
   decompose: (inputs, { learningRate, beta1, beta2, eps, weightDecay, step }) => {
     const factor = inputs[0]!;
     const update = (p: Tensor, g: Tensor, m: Tensor, v: Tensor): Tensor[] => {
-      const gradient = g.mul(factor);
+      const gradient = g.mul(factor.cast(g.dtype));
       const m1 = m.assign(m.mul(beta1).add(gradient.mul(1 - beta1)));
       const v1 = v.assign(v.mul(beta2).add(gradient.square().mul(1 - beta2)));
       const denominator = v1
