@@ -1,4 +1,5 @@
 import { gradientDType } from "../dtype.ts";
+import type { Engine } from "../engine.ts";
 import { AutogradError, describe } from "../errors.ts";
 import { sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -77,7 +78,8 @@ export class Walk {
     const pass = (): void =>
       engine.withGradients(createGraph, () => {
         const needs = node.edges.map((e) => e !== undefined && this.needs(e.node));
-        const results = engine.withWalk(this, () => node.pull(gradients, needs, createGraph));
+        const pull = (): ReturnType<GradientNode["pull"]> => node.pull(gradients, needs, createGraph);
+        const results = engine.withWalk(this, () => withoutAutocast(engine, pull));
         // Free before delivering: the donors of an accumulation must not still be saved by this node.
         if (freeSaved) node.releaseSaved();
         // Last input first: the reverse of the order in which a computation written out would have read them.
@@ -119,6 +121,12 @@ export class Walk {
     for (const slots of this.#pending.values()) for (const g of slots) g?.dispose();
     this.#pending.clear();
   }
+}
+
+/** The types are those recorded: where backward is called must not change them. */
+function withoutAutocast<T>(engine: Engine, f: () => T): T {
+  if (engine.ambient.autocast === undefined) return f();
+  return engine.withAmbient(engine.ambient.fork({ autocast: undefined }), f);
 }
 
 /** Memoised: does any path from this node reach a wanted one? */
