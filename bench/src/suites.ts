@@ -5,4 +5,5 @@ export const suites: Readonly<Record<string, () => Promise<Suite>>> = {
   depth: async () => (await import("./depth/suite.ts")).depth,
   exactness: async () => (await import("./exactness/suite.ts")).exactness,
   quality: async () => (await import("./quality/suite.ts")).quality,
+  step: async () => (await import("./step/suite.ts")).step,
 };

@@ -3,8 +3,8 @@ import { estimateStep, formatBytes } from "@revnet-zero/train";
 import { fitLine, median, timeColumns } from "../statistics.ts";
 import { Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
+import type { MemoryAnswer } from "../trainee.ts";
 import { type DepthMode, type DepthRequest, depthConfig, depthModes } from "./configuration.ts";
-import type { MemoryAnswer } from "./trainee.ts";
 
 const modes = Object.keys(depthModes) as DepthMode[];
 /** The first step makes the optimizer's state, the second compiles what the first did not. */
@@ -66,9 +66,9 @@ async function measureDepth(
   repeats: number,
 ): Promise<{ row: DepthRow; columns: Row }[]> {
   const requests = modes.map((mode): DepthRequest => ({ mode, blocks, isQuick }));
-  const subjects = modes.map((mode) => Subject.node(`depth ${mode}`, new URL("./trainee.ts", import.meta.url)));
+  const subjects = modes.map((mode) => Subject.node(`depth ${mode}`, new URL("../trainee.ts", import.meta.url)));
   try {
-    await Promise.all(subjects.map((s, i) => s.ask({ build: requests[i] })));
+    await Promise.all(subjects.map((s, i) => s.ask({ build: depthConfig(requests[i]!) })));
     const times = modes.map((): number[] => []);
     for (let step = 0; step < warmUpSteps + repeats; step++) {
       for (const [i, subject] of subjects.entries()) {

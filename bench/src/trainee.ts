@@ -1,14 +1,30 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { type ByteBatch, ByteDataset, loadText } from "@revnet-zero/data";
+import { Transformer } from "@revnet-zero/models";
 import { type BytesByCategory, Engine } from "@revnet-zero/tensor";
-import { applyGradients, buildModel, buildOptimizer, computeGradients, runKey } from "@revnet-zero/train";
-import { collectGarbage, maximumResidentBytes } from "../memory.ts";
-import { answerRequests } from "../subject.ts";
-import { type DepthRequest, depthConfig } from "./configuration.ts";
+import {
+  applyGradients,
+  buildModel,
+  buildOptimizer,
+  computeGradients,
+  runKey,
+  type TrainConfig,
+} from "@revnet-zero/train";
+import { collectGarbage, maximumResidentBytes } from "./memory.ts";
+import { answerRequests } from "./subject.ts";
 
 // One model in one process: told to build, then to make steps one by one, then to say what memory it took.
 
-export type TraineeRequest = { readonly build: DepthRequest } | { readonly step: number } | { readonly report: true };
+export type TraineeRequest =
+  | { readonly build: TrainConfig; readonly isOrdinary?: boolean }
+  | { readonly step: number }
+  | { readonly report: true };
+
+export interface BuildAnswer {
+  readonly parameters: number;
+  readonly threads: number;
+  readonly tier: string;
+}
 
 export interface MemoryAnswer {
   readonly peakBytes: number;
@@ -18,33 +34,37 @@ export interface MemoryAnswer {
 }
 
 interface Trainee {
-  step(step: number): { readonly timeMs: number };
+  readonly built: BuildAnswer;
+  step(step: number): { readonly timeMs: number; readonly loss: number };
   report(): MemoryAnswer;
 }
 
-async function build(request: DepthRequest): Promise<Trainee> {
-  const config = depthConfig(request);
+async function build(config: TrainConfig, isOrdinary: boolean): Promise<Trainee> {
   const { seed, batchSize, sequenceLength } = config.train;
-  const engine = new Engine(new CpuBackend());
-  const model = buildModel(config.model, seed, engine);
+  const backend = new CpuBackend();
+  const engine = new Engine(backend);
+  const model = isOrdinary
+    ? new Transformer({ ...config.model, key: runKey(seed, "parameters"), engine })
+    : buildModel(config.model, seed, engine);
   const optimizer = buildOptimizer(model, config.optimizer);
   const { bytes } = await loadText(config.data.source);
   const data = new ByteDataset(bytes, { batchSize, sequenceLength, seed });
-  const train = (step: number, batch: ByteBatch): void =>
+  const train = (step: number, batch: ByteBatch): number =>
     engine.scope(() => {
       const key = runKey(seed, "steps");
       const { loss, factor } = computeGradients(model, [batch], { key, step, clipNorm: config.optimizer.clipNorm });
       applyGradients(optimizer, config.optimizer.learningRate, factor);
-      loss.dataSync();
+      return loss.itemSync();
     });
   return {
+    built: { parameters: model.parameterCount(), threads: backend.threads, tier: backend.tier },
     step: (step) => {
       const batch = data.batchAt(step);
       collectGarbage();
       engine.ledger.resetPeak();
       const start = performance.now();
-      train(step, batch);
-      return { timeMs: performance.now() - start };
+      const loss = train(step, batch);
+      return { timeMs: performance.now() - start, loss };
     },
     report: () => {
       const { peakBytes, activationBytes, atPeak } = engine.memory();
@@ -56,8 +76,8 @@ async function build(request: DepthRequest): Promise<Trainee> {
 let trainee: Trainee | undefined;
 await answerRequests(async (request: TraineeRequest) => {
   if ("build" in request) {
-    trainee = await build(request.build);
-    return true;
+    trainee = await build(request.build, request.isOrdinary ?? false);
+    return trainee.built;
   }
   if (trainee === undefined) throw new Error("build first");
   return "step" in request ? trainee.step(request.step) : trainee.report();
