@@ -26,7 +26,7 @@ export function decoder(dtype: DType): (word: number) => number {
 export function encoder(dtype: DType): (value: number) => number {
   if (dtype === "bf16") return toBf16;
   if (dtype === "f16") return toF16;
-  if (dtype === "bool") return (v) => (v ? 1 : 0);
+  if (dtype === "bool") return (v) => (v !== 0 ? 1 : 0);
   return (v) => v;
 }
 

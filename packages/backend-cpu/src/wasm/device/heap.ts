@@ -9,7 +9,7 @@ const MOST_PAGES = 65536;
 
 interface Block {
   readonly at: number;
-  readonly bytes: number;
+  bytes: number;
   /** The last view given out on it, given out again for the same type and length. */
   view: TypedArray | undefined;
 }
@@ -23,8 +23,8 @@ export interface HeapOptions {
 
 /**
  * One linear memory for all tensors, so that kernels and threads take plain addresses. Freed blocks wait by size for the next
- * allocation of that size: a training step asks for the same sizes again and again. When none fits, neighbours are
- * joined and the smallest that is large enough is cut; only then does the memory grow.
+ * allocation of that size: a training step asks for the same sizes again and again. When there is none, the smallest that is
+ * larger is cut; when there is none of those, neighbours are joined; only then does the memory grow.
  */
 export class Heap {
   readonly memory: Memory;
@@ -33,7 +33,7 @@ export class Heap {
   /** Address of the first byte never handed out. */
   #end: number;
   readonly #live = new Map<number, Block>();
-  #free = new Map<number, Block[]>();
+  readonly #free = new Map<number, Block[]>();
   #freeBytes = 0;
 
   constructor({ reservedBytes, limitBytes }: HeapOptions) {
@@ -48,7 +48,8 @@ export class Heap {
   allocate(dtype: DType, elements: number): TypedArray {
     const { array, bytes } = dtypes[dtype];
     const size = Math.max(LINE, roundUp(elements * bytes));
-    const block = this.#free.get(size)?.pop() ?? this.#cut(size) ?? this.#grow(size);
+    const block = this.#take(size) ?? this.#find(size) ?? this.#grow(size);
+    if (block.bytes > size) this.#split(block, size);
     if (block.view === undefined || block.view.length !== elements || !(block.view instanceof array)) {
       const View = array as unknown as new (buffer: ArrayBufferLike, at: number, length: number) => TypedArray;
       block.view = new View(this.memory.buffer, block.at, elements);
@@ -76,26 +77,49 @@ export class Heap {
     this.#freeBytes += block.bytes;
   }
 
-  /** Joins neighbouring free blocks, then cuts the smallest that is large enough. */
-  #cut(size: number): Block | undefined {
+  /** The smallest free block that is large enough; neighbours are joined only where there is none. */
+  #find(size: number): Block | undefined {
     if (this.#freeBytes < size) return undefined;
+    const found = this.#bestFit(size);
+    if (found !== undefined) return found;
+    this.#join();
+    return this.#bestFit(size);
+  }
+
+  #bestFit(size: number): Block | undefined {
+    let best = Number.POSITIVE_INFINITY;
+    for (const [bytes, list] of this.#free) if (bytes >= size && bytes < best && list.length > 0) best = bytes;
+    return this.#take(best);
+  }
+
+  #take(bytes: number): Block | undefined {
+    const block = this.#free.get(bytes)?.pop();
+    if (block !== undefined) this.#freeBytes -= bytes;
+    return block;
+  }
+
+  /** Keeps what of a block is not needed. */
+  #split(block: Block, size: number): void {
+    this.#keep({ at: block.at + size, bytes: block.bytes - size, view: undefined });
+    block.bytes = size;
+    block.view = undefined;
+  }
+
+  #join(): void {
     const sorted = [...this.#free.values()].flat().sort((a, b) => a.at - b.at);
-    this.#free = new Map();
+    this.#free.clear();
     this.#freeBytes = 0;
-    const joined: { at: number; bytes: number; view: TypedArray | undefined }[] = [];
-    for (const { at, bytes, view } of sorted) {
-      const last = joined[joined.length - 1];
-      if (last !== undefined && last.at + last.bytes === at) {
-        last.bytes += bytes;
+    let last: Block | undefined;
+    for (const block of sorted) {
+      if (last !== undefined && last.at + last.bytes === block.at) {
+        last.bytes += block.bytes;
         last.view = undefined;
-      } else joined.push({ at, bytes, view });
+        continue;
+      }
+      if (last !== undefined) this.#keep(last);
+      last = block;
     }
-    let best: Block | undefined;
-    for (const b of joined) if (b.bytes >= size && (best === undefined || b.bytes < best.bytes)) best = b;
-    for (const b of joined) if (b !== best) this.#keep(b);
-    if (best === undefined) return undefined;
-    if (best.bytes > size) this.#keep({ at: best.at + size, bytes: best.bytes - size, view: undefined });
-    return { at: best.at, bytes: size, view: undefined };
+    if (last !== undefined) this.#keep(last);
   }
 
   #grow(size: number): Block {
