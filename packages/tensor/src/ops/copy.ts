@@ -1,4 +1,4 @@
-import { type DType, isFloat } from "../dtype.ts";
+import { checkDType, type DType, isFloat } from "../dtype.ts";
 import { DTypeError, describeAll, ShapeError } from "../errors.ts";
 import { type PrimitiveOp, primitive } from "../op.ts";
 import { checkShape, type Shape, sameShape } from "../shape.ts";
@@ -15,7 +15,7 @@ export const fill: PrimitiveOp<FillAttrs> = primitive({
   doc: "a tensor of one value",
   meta: (_, { shape, dtype }) => {
     checkShape("fill", shape);
-    return [{ shape, dtype }];
+    return [{ shape, dtype: checkDType("fill", dtype) }];
   },
   gradient: "none",
 });
@@ -33,7 +33,7 @@ export const cast: PrimitiveOp<{ readonly dtype: DType }> = primitive({
   name: "cast",
   arity: 1,
   doc: "values in another dtype; to integers toward zero, saturating, NaN to 0",
-  meta: ([x], { dtype }) => [{ shape: x!.shape, dtype }],
+  meta: ([x], { dtype }) => [{ shape: x!.shape, dtype: checkDType("cast", dtype) }],
   gradient: {
     saves: () => ({}),
     vjp: ({ gradient, inputs: [x], outputs: [y] }) => [

@@ -1,8 +1,9 @@
 import { checkDType, type DType, dtypes, isFloat, type TypedArray } from "../dtype.ts";
 import { defaultEngine, type Engine } from "../engine.ts";
-import { ShapeError, ValueError } from "../errors.ts";
+import { DTypeError, ShapeError, ValueError } from "../errors.ts";
 import { toBf16, toF16 } from "../float16.ts";
 import { contiguous } from "../layout.ts";
+import { greatestBelow, leastFrom } from "../neighbours.ts";
 import { fill } from "../ops/copy.ts";
 import { bitsToNormal, bitsToUniform, randomBits } from "../ops/random.ts";
 import { foldKey, type Key } from "../rng.ts";
@@ -44,6 +45,22 @@ export function tensor<const T extends Shape = Shape>(
 
 /** A tensor from raw words (bf16 and f16 as 16-bit patterns): what checkpoints hold. The words are copied. */
 export function fromWords(words: TypedArray, shape: Shape, dtype: DType, engine: Engine = defaultEngine()): Tensor {
+  const { array } = dtypes[checkDType("fromWords", dtype)];
+  checkShape("fromWords", shape);
+  if (!(words instanceof array)) {
+    throw new DTypeError(
+      "fromWords",
+      `words of ${dtype} lie in ${array.name}, got ${(words as object).constructor.name}`,
+      "toWords(values, dtype) converts numbers",
+    );
+  }
+  if (words.length !== numel(shape)) {
+    throw new ShapeError(
+      "fromWords",
+      `${words.length} words do not fill [${shape.join(", ")}]`,
+      `give ${numel(shape)} words, or another shape`,
+    );
+  }
   const storage = engine.allocate({ shape, dtype });
   engine.backend.write(storage.data, words);
   return makeTensor({ engine, storage, layout: contiguous(shape), dtype });
@@ -129,6 +146,7 @@ export function arange(
   }: CreateOptions & { readonly start?: number; readonly step?: number } = {},
 ): Tensor {
   if (!Number.isInteger(n) || n < 0) throw new ValueError("arange", `the count is ${n}`, "use a non-negative integer");
+  checkDType("arange", dtype);
   const values = Float64Array.from({ length: n }, (_, i) => start + i * step);
   return fromWords(toWords(values, dtype), [n], dtype, engine);
 }
@@ -137,10 +155,9 @@ export interface RandomOptions extends CreateOptions {
   readonly key: Key;
 }
 
-function float(t: Tensor, dtype: DType): Tensor {
-  if (!isFloat(dtype))
+function checkRandomDType(dtype: DType): void {
+  if (!isFloat(checkDType("random", dtype)))
     throw new ValueError("random", `dtype is ${dtype}`, "random numbers are floats; use randomWords for integers");
-  return t.cast(dtype);
 }
 
 /** Uniform in [low, high), 24 random bits each; the same on every backend up to the scaling's rounding. */
@@ -154,11 +171,24 @@ export function randomUniform(
     high = 1,
   }: RandomOptions & { readonly low?: number; readonly high?: number },
 ): Tensor {
+  checkRandomDType(dtype);
+  const [least, greatest] = [leastFrom(low, dtype), greatestBelow(high, dtype)];
+  const isHeld = (v: number): boolean => Number.isFinite(leastFrom(v, dtype) - greatestBelow(v, dtype));
+  if (!(least <= greatest && isHeld(low) && isHeld(high) && Number.isFinite(Math.fround(high - low)))) {
+    throw new ValueError(
+      "random",
+      `cannot draw ${dtype} from [${low}, ${high})`,
+      "use low < high, both in the dtype's range, with a number of the dtype between them",
+    );
+  }
   return engine.scope(() => {
     const [bits] = dispatch(engine, randomBits, [], { shape, key });
     const [unit] = dispatch(engine, bitsToUniform, [bits!], undefined);
-    const scaled = low === 0 && high === 1 ? unit! : unit!.mul(high - low).add(low);
-    return float(scaled, dtype);
+    const isUnit = low === 0 && high === 1;
+    const scaled = (isUnit ? unit! : unit!.mul(high - low).add(low)).cast(dtype);
+    // Rounding may reach high, or the float below low: one bf16 in 512 would be 1.
+    const isInside = isUnit && (dtype === "f32" || dtype === "f64");
+    return isInside ? scaled : scaled.maximum(least).minimum(greatest);
   });
 }
 
@@ -173,12 +203,19 @@ export function randomNormal(
     std = 1,
   }: RandomOptions & { readonly mean?: number; readonly std?: number },
 ): Tensor {
+  checkRandomDType(dtype);
+  if (!Number.isFinite(mean) || !(std >= 0 && std < Number.POSITIVE_INFINITY))
+    throw new ValueError(
+      "random",
+      `mean is ${mean}, std is ${std}`,
+      "use a finite mean and a finite std of at least 0",
+    );
   return engine.scope(() => {
     const [a] = dispatch(engine, randomBits, [], { shape, key: foldKey(key, 0) });
     const [b] = dispatch(engine, randomBits, [], { shape, key: foldKey(key, 1) });
     const [unit] = dispatch(engine, bitsToNormal, [a!, b!], undefined);
     const scaled = mean === 0 && std === 1 ? unit! : unit!.mul(std).add(mean);
-    return float(scaled, dtype);
+    return scaled.cast(dtype);
   });
 }
 
