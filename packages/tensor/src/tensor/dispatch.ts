@@ -1,5 +1,5 @@
 import type { Edge } from "../autograd/node.ts";
-import { OpNode } from "../autograd/opNode.ts";
+import { OpNode, savesOf } from "../autograd/opNode.ts";
 import { type BufferView, findKernel, type Kernel } from "../backend.ts";
 import { isFloat } from "../dtype.ts";
 import type { Engine } from "../engine.ts";
@@ -105,7 +105,8 @@ function run<A>(
     };
     return engine.scope(decompose, op.name);
   }
-  const outputs = claimOutputs(engine, op, inputs, metas, donates);
+  const given = donates ? donor(engine, op, inputs, metas, attrs) : undefined;
+  const outputs = claimOutputs(engine, op, inputs, metas, given);
   const views = outputs.map((storage, i) => bufferView(storage, contiguous(metas[i]!.shape)));
   try {
     if (op.kind === "elementwise") runElementwise(engine, op, inputs, views[0]!, attrs);
@@ -177,13 +178,13 @@ function claimOutputs(
   op: AnyOp,
   inputs: readonly Tensor[],
   metas: readonly Meta[],
-  donates: boolean,
+  given: number | undefined,
 ): Storage[] {
   const mutated = op.mutates?.(inputs);
   const claimed: Storage[] = [];
   try {
     metas.forEach((meta, i) => {
-      const inPlace = mutated?.[i] ?? (donates && i === 0 ? donor(op, inputs, meta) : undefined);
+      const inPlace = mutated?.[i] ?? (i === 0 ? given : undefined);
       if (inPlace === undefined) claimed.push(engine.allocate(meta));
       else {
         const { storage, layout } = inputs[inPlace]!;
@@ -205,11 +206,20 @@ function claimOutputs(
 }
 
 /** The input whose buffer output 0 may take: given up by the caller, held by nobody else, same size and type. */
-function donor(op: AnyOp, inputs: readonly Tensor[], meta: Meta): number | undefined {
+function donor(
+  engine: Engine,
+  op: AnyOp,
+  inputs: readonly Tensor[],
+  [meta]: readonly Meta[],
+  attrs: unknown,
+): number | undefined {
   const i = op.kind === "elementwise" ? 0 : op.mayAlias;
   const t = i === undefined ? undefined : inputs[i];
-  if (t === undefined || t.storage.references > 1 || t.dtype !== meta.dtype) return undefined;
-  return sameShape(t.shape, meta.shape) && t.layout.offset === 0 && isContiguous(t.layout) ? i : undefined;
+  if (t === undefined || t.storage.references > 1 || t.dtype !== meta!.dtype) return undefined;
+  if (!sameShape(t.shape, meta!.shape) || t.layout.offset !== 0 || !isContiguous(t.layout)) return undefined;
+  // The graph saves inputs after the op has run: one that is written over would give wrong gradients.
+  const isSaved = isRecorded(engine, op, inputs) && savesOf(op, inputs, attrs).inputs?.includes(i!) === true;
+  return isSaved ? undefined : i;
 }
 
 const bufferView = (storage: Storage, { shape, strides, offset }: Layout): BufferView<unknown> => ({
@@ -231,9 +241,11 @@ function broadcastLayout(layout: Layout, shape: Shape): Layout {
   };
 }
 
+const isRecorded = (engine: Engine, op: AnyOp, inputs: readonly Tensor[]): boolean =>
+  engine.recordsGradients && op.gradient !== "none" && inputs.some((t) => t.edge !== undefined);
+
 function record(engine: Engine, op: AnyOp, inputs: readonly Tensor[], outputs: Tensor[], attrs: unknown): Tensor[] {
-  const isRecorded = engine.recordsGradients && op.gradient !== "none" && inputs.some((t) => t.edge !== undefined);
-  if (!isRecorded) return outputs;
+  if (!isRecorded(engine, op, inputs)) return outputs;
   const node = new OpNode(engine.nextNodeId(), op, attrs, inputs, outputs);
   return outputs.map((t, output) => {
     if (!isTracked(op, inputs, t)) return t;
