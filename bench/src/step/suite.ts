@@ -1,11 +1,13 @@
+import { startPytorch } from "../pytorch.ts";
 import { median, timeColumns } from "../statistics.ts";
 import { Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
 import type { BuildAnswer, MemoryAnswer } from "../trainee.ts";
 import { type StepMode, type StepModel, sizeOf, stepConfig, stepModels, stepModes } from "./configuration.ts";
-import { type PytorchMode, pytorch, pytorchModes } from "./pytorch.ts";
 
 const warmUpSteps = 3;
+const pytorchModes = ["eager", "compiled"] as const;
+type PytorchMode = (typeof pytorchModes)[number];
 
 /** Something that makes training steps when asked. */
 interface Contestant {
@@ -85,14 +87,9 @@ async function pytorchContestant(
   threads: number,
   isQuick: boolean,
 ): Promise<Contestant | string> {
-  const subject = pytorch();
-  if (typeof subject === "string") return subject;
   const build = { build: { ...sizeOf(model, isQuick), vocabSize: 256, mode, threads } };
-  try {
-    await subject.ask(build);
-  } catch (error) {
-    return (error as Error).message;
-  }
+  const subject = await startPytorch("pytorch_step.py", build);
+  if (typeof subject === "string") return subject;
   return { impl: "pytorch", mode, subject, build, hasReport: false };
 }
 
