@@ -129,8 +129,8 @@ describe("arguments out of range are refused", () => {
         hint: use a probability in [0, 1)
       ValueError: quantise: fractionBits is 31
         hint: use an integer from 0 to 30 (20 by default)
-      ValueError: conv: stride is 0
-        hint: use integers of at least 1
+      ValueError: conv2d: stride is [0, 0]
+        hint: use two integers of at least 1
       ValueError: arange: the count is -1
         hint: use a non-negative integer
       ValueError: random: dtype is i32

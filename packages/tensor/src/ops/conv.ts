@@ -1,7 +1,7 @@
 import { isFloat } from "../dtype.ts";
-import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
+import { DTypeError, describe, describeAll, ShapeError, ValueError } from "../errors.ts";
 import { type Meta, type PrimitiveOp, primitive } from "../op.ts";
-import { numel, type Shape } from "../shape.ts";
+import { checkShape, numel, type Shape } from "../shape.ts";
 import { mustBe } from "./operands.ts";
 
 type Pair = readonly [number, number];
@@ -13,6 +13,18 @@ export interface ConvAttrs {
   readonly padding: Pair;
   readonly dilation: Pair;
   readonly groups: number;
+}
+
+const least = { stride: 1, padding: 0, dilation: 1 } as const;
+
+function checkAttrs(name: string, attrs: ConvAttrs): void {
+  for (const what of Object.keys(least) as (keyof typeof least)[]) {
+    const pair = attrs[what];
+    if (pair.length !== 2 || pair.some((v) => !Number.isInteger(v) || v < least[what]))
+      throw new ValueError(name, `${what} is [${pair.join(", ")}]`, `use two integers of at least ${least[what]}`);
+  }
+  if (!Number.isInteger(attrs.groups) || attrs.groups < 1)
+    throw new ValueError(name, `groups is ${attrs.groups}`, "use an integer of at least 1");
 }
 
 function outputSize(name: string, x: Shape, w: Shape, { stride, padding, dilation }: ConvAttrs): number[] {
@@ -43,6 +55,8 @@ function outputMeta(name: string, x: Meta, w: Meta, attrs: ConvAttrs): Meta {
       `needs float tensors of one dtype, got ${describeAll([x, w])}`,
       'cast first: x.cast("f32")',
     );
+  checkAttrs(name, attrs);
+  for (const { shape } of [x, w]) checkShape(name, shape);
   const { groups } = attrs;
   if (x.shape[1]! !== w.shape[1]! * groups || w.shape[0]! % groups !== 0) {
     throw new ShapeError(

@@ -1,5 +1,4 @@
 import { type Engine, linkIsTensor } from "../engine.ts";
-import { ValueError } from "../errors.ts";
 import { attention } from "../ops/attention.ts";
 import { conv2d } from "../ops/conv.ts";
 import { assign } from "../ops/copy.ts";
@@ -73,9 +72,9 @@ export class Tensor<S extends Shape = Shape> extends MovementTensor<S> {
   /** NCHW cross-correlation with weight `[out, channels / groups, kh, kw]`. */
   conv2d(weight: Tensor, { stride = 1, padding = 0, dilation = 1, groups = 1 }: ConvOptions = {}): Tensor {
     const attrs = {
-      stride: pair("stride", stride, 1),
-      padding: pair("padding", padding, 0),
-      dilation: pair("dilation", dilation, 1),
+      stride: pair(stride),
+      padding: pair(padding),
+      dilation: pair(dilation),
       groups,
     };
     return this.apply(conv2d, [this.self, weight], attrs);
@@ -116,12 +115,7 @@ export class Tensor<S extends Shape = Shape> extends MovementTensor<S> {
   }
 }
 
-function pair(name: string, v: number | readonly [number, number], least: number): readonly [number, number] {
-  const p = typeof v === "number" ? ([v, v] as const) : v;
-  if (p.some((x) => !Number.isInteger(x) || x < least))
-    throw new ValueError("conv", `${name} is ${JSON.stringify(v)}`, `use integers of at least ${least}`);
-  return p;
-}
+const pair = (v: number | readonly [number, number]): readonly [number, number] => (typeof v === "number" ? [v, v] : v);
 
 linkTensor((init) => new Tensor(init));
 linkIsTensor((v): v is Tensor => v instanceof Tensor);
