@@ -35,7 +35,7 @@ export { concat, pad, writeSlice } from "./move.ts";
 export { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward } from "./norm.ts";
 export { adamw, globalNorm } from "./optimizer.ts";
 export { bitsToNormal, bitsToUniform, dropout, randomBits } from "./random.ts";
-export { argmax, argmin, cumsum, max, min, sum } from "./reduce.ts";
+export { argmax, argmin, cumsum, max, min, prod, sum } from "./reduce.ts";
 export { rope } from "./rope.ts";
 export { crossEntropy, crossEntropyBackward, logSoftmax, softmax, softmaxBackward } from "./softmax.ts";
 export { sort, topk } from "./sort.ts";

@@ -1,6 +1,6 @@
-import type { DType } from "../dtype.ts";
+import { type DType, isFloat } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
-import { type Meta, type PrimitiveOp, primitive, type VjpContext } from "../op.ts";
+import { type FusedOp, fused, type Meta, type PrimitiveOp, primitive, type VjpContext } from "../op.ts";
 import { numel, type Shape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -43,6 +43,42 @@ export const sum: PrimitiveOp<ReduceAttrs> = primitive({
 function sumDType(d: DType): DType {
   return d === "bool" || d === "i8" || d === "i16" || d === "u8" ? "i32" : d;
 }
+
+/**
+ * Halves multiplied until one is left, in float64, rounded once: half a unit in the last place and (n - 1) · 2^-53.
+ * Integers multiply modulo 2^32, as i32. The gradient goes through the same products and divides by nothing, so that
+ * a zero has its own: the product of the other elements.
+ */
+export const prod: FusedOp<ReduceAttrs> = fused({
+  name: "prod",
+  arity: 1,
+  doc: "product over axes, in float64 and rounded once; 1 over none",
+  meta: ([x], attrs) => [{ shape: reducedShape(x!.shape, attrs), dtype: sumDType(x!.dtype) }],
+  flops: inputElements,
+  decompose: ([x], attrs) => {
+    const { shape } = x!;
+    const kept = shape.flatMap((_, d) => (attrs.axes.includes(d) ? [] : [d]));
+    let n = attrs.axes.reduce((size, d) => size * shape[d]!, 1);
+    let left: Tensor = x!
+      .cast(isFloat(x!.dtype) ? "f64" : "i32")
+      .permute([...attrs.axes, ...kept])
+      .reshape([n, ...kept.map((d) => shape[d]!)]);
+    for (; n > 1; n = left.shape[0]!) {
+      const half = n >> 1;
+      const product = left.narrow(0, 0, half).mul(left.narrow(0, half, half));
+      left = n % 2 === 0 ? product : product.concat([left.narrow(0, n - 1, 1)], 0);
+    }
+    const one =
+      n === 1
+        ? left
+        : left.fullOf(
+            left.shape.map((s, d) => (d === 0 ? 1 : s)),
+            1,
+          );
+    return [one.reshape(reducedShape(shape, attrs)).cast(sumDType(x!.dtype))];
+  },
+  gradient: "decomposition",
+});
 
 /** The gradient of an extremum goes to the elements that attain it, in equal shares. */
 function extremumVjp({ gradient, input, output, inputs: [x] }: VjpContext, attrs: ReduceAttrs): readonly Tensor[] {

@@ -1,6 +1,6 @@
 import { isFloat } from "../dtype.ts";
-import type { PrimitiveOp } from "../op.ts";
-import { argmax, argmin, cumsum, max, min, type ReduceAttrs, sum } from "../ops/reduce.ts";
+import type { FusedOp, PrimitiveOp } from "../op.ts";
+import { argmax, argmin, cumsum, max, min, prod, type ReduceAttrs, sum } from "../ops/reduce.ts";
 import { logSoftmax, softmax } from "../ops/softmax.ts";
 import { normalizeAxes, normalizeAxis, type Shape, sameShape } from "../shape.ts";
 import { ElementwiseTensor } from "./elementwise.ts";
@@ -15,12 +15,20 @@ type Axes = number | readonly number[];
 
 /** Reductions over axes (all when none are named) and their relatives. */
 export abstract class ReduceTensor<S extends Shape = Shape> extends ElementwiseTensor<S> {
-  #reduce(op: PrimitiveOp<ReduceAttrs>, axes: Axes | undefined, { keepDims = false }: ReduceOptions): Tensor {
+  #reduce(
+    op: PrimitiveOp<ReduceAttrs> | FusedOp<ReduceAttrs>,
+    axes: Axes | undefined,
+    { keepDims = false }: ReduceOptions,
+  ): Tensor {
     return this.apply(op, [this.self], { axes: normalizeAxes(op.name, axes, this.rank), keepDims });
   }
 
   sum(axes?: Axes, options: ReduceOptions = {}): Tensor {
     return this.#reduce(sum, axes, options);
+  }
+  /** Integers multiply modulo 2^32, as i32; over no elements it is 1. */
+  prod(axes?: Axes, options: ReduceOptions = {}): Tensor {
+    return this.#reduce(prod, axes, options);
   }
   /** Integers and truth values give f32. */
   mean(axes?: Axes, options: ReduceOptions = {}): Tensor {

@@ -51,9 +51,10 @@ const argExtremum: Sampler<{ readonly axis: number }> = {
 
 export const reduceSamplers: Pick<
   SamplerTable,
-  "sum" | "max" | "min" | "argmax" | "argmin" | "cumsum" | "sort" | "topk" | "globalNorm"
+  "sum" | "prod" | "max" | "min" | "argmax" | "argmin" | "cumsum" | "sort" | "topk" | "globalNorm"
 > = {
   sum: { dtypes: allDTypes, compare: "rounded", isMultilinear: true, plan: reduction(false) },
+  prod: { dtypes: allDTypes, compare: "rounded", plan: reduction(false) },
   max: extremum,
   min: extremum,
   argmax: argExtremum,
