@@ -42,9 +42,25 @@ export function normalizeAxis(op: string, axis: number, rank: number): number {
 export function normalizeAxes(op: string, axes: number | readonly number[] | undefined, rank: number): number[] {
   if (axes === undefined) return Array.from({ length: rank }, (_, i) => i);
   const list = (typeof axes === "number" ? [axes] : [...axes]).map((a) => normalizeAxis(op, a, rank));
-  if (new Set(list).size !== list.length)
-    throw new ValueError(op, `axis named twice in [${list.join(", ")}]`, "name each axis once");
+  checkDistinct(op, list);
   return list.sort((a, b) => a - b);
+}
+
+/** Axes in an op's attributes are normalised: 0..rank-1, each once. */
+export function checkAxes(op: string, axes: readonly number[], rank: number): void {
+  const wrong = axes.find((a) => !(Number.isInteger(a) && a >= 0 && a < rank));
+  if (wrong !== undefined)
+    throw new ValueError(
+      op,
+      `axis ${wrong} does not exist in a tensor of rank ${rank}`,
+      "attributes count axes from 0; methods such as x.sum(-1) take negative ones",
+    );
+  checkDistinct(op, axes);
+}
+
+function checkDistinct(op: string, axes: readonly number[]): void {
+  if (new Set(axes).size !== axes.length)
+    throw new ValueError(op, `axis named twice in [${axes.join(", ")}]`, "name each axis once");
 }
 
 export function checkShape(op: string, shape: Shape): void {

@@ -84,7 +84,7 @@ describe("shapes that do not fit are told apart", () => {
       ShapeError: concat: operands must agree on every axis but 1: [2, 3] f32, [3, 2] f32
         hint: reshape or pad the others, or join along another axis
       ShapeError: writeSlice: the part at [0, 2] leaves the tensor: [2, 3] f32, [2, 2] f32
-        hint: starts count from 0, one for every axis, and start + size stays inside
+        hint: starts are whole numbers, one for every axis, and start + size stays inside
       ShapeError: assign: shapes differ: [2, 3] f32, [3, 2] f32
         hint: reshape or expand the value first
       ShapeError: itemSync: [2, 3] f32 has 6 elements

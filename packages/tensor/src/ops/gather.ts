@@ -1,6 +1,6 @@
 import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
 import { type Meta, type PrimitiveOp, primitive } from "../op.ts";
-import { sameShape } from "../shape.ts";
+import { checkAxes, checkShape, sameShape } from "../shape.ts";
 
 function needsIndices(name: string, indices: Meta): void {
   if (indices.dtype !== "i32")
@@ -18,6 +18,7 @@ export const take: PrimitiveOp<AxisAttrs> = primitive({
   doc: "slices of x along an axis at i32 indices; an index out of range is an error on the CPU",
   meta: ([x, indices], { axis }) => {
     needsIndices("take", indices!);
+    checkAxes("take", [axis], x!.shape.length);
     return [{ shape: [...x!.shape.slice(0, axis), ...indices!.shape, ...x!.shape.slice(axis + 1)], dtype: x!.dtype }];
   },
   flops: () => 0,
@@ -48,6 +49,8 @@ export const scatterAdd: PrimitiveOp<AxisAttrs & { readonly size: number }> = pr
         "updates are [...before, ...indices, ...after], as take gives them",
       );
     }
+    checkAxes("scatterAdd", [axis], updates.shape.length - rank + 1);
+    checkShape("scatterAdd", [size]);
     return [
       { shape: [...updates.shape.slice(0, axis), size, ...updates.shape.slice(axis + rank)], dtype: updates.dtype },
     ];
@@ -68,6 +71,7 @@ function alongMeta(name: string, inputs: readonly Meta[], axis: number): void {
       "unsqueeze or expand the indices to the tensor's axes",
     );
   }
+  checkAxes(name, [axis], x.shape.length);
 }
 
 /** One element per index: `y[i][j] = x[i][indices[i][j]]` for axis 1. */
@@ -97,6 +101,8 @@ export const scatterAddAlong: PrimitiveOp<AxisAttrs & { readonly size: number }>
     needsIndices("scatterAddAlong", indices);
     if (!sameShape(indices.shape, updates.shape))
       throw new ShapeError("scatterAddAlong", `shapes differ: ${describeAll(inputs)}`, "one index for every update");
+    checkAxes("scatterAddAlong", [axis], updates.shape.length);
+    checkShape("scatterAddAlong", [size]);
     return [{ shape: updates.shape.map((s, d) => (d === axis ? size : s)), dtype: updates.dtype }];
   },
   gradient: {

@@ -1,5 +1,6 @@
 import { DTypeError, describeAll, ShapeError, ValueError } from "../errors.ts";
 import { type Meta, type PrimitiveOp, primitive } from "../op.ts";
+import { checkAxes } from "../shape.ts";
 
 export interface PadAttrs {
   /** [before, after] for every axis. */
@@ -12,7 +13,8 @@ export const pad: PrimitiveOp<PadAttrs> = primitive({
   arity: 1,
   doc: "a constant border",
   meta: ([x], { pads }) => {
-    if (pads.length !== x!.shape.length || pads.some(([a, b]) => [a, b].some((n) => !Number.isInteger(n) || n < 0))) {
+    const isPad = (p: readonly number[]): boolean => p.length === 2 && p.every((n) => Number.isInteger(n) && n >= 0);
+    if (pads.length !== x!.shape.length || !pads.every(isPad)) {
       throw new ValueError(
         "pad",
         `pads ${JSON.stringify(pads)} do not fit [${x!.shape.join(", ")}]`,
@@ -51,6 +53,7 @@ export const concat: PrimitiveOp<{ readonly axis: number }> = primitive({
         `operands must agree on every axis but ${axis}: ${describeAll(inputs)}`,
         "reshape or pad the others, or join along another axis",
       );
+    checkAxes("concat", [axis], first.shape.length);
     const total = inputs.reduce((n, x) => n + x.shape[axis]!, 0);
     return [{ shape: first.shape.map((s, d) => (d === axis ? total : s)), dtype: first.dtype }];
   },
@@ -82,12 +85,12 @@ export const writeSlice: PrimitiveOp<{ readonly starts: readonly number[] }> = p
     const fits =
       y.shape.length === x.shape.length &&
       starts.length === x.shape.length &&
-      y.shape.every((s, d) => starts[d]! >= 0 && starts[d]! + s <= x.shape[d]!);
+      y.shape.every((s, d) => Number.isInteger(starts[d]) && starts[d]! >= 0 && starts[d]! + s <= x.shape[d]!);
     if (!fits)
       throw new ShapeError(
         "writeSlice",
         `the part at [${starts.join(", ")}] leaves the tensor: ${describeAll(inputs)}`,
-        "starts count from 0, one for every axis, and start + size stays inside",
+        "starts are whole numbers, one for every axis, and start + size stays inside",
       );
     return [x];
   },

@@ -1,7 +1,7 @@
 import { type DType, isFloat } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import { type FusedOp, fused, type Meta, type PrimitiveOp, primitive, type VjpContext } from "../op.ts";
-import { numel, type Shape } from "../shape.ts";
+import { checkAxes, numel, type Shape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 export interface ReduceAttrs {
@@ -16,6 +16,11 @@ export function reducedShape(shape: Shape, { axes, keepDims }: ReduceAttrs): Sha
 
 const keptShape = (shape: Shape, attrs: ReduceAttrs): Shape => reducedShape(shape, { ...attrs, keepDims: true });
 const inputElements = ([x]: readonly Meta[]): number => numel(x!.shape);
+
+function checkedShape(name: string, x: Meta, attrs: ReduceAttrs): Shape {
+  checkAxes(name, attrs.axes, x.shape.length);
+  return reducedShape(x.shape, attrs);
+}
 
 function needsElements(name: string, x: Meta, { axes }: ReduceAttrs): void {
   if (axes.some((a) => x.shape[a] === 0) && numel(reducedShape(x.shape, { axes, keepDims: false })) > 0) {
@@ -32,7 +37,7 @@ export const sum: PrimitiveOp<ReduceAttrs> = primitive({
   name: "sum",
   arity: 1,
   doc: "sum over axes",
-  meta: ([x], attrs) => [{ shape: reducedShape(x!.shape, attrs), dtype: sumDType(x!.dtype) }],
+  meta: ([x], attrs) => [{ shape: checkedShape("sum", x!, attrs), dtype: sumDType(x!.dtype) }],
   flops: inputElements,
   gradient: {
     saves: () => ({}),
@@ -53,7 +58,7 @@ export const prod: FusedOp<ReduceAttrs> = fused({
   name: "prod",
   arity: 1,
   doc: "product over axes, in float64 and rounded once; 1 over none",
-  meta: ([x], attrs) => [{ shape: reducedShape(x!.shape, attrs), dtype: sumDType(x!.dtype) }],
+  meta: ([x], attrs) => [{ shape: checkedShape("prod", x!, attrs), dtype: sumDType(x!.dtype) }],
   flops: inputElements,
   decompose: ([x], attrs) => {
     const { shape } = x!;
@@ -94,8 +99,9 @@ function extremum(name: "max" | "min", doc: string): PrimitiveOp<ReduceAttrs> {
     arity: 1,
     doc,
     meta: ([x], attrs) => {
+      const shape = checkedShape(name, x!, attrs);
       needsElements(name, x!, attrs);
-      return [{ shape: reducedShape(x!.shape, attrs), dtype: x!.dtype }];
+      return [{ shape, dtype: x!.dtype }];
     },
     flops: inputElements,
     gradient: { saves: () => ({ inputs: [0], outputs: [0] }), vjp: extremumVjp },
@@ -112,8 +118,9 @@ function argExtremum(name: "argmax" | "argmin", doc: string): PrimitiveOp<{ read
     doc,
     meta: ([x], { axis }) => {
       const attrs = { axes: [axis], keepDims: false };
+      const shape = checkedShape(name, x!, attrs);
       needsElements(name, x!, attrs);
-      return [{ shape: reducedShape(x!.shape, attrs), dtype: "i32" }];
+      return [{ shape, dtype: "i32" }];
     },
     flops: inputElements,
     gradient: "none",
@@ -133,7 +140,10 @@ export const cumsum: PrimitiveOp<{ readonly axis: number }> = primitive({
   name: "cumsum",
   arity: 1,
   doc: "running sum along an axis, in the type of a sum",
-  meta: ([x]) => [{ shape: x!.shape, dtype: sumDType(x!.dtype) }],
+  meta: ([x], { axis }) => {
+    checkAxes("cumsum", [axis], x!.shape.length);
+    return [{ shape: x!.shape, dtype: sumDType(x!.dtype) }];
+  },
   gradient: {
     saves: () => ({}),
     vjp: ({ gradient }, { axis }) => [gradient.flip([axis]).cumsum(axis).flip([axis])],

@@ -1,5 +1,6 @@
 import { ValueError } from "../errors.ts";
 import { type FusedOp, fused, type PrimitiveOp, primitive } from "../op.ts";
+import { checkAxes } from "../shape.ts";
 import { scatterAddAlong } from "./gather.ts";
 
 export interface SortAttrs {
@@ -12,7 +13,10 @@ export const sort: PrimitiveOp<SortAttrs> = primitive({
   name: "sort",
   arity: 1,
   doc: "stable sort along an axis (NaN last), with the positions",
-  meta: ([x]) => [x!, { shape: x!.shape, dtype: "i32" }],
+  meta: ([x], { axis }) => {
+    checkAxes("sort", [axis], x!.shape.length);
+    return [x!, { shape: x!.shape, dtype: "i32" }];
+  },
   flops: ([x], _, { axis }) => x!.shape.reduce((a, b) => a * b, 1) * Math.ceil(Math.log2(x!.shape[axis]! + 1)),
   gradient: {
     saves: () => ({ outputs: [1] }),
@@ -33,6 +37,7 @@ export const topk: FusedOp<TopkAttrs> = fused({
   arity: 1,
   doc: "the k largest elements along an axis, with their positions",
   meta: ([x], { axis, k }) => {
+    checkAxes("topk", [axis], x!.shape.length);
     if (!Number.isInteger(k) || k < 0 || !(k <= x!.shape[axis]!)) {
       throw new ValueError(
         "topk",

@@ -1,7 +1,7 @@
 import { ShapeError, ValueError } from "../errors.ts";
 import { contiguousStrides, type Layout, reshapeLayout } from "../layout.ts";
 import { type Meta, type ViewOp, view } from "../op.ts";
-import { checkShape, numel, type Shape } from "../shape.ts";
+import { checkAxes, checkShape, numel, type Shape } from "../shape.ts";
 
 // Views change strides, never data. Attributes are already normalised (axes 0..rank-1, sizes resolved).
 
@@ -41,6 +41,7 @@ export const reshape: ViewOp<{ readonly shape: Shape }> = define(
   "reshape",
   "the elements in row-major order under another shape",
   (x, { shape }) => {
+    checkShape("reshape", shape);
     if (numel(shape) !== numel(x.shape)) {
       throw new ShapeError(
         "reshape",
@@ -58,11 +59,21 @@ export const reshape: ViewOp<{ readonly shape: Shape }> = define(
 export const permute: ViewOp<{ readonly axes: readonly number[] }> = define(
   "permute",
   "axes in another order",
-  (x, { axes }) => ({
-    shape: axes.map((a) => x.shape[a]!),
-    strides: axes.map((a) => x.strides[a]!),
-    offset: x.offset,
-  }),
+  (x, { axes }) => {
+    checkAxes("permute", axes, x.shape.length);
+    if (axes.length !== x.shape.length) {
+      throw new ValueError(
+        "permute",
+        `[${axes.join(", ")}] does not order the ${x.shape.length} axes of [${x.shape.join(", ")}]`,
+        "name every axis once",
+      );
+    }
+    return {
+      shape: axes.map((a) => x.shape[a]!),
+      strides: axes.map((a) => x.strides[a]!),
+      offset: x.offset,
+    };
+  },
   ({ gradient }, { axes }) => {
     const inverse = new Array<number>(axes.length);
     axes.forEach((a, i) => {
@@ -104,6 +115,14 @@ export const slice: ViewOp<SliceAttrs> = define(
   "slice",
   "a rectangular part",
   (x, { starts, sizes }) => {
+    const rank = x.shape.length;
+    if (starts.length !== rank || sizes.length !== rank) {
+      throw new ValueError(
+        "slice",
+        `needs ${rank} starts and sizes, got ${starts.length} and ${sizes.length}`,
+        "narrow(axis, start, size) cuts one axis",
+      );
+    }
     starts.forEach((s, d) => {
       if (
         !Number.isInteger(s) ||
@@ -133,10 +152,13 @@ export const slice: ViewOp<SliceAttrs> = define(
 export const flip: ViewOp<{ readonly axes: readonly number[] }> = define(
   "flip",
   "axes read backwards",
-  (x, { axes }) => ({
-    shape: x.shape,
-    strides: x.strides.map((s, d) => (axes.includes(d) ? -s : s)),
-    offset: axes.reduce((o, d) => o + Math.max(0, x.shape[d]! - 1) * x.strides[d]!, x.offset),
-  }),
+  (x, { axes }) => {
+    checkAxes("flip", axes, x.shape.length);
+    return {
+      shape: x.shape,
+      strides: x.strides.map((s, d) => (axes.includes(d) ? -s : s)),
+      offset: axes.reduce((o, d) => o + Math.max(0, x.shape[d]! - 1) * x.strides[d]!, x.offset),
+    };
+  },
   ({ gradient }, { axes }) => [gradient.flip(axes)],
 );

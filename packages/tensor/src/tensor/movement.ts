@@ -1,6 +1,6 @@
 import type { DType } from "../dtype.ts";
 import { isFloat } from "../dtype.ts";
-import { ShapeError, ValueError } from "../errors.ts";
+import { ShapeError } from "../errors.ts";
 import { reshapeLayout } from "../layout.ts";
 import { scatterAdd, take, takeAlong } from "../ops/gather.ts";
 import { concat, pad, writeSlice } from "../ops/move.ts";
@@ -29,15 +29,7 @@ export abstract class MovementTensor<S extends Shape = Shape> extends ReduceTens
   }
   /** Axes in the given order. */
   permute(axes: readonly number[]): Tensor {
-    const order = axes.map((a) => normalizeAxis("permute", a, this.rank));
-    if (order.length !== this.rank || new Set(order).size !== this.rank) {
-      throw new ValueError(
-        "permute",
-        `[${axes.join(", ")}] does not order the ${this.rank} axes of [${this.shape.join(", ")}]`,
-        "name every axis once",
-      );
-    }
-    return this.apply(permute, [this.self], { axes: order });
+    return this.apply(permute, [this.self], { axes: axes.map((a) => normalizeAxis("permute", a, this.rank)) });
   }
   /** The last two axes exchanged. */
   transpose(): Tensor {
@@ -72,13 +64,6 @@ export abstract class MovementTensor<S extends Shape = Shape> extends ReduceTens
   }
   /** The rectangle of `sizes` at `starts`. */
   slice(starts: readonly number[], sizes: readonly number[]): Tensor {
-    if (starts.length !== this.rank || sizes.length !== this.rank) {
-      throw new ValueError(
-        "slice",
-        `needs ${this.rank} starts and sizes, got ${starts.length} and ${sizes.length}`,
-        "narrow(axis, start, size) cuts one axis",
-      );
-    }
     return this.apply(slice, [this.self], { starts, sizes });
   }
   /** `size` slices along one axis, from `start` (negative counts from the end). */
