@@ -139,7 +139,7 @@ describe("info", () => {
   test("tells versions, arithmetic and settings of this machine", async () => {
     const bench = await Bench.open();
     const names = (await results(bench, "info")).match(/^\S+/gm);
-    expect(names).toEqual(["RevNet-Zero", "Node", "platform", "backend", "environment"]);
+    expect(names).toEqual(["RevNet-Zero", "Node", "platform", "backend", "kernels", "environment"]);
     expect(await results(bench, "info")).toMatch(new RegExp(`^Node +${process.versions.node}$`, "m"));
   });
 
