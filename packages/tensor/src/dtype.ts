@@ -52,6 +52,6 @@ export function promote(a: DType, b: DType): DType {
 export const gradientDType = (d: DType): DType => (isFloat(d) ? d : "f32");
 
 export function checkDType(op: string, d: string): DType {
-  if (d in dtypes) return d as DType;
+  if (Object.hasOwn(dtypes, d)) return d as DType;
   throw new DTypeError(op, `unknown dtype "${d}"`, `use one of ${allDTypes.join(", ")}`);
 }

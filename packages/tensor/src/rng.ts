@@ -4,6 +4,8 @@
  * No state: the same key and counter give the same bits on every backend, whatever the order of calls.
  */
 
+import { ValueError } from "./errors.ts";
+
 const M0 = 0xd2511f53;
 const M1 = 0xcd9e8d57;
 const W0 = 0x9e3779b9;
@@ -49,6 +51,8 @@ export type Key = readonly [number, number];
 
 /** The root key of a run. `seed` is an integer of up to 53 bits. */
 export function randomKey(seed: number): Key {
+  if (!Number.isSafeInteger(seed))
+    throw new ValueError("randomKey", `the seed is ${seed}`, "use an integer of up to 53 bits");
   return [seed >>> 0, Math.floor(seed / 4294967296) >>> 0];
 }
 

@@ -142,6 +142,11 @@ describe("shapes that do not fit are told apart", () => {
         () => tensor([[1, 2], [3]], { engine }),
         () => tensor([1, [2]], { engine }),
         () => tensor([1, 2, 3], { shape: [2, 2], engine }),
+        () => tensor([Float32Array.of(1, 2), Float32Array.of(3, 4)] as never, { engine }),
+        () => tensor([[1], ["2"]] as never, { engine }),
+        () => tensor("12" as never, { engine }),
+        () => tensor(null as never, { engine }),
+        () => tensor(BigInt64Array.of(1n) as never, { engine }),
         () => t([2, -1]),
         () => t([1.5]),
       ),
@@ -153,6 +158,16 @@ describe("shapes that do not fit are told apart", () => {
         hint: every row of an axis must have one length
       ShapeError: tensor: 3 values do not fill [2, 2]
         hint: give 4 values, or another shape
+      DTypeError: tensor: got Float32Array where numbers should be
+        hint: give numbers, truth values, nested arrays of them, or one typed array with { shape }
+      DTypeError: tensor: got string 2 where numbers should be
+        hint: give numbers, truth values, nested arrays of them, or one typed array with { shape }
+      DTypeError: tensor: got string 12 where numbers should be
+        hint: give numbers, truth values, nested arrays of them, or one typed array with { shape }
+      DTypeError: tensor: got null where numbers should be
+        hint: give numbers, truth values, nested arrays of them, or one typed array with { shape }
+      DTypeError: tensor: got bigint 1 where numbers should be
+        hint: give numbers, truth values, nested arrays of them, or one typed array with { shape }
       ValueError: fill: [2, -1] is no shape: -1 is not a non-negative integer
         hint: sizes are 0, 1, 2, …
       ValueError: fill: [1.5] is no shape: 1.5 is not a non-negative integer

@@ -42,6 +42,7 @@ describe("types that an op does not take are named", () => {
         () => t([2, 3]).rmsNorm(t([3], "f64")),
         () => t([2]).dequantise(20),
         () => tensor([1], { dtype: "float32" as DType, engine }),
+        () => tensor([1], { dtype: "toString" as DType, engine }),
       ),
     ).toMatchInlineSnapshot(`
       "
@@ -78,6 +79,8 @@ describe("types that an op does not take are named", () => {
       DTypeError: dequantise: needs i32, got [2] f32
         hint: cast it first: x.cast("i32")
       DTypeError: tensor: unknown dtype "float32"
+        hint: use one of f64, f32, bf16, f16, i32, i16, i8, u8, bool
+      DTypeError: tensor: unknown dtype "toString"
         hint: use one of f64, f32, bf16, f16, i32, i16, i8, u8, bool
       "
     `);

@@ -1,3 +1,4 @@
+import { errorText } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { fillRandomBits, foldKey, type Key, philox4x32, randomKey, randomWord } from "../src/index.ts";
@@ -59,6 +60,16 @@ describe("keys", () => {
         expect(high * 2 ** 32 + low).toBe(seed);
       }),
     );
+  });
+
+  test("a seed that is no integer of 53 bits is refused, not rounded to another run's", () => {
+    expect(randomKey(-1)).not.toEqual(randomKey(1));
+    for (const seed of [1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53])
+      expect(() => randomKey(seed)).toThrow(`the seed is ${seed}`);
+    expect(errorText(() => randomKey(0.5))).toMatchInlineSnapshot(`
+      "ValueError: randomKey: the seed is 0.5
+        hint: use an integer of up to 53 bits"
+    `);
   });
 
   test("folding is a function of key and data, and different data give different keys", () => {

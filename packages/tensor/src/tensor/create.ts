@@ -100,12 +100,16 @@ function typeOf(values: unknown): DType {
 
 function flatten(values: Nested | ArrayLike<number>): { flat: ArrayLike<number>; shape: number[] } {
   if (typeof values === "number" || typeof values === "boolean") return { flat: [Number(values)], shape: [] };
+  if (typeof (values as Partial<ArrayLike<number>> | null)?.length !== "number" || typeof values === "string")
+    throw noNumber(values);
+  if (!Array.isArray(values) && values.length > 0 && typeof values[0] !== "number") throw noNumber(values[0]);
   if (!Array.isArray(values)) return { flat: values as ArrayLike<number>, shape: [values.length] };
   const shape: number[] = [];
   for (let level: unknown = values; Array.isArray(level); level = level[0]) shape.push(level.length);
   const flat: number[] = [];
   const visit = (v: Nested, depth: number): void => {
     if (!Array.isArray(v)) {
+      if (typeof v !== "number" && typeof v !== "boolean") throw noNumber(v);
       if (depth !== shape.length) throw ragged(shape, depth);
       flat.push(Number(v));
       return;
@@ -115,6 +119,15 @@ function flatten(values: Nested | ArrayLike<number>): { flat: ArrayLike<number>;
   };
   visit(values as readonly Nested[], 0);
   return { flat, shape };
+}
+
+function noNumber(v: unknown): DTypeError {
+  const what = typeof v === "object" && v !== null ? (v.constructor?.name ?? "object") : String(v);
+  return new DTypeError(
+    "tensor",
+    `got ${typeof v === "object" ? what : `${typeof v} ${what}`} where numbers should be`,
+    "give numbers, truth values, nested arrays of them, or one typed array with { shape }",
+  );
 }
 
 const ragged = (shape: Shape, depth: number): ShapeError =>
