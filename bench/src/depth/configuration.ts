@@ -29,6 +29,6 @@ export function depthConfig({ mode, blocks, isQuick }: DepthRequest): TrainConfi
       maxSeqLen: 64,
       reversibility: depthModes[mode],
     },
-    train: { ...train, batchSize: isQuick ? 2 : 8, sequenceLength: isQuick ? 32 : 64 },
+    train: { ...train, batchSize: isQuick ? 2 : 32, sequenceLength: isQuick ? 32 : 64 },
   };
 }
