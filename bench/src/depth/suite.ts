@@ -54,7 +54,9 @@ export const depth: Suite = {
     formatY: formatBytes,
     series: modes.map((mode) => ({
       name: mode,
-      points: rows.filter((r) => r.mode === mode).map((r) => ({ x: r.blocks as number, y: r.activationBytes as number })),
+      points: rows
+        .filter((r) => r.mode === mode)
+        .map((r) => ({ x: r.blocks as number, y: r.activationBytes as number })),
     })),
   }),
 };
