@@ -46,8 +46,8 @@ export interface Sampler<A> {
   readonly compare: "bits" | "rounded";
   /** Linear in every operand: rounding errors are as large as the op of the absolute values. */
   readonly isMultilinear?: boolean;
-  /** How large the terms may be that the op subtracts from each other, of the largest of each free operand. Default: the largest operand. */
-  readonly termSize?: (largest: readonly number[]) => number;
+  /** How large the sums may be that the op subtracts from each other. Default: the largest operand. */
+  readonly termSize?: (operands: readonly OperandFacts[]) => number;
   /** Derived operands put in (a log-sum-exp for a backward op), so that differences see the whole function. */
   readonly complete?: (free: readonly Tensor[], attrs: A) => readonly Tensor[];
   /** Multiplies the number of runs: for ops whose attributes multiply the cases. Default 1. */
@@ -60,6 +60,14 @@ export interface Sampler<A> {
   readonly noSpecials?: string;
   /** The attributes of the same call in float64. */
   readonly widen?: (attrs: A) => A;
+}
+
+/** What a tolerance may ask of a free operand. */
+export interface OperandFacts {
+  readonly shape: Shape;
+  /** The largest and the least finite magnitude; 0 and infinity without any. */
+  readonly largest: number;
+  readonly least: number;
 }
 
 type Table = typeof ops;

@@ -74,7 +74,9 @@ export async function checkGradients(judge: Judge, backend: Backend, subject: Su
   expectMetas(actual, plain, `gradients of ${subject.name}`);
   // Cotangents, by which every term is multiplied, are at most 1.5.
   const size = 1.5 * Math.max(1, termSize(subject, sample));
-  expectOutcome(judge, actual, { plain, exact, termSize: size }, `gradient of ${subject.name}`);
+  // Two kernels: what forward keeps may be off by the factor, and what backward makes of it again.
+  const twice = { ...judge, factor: 2 * judge.factor };
+  expectOutcome(twice, actual, { plain, exact, termSize: size }, `gradient of ${subject.name}`);
 }
 
 /** The op as a function of its free float operands. */

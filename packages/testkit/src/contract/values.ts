@@ -9,7 +9,7 @@ import {
   type TypedArray,
 } from "@revnet-zero/tensor";
 import { evaluateBody, isExactBody } from "../body.ts";
-import { inFloat, operandsOf, type Sample } from "../sample.ts";
+import { inFloat, type OperandFacts, operandsOf, type Sample } from "../sample.ts";
 import { allowedErrors, firstExcess, position } from "../tolerance.ts";
 import { floatLimits, rounded } from "../values.ts";
 import { type Outcome, outcome, type Subject } from "./run.ts";
@@ -63,10 +63,16 @@ export interface Yardstick {
 
 /** The largest finite value among the float operands, or what the op makes of it. */
 export function termSize({ sampler }: Subject, { operands }: Sample): number {
-  const largest = operands.map(({ dtype, values }) =>
-    isFloat(dtype) ? values.reduce((most, v) => (Number.isFinite(v) ? Math.max(most, Math.abs(v)) : most), 0) : 0,
-  );
-  return Math.max(...largest, sampler.termSize?.(largest) ?? 0, 0);
+  const facts = operands.map(({ dtype, shape, values }): OperandFacts => {
+    let [largest, least] = [0, Number.POSITIVE_INFINITY];
+    for (const v of isFloat(dtype) ? values : []) {
+      if (!Number.isFinite(v)) continue;
+      largest = Math.max(largest, Math.abs(v));
+      least = Math.min(least, Math.abs(v));
+    }
+    return { shape, largest, least };
+  });
+  return Math.max(...facts.map((f) => f.largest), sampler.termSize?.(facts) ?? 0, 0);
 }
 
 /** In float64 there is no finer type to measure the yardstick in, so this much more of the scale is allowed. */

@@ -1,6 +1,6 @@
-import { allDTypes, type DType, isFloat, ops, type Shape, type Tensor } from "@revnet-zero/tensor";
+import { allDTypes, type DType, isFloat, numel, ops, type Shape, type Tensor } from "@revnet-zero/tensor";
 import fc from "fast-check";
-import type { OperandPlan, Plan, PlanOptions, SamplerTable } from "../sample.ts";
+import type { OperandFacts, OperandPlan, Plan, PlanOptions, SamplerTable } from "../sample.ts";
 import { axisSize, shapes } from "../shapes.ts";
 import type { Interval } from "../values.ts";
 import { fixedPointDomain } from "./elementwise.ts";
@@ -93,6 +93,8 @@ function adamwOperands(list: readonly Shape[], dtype: DType): OperandPlan[] {
   return [{ shape: [], dtype: dtype === "f64" ? "f64" : "f32", domain: positive }, ...list.flatMap(group)];
 }
 
+const rowsOf = ({ shape }: OperandFacts): number => numel(shape.slice(0, -1));
+
 const first = (list: readonly Tensor[]): [Tensor, Tensor, Tensor, Tensor] =>
   list as unknown as [Tensor, Tensor, Tensor, Tensor];
 
@@ -114,7 +116,13 @@ export const fusedSamplers: Pick<
   | "adamw"
 > = {
   softmax: { dtypes: floats, compare: "rounded", plan: rowPlan(1) },
-  softmaxBackward: { dtypes: floats, compare: "rounded", plan: rowPlan(2) },
+  softmaxBackward: {
+    dtypes: floats,
+    compare: "rounded",
+    plan: rowPlan(2),
+    // y times a sum over the row, whose y need not be probabilities here.
+    termSize: ([y, g]) => y!.largest ** 2 * g!.largest * Math.sqrt(y!.shape[y!.shape.length - 1] ?? 1),
+  },
   logSoftmax: { dtypes: floats, compare: "rounded", plan: rowPlan(1) },
   crossEntropy: { dtypes: floats, compare: "rounded", plan: crossEntropyPlan(false) },
   crossEntropyBackward: {
@@ -131,7 +139,8 @@ export const fusedSamplers: Pick<
     dtypes: floats,
     compare: "rounded",
     plan: normPlan(1, 1),
-    termSize: ([, w, g]) => w! * g!,
+    // The gradients of weight and bias are sums over rows: rounding errors grow with the root of their number.
+    termSize: ([x, w, g]) => Math.max(1, w!.largest) * g!.largest * Math.sqrt(rowsOf(x!)),
     complete: (free, attrs) => {
       const [x, w, g] = first(free);
       const [, mean, inverse] = x.applyAll(ops.layerNorm, [x, w, w], attrs);
@@ -143,7 +152,8 @@ export const fusedSamplers: Pick<
     dtypes: floats,
     compare: "rounded",
     plan: normPlan(1, 1),
-    termSize: ([, w, g]) => w! * g!,
+    // 1/rms is at most 1 over the least.
+    termSize: ([x, w, g]) => w!.largest * g!.largest * Math.sqrt(rowsOf(x!)) * Math.max(1, Math.min(1e3, 1 / x!.least)),
     complete: (free, attrs) => {
       const [x, w, g] = first(free);
       return [x, w, x.applyAll(ops.rmsNorm, [x, w], attrs)[1]!, g];
@@ -181,7 +191,7 @@ export const fusedSamplers: Pick<
     compare: "rounded",
     plan: attentionPlan(true),
     noSpecials: skips,
-    termSize: ([q, k, v, g]) => g! * v! * Math.max(q!, k!, 1),
+    termSize: ([q, k, v, g]) => g!.largest * v!.largest * Math.max(q!.largest, k!.largest, 1),
     complete: (free, attrs) => {
       const [q, k, v, g] = first(free);
       const [o, lse] = q.applyAll(ops.attention, [q, k, v], attrs);
