@@ -14,6 +14,7 @@ export default defineConfig(({ mode }) => ({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
+    setupFiles: mode === "test" ? ["./packages/tooling/src/property-seed.ts"] : [],
     include: [...(include[mode] ?? [`no tests in mode ${mode}`])],
     // Workers and child processes that a test starts resolve packages the same way.
     execArgv: conditions.map((condition) => `--conditions=${condition}`),

@@ -59,8 +59,10 @@ describe.each(Object.entries(formats))("%s", (_, { from, to, exponentBits, fract
   test("rounds every float32 to the nearest, ties to even", () => {
     const bits = new Uint32Array(1);
     const float = new Float32Array(bits.buffer);
-    const aroundTies = fc.tuple(fc.constantFrom(...positive), fc.integer({ min: -2, max: 2 })).map(([w, step]) => {
-      float[0] = (numberOf(w) + numberOf(Math.min(w + 1, infinity))) / 2;
+    // The tie above infinity would be infinity itself, and the float32 after it NaN.
+    const finite = fc.constantFrom(...positive.slice(0, -1));
+    const aroundTies = fc.tuple(finite, fc.integer({ min: -2, max: 2 })).map(([w, step]) => {
+      float[0] = (numberOf(w) + numberOf(w + 1)) / 2;
       bits[0] = bits[0]! + step;
       return float[0]!;
     });
