@@ -94,7 +94,7 @@ export const programs: readonly Program[] = [
     },
   },
   {
-    name: "random words, dropout, the norm of several tensors and an AdamW step",
+    name: "random words, dropout, the norm of several tensors, an AdamW and a Lion step",
     shapes: [[9001], [9001], [37]],
     run: (engine, [x, g, small]) => {
       const key = randomKey(5);
@@ -106,7 +106,11 @@ export const programs: readonly Program[] = [
       const attrs = { learningRate: 0.01, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1, step: 3 };
       const factor = full([], 0.5, { engine, dtype: wide ? "f64" : "f32" });
       const stepped = dispatch(engine, ops.adamw, [factor, ...state], attrs, { donates: true });
-      return [dropped, norm, words.cast("f64"), ...stepped];
+      // Momentum and gradient point the same way: the sign of their mean is not for rounding to decide.
+      const leaps = [x!.mul(0.5), g!, g!.mul(0.3)];
+      const { step: _, eps: __, ...lion } = attrs;
+      const leapt = dispatch(engine, ops.lion, [factor, ...leaps], lion, { donates: true });
+      return [dropped, norm, words.cast("f64"), ...stepped, ...leapt];
     },
   },
   {

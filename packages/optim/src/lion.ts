@@ -1,5 +1,5 @@
-import { type ElementwiseOp, expr, type Tensor } from "@revnet-zero/tensor";
-import { eachUpdate, overwrite, updateRule, zerosOf } from "./inPlace.ts";
+import { full, ops, type Tensor } from "@revnet-zero/tensor";
+import { zerosOf } from "./inPlace.ts";
 import {
   checkDecay,
   checkNonNegative,
@@ -22,23 +22,8 @@ export interface LionOptions extends OptimizerOptions {
 
 const defaults: LionOptions = { learningRate: 1e-4, learningRateScale: 1, beta1: 0.9, beta2: 0.99, weightDecay: 0 };
 
-type Rule = Pick<LionOptions, "beta1" | "beta2" | "weightDecay">;
-
-const { add, mul, sign, sub } = expr;
-const blend = (decay: number, m: expr.E, g: expr.E, factor: expr.E): expr.Expr =>
-  add(mul(decay, m), mul(1 - decay, mul(g, factor)));
-
-/** p, g, factor, η, m -> p - η (sign(β1 m + (1 - β1) g) + λ p). */
-const parameterRule: ElementwiseOp<Rule> = updateRule("lion", 5, ([p, g, factor, rate, m], { beta1, weightDecay }) =>
-  sub(p!, mul(rate!, add(sign(blend(beta1, m!, g!, factor!)), mul(weightDecay, p!)))),
-);
-/** m, g, factor -> β2 m + (1 - β2) g. */
-const momentumRule: ElementwiseOp<Rule> = updateRule("lionMomentum", 3, ([m, g, factor], { beta2 }) =>
-  blend(beta2, m!, g!, factor!),
-);
-
 /**
- * Steps by the sign of a momentum: p ← p - η (sign(β1 m + (1 - β1) g) + λ p); m ← β2 m + (1 - β2) g. Keeps half the
+ * Steps by the sign of a momentum, all parameters of a group in one op: p ← p - η (sign(β1 m + (1 - β1) g) + λ p); m ← β2 m + (1 - β2) g. Keeps half the
  * state of AdamW; learning rates are 3 to 10 times smaller, weight decays that much larger.
  * Source: Chen et al. 2023 (arXiv:2302.06675), algorithm 2.
  */
@@ -58,11 +43,13 @@ export class Lion extends Optimizer<LionOptions> {
 
   protected override update(updates: readonly Update[], options: LionOptions, context: StepContext): void {
     const { beta1, beta2, weightDecay } = options;
-    const rule: Rule = { beta1, beta2, weightDecay };
-    eachUpdate(updates, context, ({ parameter, gradient, slots, factor, rate }) => {
-      const momentum = slots.momentum!;
-      overwrite(parameterRule, [parameter, gradient, factor, rate, momentum], rule);
-      overwrite(momentumRule, [momentum, gradient, factor], rule);
-    });
+    const { engine, learningRate } = context;
+    const factor = context.gradientFactor ?? full([], 1, { engine });
+    const tensors = updates.flatMap(({ parameter, gradient, slots }) => [
+      parameter,
+      gradient.cast(parameter.dtype),
+      slots.momentum!,
+    ]);
+    factor.applyAll(ops.lion, [factor, ...tensors], { learningRate, beta1, beta2, weightDecay });
   }
 }

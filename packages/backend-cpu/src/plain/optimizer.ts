@@ -1,7 +1,7 @@
 import type { FusedKernels, TypedArray } from "@revnet-zero/tensor";
 import { floatsIn } from "./floats.ts";
 
-export const optimizerKernels: Pick<FusedKernels<TypedArray>, "adamw" | "globalNorm"> = {
+export const optimizerKernels: Pick<FusedKernels<TypedArray>, "adamw" | "globalNorm" | "lion"> = {
   globalNorm: {
     run: (inputs, [y]) => {
       let total = 0;
@@ -26,6 +26,24 @@ export const optimizerKernels: Pick<FusedKernels<TypedArray>, "adamw" | "globalN
           v[e] = v1;
           const update = m1 / correction1 / (Math.sqrt(v1 / correction2) + eps) + weightDecay * p[e]!;
           p[e]! -= learningRate * update;
+        }
+      }
+    },
+  },
+  lion: {
+    dtypes: ["f32"],
+    run: (inputs, outputs, { learningRate, beta1, beta2, weightDecay }) => {
+      const factor = floatsIn(inputs[0]!)[0]!;
+      // The decomposition's rate is a float32 tensor.
+      const rate = Math.fround(learningRate);
+      for (let i = 1, o = 0; i < inputs.length; i += 3, o += 2) {
+        const g = floatsIn(inputs[i + 1]!);
+        const [p, m] = outputs.slice(o, o + 2).map((t) => t.data) as [Float32Array, Float32Array];
+        for (let e = 0; e < g.length; e++) {
+          const gradient = g[e]! * factor;
+          const direction = Math.sign(beta1 * m[e]! + (1 - beta1) * gradient);
+          p[e]! -= rate * (direction + weightDecay * p[e]!);
+          m[e] = beta2 * m[e]! + (1 - beta2) * gradient;
         }
       }
     },

@@ -33,7 +33,7 @@ export { scatterAdd, scatterAddAlong, take, takeAlong } from "./gather.ts";
 export { linear, matmul } from "./matmul.ts";
 export { concat, pad, writeSlice } from "./move.ts";
 export { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward } from "./norm.ts";
-export { adamw, globalNorm } from "./optimizer.ts";
+export { adamw, globalNorm, lion } from "./optimizer.ts";
 export { bitsToNormal, bitsToUniform, dropout, randomBits } from "./random.ts";
 export { argmax, argmin, cumsum, max, min, prod, sum } from "./reduce.ts";
 export { rope } from "./rope.ts";

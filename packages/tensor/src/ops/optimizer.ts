@@ -1,6 +1,7 @@
 import { isFloat } from "../dtype.ts";
 import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
-import { type FusedOp, fused, type Meta } from "../op.ts";
+import * as e from "../expr/expr.ts";
+import { type ElementwiseOp, elementwise, type FusedOp, fused, type Meta } from "../op.ts";
 import { numel, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -35,7 +36,46 @@ export interface AdamwAttrs {
   readonly step: number;
 }
 
-const groupsOfFour = (inputs: readonly Meta[]): number => (inputs.length - 1) / 4;
+/** What an optimizer's op takes for every parameter, and which of it the op writes. */
+interface Group {
+  readonly size: number;
+  readonly written: readonly number[];
+  /** For its errors: how many, their short and their full names. */
+  readonly words: readonly [string, string, string];
+}
+
+const groupsOf = ({ size }: Group, inputs: readonly unknown[]): number => (inputs.length - 1) / size;
+
+const mutated = (group: Group, inputs: readonly Meta[]): readonly number[] =>
+  Array.from({ length: groupsOf(group, inputs) }, (_, i) => group.written.map((w) => 1 + group.size * i + w)).flat();
+
+function updateMeta(name: string, group: Group, inputs: readonly Meta[]): Meta[] {
+  const [count, some, all] = group.words;
+  const groups = groupsOf(group, inputs);
+  if (!Number.isInteger(groups))
+    throw new ShapeError(
+      name,
+      `takes a factor and groups of ${count} tensors, got ${inputs.length} inputs`,
+      `factor, then ${all} of each`,
+    );
+  if (inputs[0]!.shape.length !== 0 || !isFloat(inputs[0]!.dtype))
+    throw new ShapeError(name, `the factor is ${describe(inputs[0]!)}`, "give one float: factor.reshape([])");
+  return Array.from({ length: groups }, (_, i) => {
+    const members = inputs.slice(1 + group.size * i, 1 + group.size * (i + 1));
+    const p = members[0]!;
+    if (!members.every((t) => sameShape(t.shape, p.shape)))
+      throw new ShapeError(name, `${some} differ: ${describeAll(members)}`, `all ${count} have one shape`);
+    if (!isFloat(p.dtype) || members.some((t) => t.dtype !== p.dtype))
+      throw new DTypeError(name, `${some} differ: ${describeAll(members)}`, `keep all ${count} in one float dtype`);
+    return group.written.map((w) => members[w]!);
+  }).flat();
+}
+
+const adamwGroup: Group = {
+  size: 4,
+  written: [0, 2, 3],
+  words: ["four", "parameter, gradient and moments", "parameter, gradient and both moments"],
+};
 
 /**
  * Inputs: a scalar f32 factor on the gradients (clipping), then parameter, gradient, first and second moment of every
@@ -46,34 +86,8 @@ export const adamw: FusedOp<AdamwAttrs> = fused({
   name: "adamw",
   arity: "variadic",
   doc: "AdamW update of many tensors in place",
-  mutates: (inputs) => Array.from({ length: groupsOfFour(inputs) }, (_, i) => [1 + 4 * i, 3 + 4 * i, 4 + 4 * i]).flat(),
-  meta: (inputs) => {
-    const groups = groupsOfFour(inputs);
-    if (!Number.isInteger(groups))
-      throw new ShapeError(
-        "adamw",
-        `takes a factor and groups of four tensors, got ${inputs.length} inputs`,
-        "factor, then parameter, gradient and both moments of each",
-      );
-    if (inputs[0]!.shape.length !== 0 || !isFloat(inputs[0]!.dtype))
-      throw new ShapeError("adamw", `the factor is ${describe(inputs[0]!)}`, "give one float: factor.reshape([])");
-    return Array.from({ length: groups }, (_, i) => {
-      const [p, g, m, v] = inputs.slice(1 + 4 * i, 5 + 4 * i) as [Meta, Meta, Meta, Meta];
-      if (![g, m, v].every((t) => sameShape(t.shape, p.shape)))
-        throw new ShapeError(
-          "adamw",
-          `parameter, gradient and moments differ: ${describeAll([p, g, m, v])}`,
-          "all four have one shape",
-        );
-      if (!isFloat(p.dtype) || [g, m, v].some((t) => t.dtype !== p.dtype))
-        throw new DTypeError(
-          "adamw",
-          `parameter, gradient and moments differ: ${describeAll([p, g, m, v])}`,
-          "keep all four in one float dtype",
-        );
-      return [p, m, v];
-    }).flat();
-  },
+  mutates: (inputs) => mutated(adamwGroup, inputs),
+  meta: (inputs) => updateMeta("adamw", adamwGroup, inputs),
   flops: (inputs) => inputs.reduce((n, x) => n + 4 * numel(x.shape), 0),
   decompose: (inputs, { learningRate, beta1, beta2, eps, weightDecay, step }) => {
     const factor = inputs[0]!;
@@ -91,10 +105,73 @@ export const adamw: FusedOp<AdamwAttrs> = fused({
         .add(p.mul(weightDecay));
       return [p.assign(p.sub(direction.mul(learningRate))), m1, v1];
     };
-    return Array.from({ length: groupsOfFour(inputs) }, (_, i) => {
+    return Array.from({ length: groupsOf(adamwGroup, inputs) }, (_, i) => {
       const [p, g, m, v] = inputs.slice(1 + 4 * i, 5 + 4 * i) as [Tensor, Tensor, Tensor, Tensor];
       // The temporaries of one tensor are freed before the next.
       return factor.engine.scope(() => update(p, g, m, v));
+    }).flat();
+  },
+  gradient: "none",
+});
+
+export interface LionAttrs {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly weightDecay: number;
+}
+
+type LionRule = Omit<LionAttrs, "learningRate">;
+
+const blend = (decay: number, m: e.E, g: e.E, factor: e.E): e.Expr =>
+  e.add(e.mul(decay, m), e.mul(1 - decay, e.mul(g, factor)));
+
+/** The learning rate changes from step to step, so it is an operand: backends compile once for each set of attributes. */
+const lionParameter: ElementwiseOp<LionRule> = elementwise({
+  name: "lionParameter",
+  arity: 5,
+  doc: "p - rate (sign(β1 m + (1 - β1) g) + λ p)",
+  body: ([p, g, factor, rate, m], { beta1, weightDecay }) =>
+    e.sub(p!, e.mul(rate!, e.add(e.sign(blend(beta1, m!, g!, factor!)), e.mul(weightDecay, p!)))),
+  meta: ([p]) => [p!],
+  gradient: "none",
+});
+const lionMomentum: ElementwiseOp<LionRule> = elementwise({
+  name: "lionMomentum",
+  arity: 3,
+  doc: "β2 m + (1 - β2) g",
+  body: ([m, g, factor], { beta2 }) => blend(beta2, m!, g!, factor!),
+  meta: ([m]) => [m!],
+  gradient: "none",
+});
+
+const lionGroup: Group = {
+  size: 3,
+  written: [0, 2],
+  words: ["three", "parameter, gradient and momentum", "parameter, gradient and momentum"],
+};
+
+/**
+ * Inputs: a scalar float factor on the gradients, then parameter, gradient and momentum of every tensor. Outputs: parameter
+ * and momentum of each, written in place. Source: Chen et al. 2023 (arXiv:2302.06675), algorithm 2.
+ */
+export const lion: FusedOp<LionAttrs> = fused({
+  name: "lion",
+  arity: "variadic",
+  doc: "Lion update of many tensors in place",
+  mutates: (inputs) => mutated(lionGroup, inputs),
+  meta: (inputs) => updateMeta("lion", lionGroup, inputs),
+  flops: (inputs) => inputs.reduce((n, x) => n + 4 * numel(x.shape), 0),
+  decompose: (inputs, { learningRate, ...rule }) => {
+    const factor = inputs[0]!;
+    const update = (p: Tensor, g: Tensor, m: Tensor): Tensor[] => {
+      const given = factor.cast(p.dtype);
+      const p1 = p.assign(p.apply(lionParameter, [p, g, given, p.fullOf([], learningRate), m], rule));
+      return [p1, m.assign(m.apply(lionMomentum, [m, g, given], rule))];
+    };
+    return Array.from({ length: groupsOf(lionGroup, inputs) }, (_, i) => {
+      const [p, g, m] = inputs.slice(1 + 3 * i, 4 + 3 * i) as [Tensor, Tensor, Tensor];
+      return factor.engine.scope(() => update(p, g, m));
     }).flat();
   },
   gradient: "none",

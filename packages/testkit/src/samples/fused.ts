@@ -93,6 +93,26 @@ function adamwOperands(list: readonly Shape[], dtype: DType): OperandPlan[] {
   return [{ shape: [], dtype: dtype === "f64" ? "f64" : "f32", domain: positive }, ...list.flatMap(group)];
 }
 
+const signed =
+  (low: number, high: number): NonNullable<OperandPlan["values"]> =>
+  (random) =>
+    random.pick([-1, 1]) * random.between(low, high);
+
+/**
+ * A factor, then parameter, gradient and momentum. The step is a sign: of the gradient's and the momentum's shares one must be
+ * clearly larger, or rounding decides.
+ */
+function lionOperands(list: readonly Shape[], dtype: DType, gradientWins: boolean): OperandPlan[] {
+  const momentum = gradientWins ? signed(0.001, 0.01) : signed(1, 2);
+  const group = (shape: Shape): OperandPlan[] => [
+    { shape, dtype, isContiguous: true, values: signed(0, 2) },
+    { shape, dtype, values: signed(0.5, 2) },
+    { shape, dtype, isContiguous: true, values: momentum },
+  ];
+  const factor: OperandPlan = { shape: [], dtype: dtype === "f64" ? "f64" : "f32", values: (r) => r.between(0.5, 1.5) };
+  return [factor, ...list.flatMap(group)];
+}
+
 const rowsOf = ({ shape }: OperandFacts): number => numel(shape.slice(0, -1));
 
 const first = (list: readonly Tensor[]): [Tensor, Tensor, Tensor, Tensor] =>
@@ -114,6 +134,7 @@ export const fusedSamplers: Pick<
   | "attentionBackward"
   | "fixedPointAdd"
   | "adamw"
+  | "lion"
 > = {
   softmax: { dtypes: floats, compare: "rounded", plan: rowPlan(1) },
   softmaxBackward: {
@@ -228,6 +249,17 @@ export const fusedSamplers: Pick<
         .map(([list, step, weightDecay]) => ({
           operands: adamwOperands(list, dtype),
           attrs: { learningRate: 0.01, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay, step },
+        })),
+  },
+  lion: {
+    dtypes: ["f32", "f64"],
+    compare: "rounded",
+    plan: ({ dtype, ...sizes }) =>
+      fc
+        .tuple(fc.array(shapes(sizes), { minLength: 1, maxLength: 3 }), fc.boolean(), fc.constantFrom(0, 0.1))
+        .map(([list, gradientWins, weightDecay]) => ({
+          operands: lionOperands(list, dtype, gradientWins),
+          attrs: { learningRate: 0.01, beta1: 0.9, beta2: 0.99, weightDecay },
         })),
   },
 };

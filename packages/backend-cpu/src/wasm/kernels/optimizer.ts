@@ -1,19 +1,20 @@
 import { type FusedKernels, isContiguous, numel, type TypedArray } from "@revnet-zero/tensor";
 import { plainKernels } from "../../plain/index.ts";
 import type { Device } from "../device/device.ts";
-import { emitAdamw, emitSquares, NORM_BLOCK } from "../rows/optimizer.ts";
+import { emitAdamw, emitLion, emitSquares, NORM_BLOCK } from "../rows/optimizer.ts";
 import { floatBits } from "./floatBits.ts";
 
-type Kernels = Required<Pick<FusedKernels<TypedArray>, "adamw" | "globalNorm">>;
+type Kernels = Required<Pick<FusedKernels<TypedArray>, "adamw" | "globalNorm" | "lion">>;
 
 export function optimizerKernels(device: Device): Kernels {
   const { multiply } = device.tier;
-  const { squares, adamw } = device.load(
+  const { squares, adamw, lion } = device.load(
     (m) => {
       emitSquares(m, multiply);
       emitAdamw(m, multiply);
+      emitLion(m, multiply);
     },
-    ["squares", "adamw"],
+    ["squares", "adamw", "lion"],
   );
   const plain = plainKernels as unknown as Kernels;
   return {
@@ -54,6 +55,24 @@ export function optimizerKernels(device: Device): Kernels {
           const at = outputs.slice(o, o + 3).map((view) => device.addressOf(view));
           const work = { units: numel(gradient.shape), align: 16, nanosecondsPerUnit: 1 };
           device.run(adamw, work, device.addressOf(gradient), factor, ...at, ...bits);
+        }
+      },
+    },
+    lion: {
+      ...plain.lion,
+      run: (inputs, outputs, attrs) => {
+        if (inputs.some((x) => x.dtype !== "f32" || !isContiguous(x))) {
+          plain.lion.run(inputs, outputs, attrs);
+          return;
+        }
+        const { learningRate, beta1, beta2, weightDecay } = attrs;
+        const bits = [learningRate, beta1, 1 - beta1, beta2, 1 - beta2, weightDecay].map(floatBits);
+        const factor = device.addressOf(inputs[0]!);
+        for (let i = 1, o = 0; i < inputs.length; i += 3, o += 2) {
+          const gradient = inputs[i + 1]!;
+          const at = outputs.slice(o, o + 2).map((view) => device.addressOf(view));
+          const work = { units: numel(gradient.shape), align: 16, nanosecondsPerUnit: 0.8 };
+          device.run(lion, work, device.addressOf(gradient), factor, ...at, ...bits);
         }
       },
     },

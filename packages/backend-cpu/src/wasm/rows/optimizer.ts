@@ -82,3 +82,44 @@ export function emitAdamw(m: ModuleBuilder, multiply: Multiply): void {
     });
   });
 }
+
+/** 1 with the sign of x; zeros and NaN stay. */
+function signs(w: VectorCode, x: Vectors): Vectors {
+  const signed = w.binary(v128.or, w.binary(v128.and, x, w.int(-2147483648)), w.float(1));
+  const isNonzero = w.binary(v128.or, w.binary(f32x4.lt, x, w.float(0)), w.binary(f32x4.gt, x, w.float(0)));
+  return w.select(isNonzero, signed, x);
+}
+
+/** The constants of a Lion step, as bits of floats. */
+export const lionConstants = ["learningRate", "beta1", "rest1", "beta2", "rest2", "weightDecay"] as const;
+
+/**
+ * One parameter's Lion step in place, rounded where its decomposition rounds; units are elements. Parameters: scratch, from, to,
+ * gradient, the address of its factor, parameter, momentum, then the constants.
+ */
+export function emitLion(m: ModuleBuilder, multiply: Multiply): void {
+  const types = Array.from({ length: 7 + lionConstants.length }, () => "i32" as const);
+  m.function("lion", types, (f, _scratch, from, to, gradient, factorAt, parameter, momentum, ...bits) => {
+    const v = new VectorCode(f, 4, multiply);
+    const factor = splatAt(v, factorAt);
+    const constants = bits.map((b) => splatBits(v, b as L));
+    const starts = [gradient, parameter, momentum].map((base) => wordAt(base, from));
+    eachVector(v, i32.sub(to, from), starts, (w, [g, p, m1], part) => {
+      const [learningRate, beta1, rest1, beta2, rest2, weightDecay] = constants.map((c) => beside(w, c)) as [
+        Vectors,
+        Vectors,
+        Vectors,
+        Vectors,
+        Vectors,
+        Vectors,
+      ];
+      const slope = w.mul(loadRow(w, g!), beside(w, factor));
+      const mean = loadRow(w, m1!);
+      const direction = signs(w, w.add(w.mul(beta1, mean), w.mul(rest1, slope)));
+      const before = loadRow(w, p!);
+      const update = w.mul(learningRate, w.add(direction, w.mul(weightDecay, before)));
+      storeRow(w, p!, w.sub(before, update), part);
+      storeRow(w, m1!, w.add(w.mul(beta2, mean), w.mul(rest2, slope)), part);
+    });
+  });
+}
