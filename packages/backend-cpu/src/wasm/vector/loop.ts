@@ -83,7 +83,7 @@ function row(v: VectorCode, spec: LoopSpec, at: readonly Local<"i32">[], inner: 
   const left = f.let(size);
   const [out, ...addresses] = at as [Local<"i32">, ...Local<"i32">[]];
   const fixed = spec.inputs.map((o, i) => (o.pattern === "same" ? loadSplat(f, o.dtype, addresses[i]!) : undefined));
-  const compute = (w: VectorCode): Vectors => spec.body(w, load(w, spec, addresses, inner, fixed));
+  const compute = (w: VectorCode, count?: I32): Vectors => spec.body(w, load(w, spec, addresses, inner, fixed, count));
   const advance = (vectors: number): void => {
     f.advance(out, 4 * vectors * bytesOf(spec.output));
     spec.inputs.forEach(({ dtype, pattern }, i) => {
@@ -100,7 +100,7 @@ function row(v: VectorCode, spec: LoopSpec, at: readonly Local<"i32">[], inner: 
   rounds(v);
   const single = v.ofWidth(1);
   if (v.width > 1) rounds(single);
-  f.if(i32.gtS(left, i32.const(0)), () => storeSome(single, spec.output, out, compute(single), left));
+  f.if(i32.gtS(left, i32.const(0)), () => storeSome(single, spec.output, out, compute(single, left), left));
 }
 
 function load(
@@ -109,11 +109,12 @@ function load(
   addresses: readonly Local<"i32">[],
   inner: readonly I32[],
   fixed: readonly (V128 | undefined)[],
+  count?: I32,
 ): Vectors[] {
   return spec.inputs.map(({ dtype, pattern }, i) => {
     const splat = fixed[i];
     if (splat !== undefined) return new Array<V128>(v.width).fill(splat);
     if (pattern === "neighbour") return loadVectors(v, dtype, addresses[i]!);
-    return gatherVectors(v, dtype, addresses[i]!, inner[i + 1]!);
+    return gatherVectors(v, dtype, addresses[i]!, inner[i + 1]!, count);
   });
 }

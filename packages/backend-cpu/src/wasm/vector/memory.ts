@@ -1,5 +1,5 @@
 import type { DType } from "@revnet-zero/tensor";
-import { type FunctionBuilder, type I32, i32, i32x4, type V128, v128 } from "../assembler/index.ts";
+import { type FunctionBuilder, type I32, i32, i32x4, select, type V128, v128 } from "../assembler/index.ts";
 import type { VectorCode, Vectors } from "./vectors.ts";
 
 /** Types that vector code loads and stores; the others stay with scalar loops. */
@@ -79,8 +79,11 @@ export function loadSplat(f: FunctionBuilder, d: VectorDType, address: I32): V12
   return f.let(access[d].expand(i32x4.splat(access[d].loadOne(address))));
 }
 
-/** Elements `step` bytes apart, lane by lane. */
-export function gatherVectors(v: VectorCode, d: VectorDType, address: I32, step: I32): Vectors {
+/**
+ * Elements `step` bytes apart, lane by lane. Of `count`, if given, the last is read again in the lanes that are left: steps may be long, and
+ * the memory may end before the next.
+ */
+export function gatherVectors(v: VectorCode, d: VectorDType, address: I32, step: I32, count?: I32): Vectors {
   const { f } = v;
   const at = f.let(address);
   const { loadOne, expand } = access[d];
@@ -88,7 +91,8 @@ export function gatherVectors(v: VectorCode, d: VectorDType, address: I32, step:
     let raw: V128 = i32x4.const(0);
     for (let lane = 0; lane < 4; lane++) {
       raw = f.let(i32x4.replace(raw, lane, loadOne(at)));
-      f.advance(at, step);
+      const isInside = count === undefined ? undefined : i32.gtS(count, i32.const(lane + 1));
+      f.advance(at, isInside === undefined ? step : select(step, i32.const(0), isInside));
     }
     return expand(raw);
   });
