@@ -248,6 +248,9 @@ describe("demo", () => {
       expect(out).toMatch(
         /^Training on Moby-Dick \(1\s216\s578 bytes\): 3\s808 parameters, 2 reversible layers of width 8$/m,
       );
+      expect(out).toMatch(
+        /^ {2}yardstick: 3\.477 by byte pairs, 4\.469 by single bytes \(counted in the training part, add-one, cross-entropy on the held-out part\)$/m,
+      );
       expect(out).toMatch(/^ {2}peak memory: .* \(equal to the byte\)$/m);
       expect(out.match(/reconstruction equal yes, gradients equal yes/g)).toHaveLength(2);
       expect(out).toMatch(/^ {2}16 layers +[\d.]+ \w+ +[\d.]+ \w+ +[\d.]+x less$/m);

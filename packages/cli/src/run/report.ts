@@ -1,8 +1,8 @@
 import { access, constants, mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { bigramEntropy, unigramEntropy } from "@revnet-zero/data";
+import { bigramCrossEntropy, unigramCrossEntropy } from "@revnet-zero/data";
 import { writeFileAtomic } from "@revnet-zero/io";
-import { type ReportData, renderReport, type Trainer } from "@revnet-zero/train";
+import { type LossCurves, type ReportData, renderReport, type Trainer } from "@revnet-zero/train";
 import { UsageError } from "../usageError.ts";
 import { version } from "../version.ts";
 import type { ProgressResult } from "./session.ts";
@@ -25,10 +25,16 @@ export async function prepareReport(path: string): Promise<void> {
   if (present?.isDirectory()) throw new UsageError("--report", `${path} is a folder`, "name a file, like report.html");
 }
 
+/** What counting in the training part alone predicts of the whole held-out part; nothing where no part is held out. */
+export function countingBits({ data }: Trainer): Pick<LossCurves, "unigramBits" | "bigramBits"> {
+  const { train, heldOut, heldOutWindows } = data;
+  if (heldOutWindows === 0) return {};
+  return { unigramBits: unigramCrossEntropy(train, heldOut), bigramBits: bigramCrossEntropy(train, heldOut) };
+}
+
 /** Writes the HTML report of a run and gives its path. Sections without data are left out of the page. */
 export async function writeReport(
   trainer: Trainer,
-  text: Uint8Array,
   { stepsDone, timeMs }: Pick<ProgressResult, "stepsDone" | "timeMs">,
   extra: Partial<Pick<ReportData, "title" | "memory" | "exactness" | "sample">>,
   path: string = join(trainer.config.output.dir, "report.html"),
@@ -48,8 +54,7 @@ export async function writeReport(
     loss: {
       train: history.train.map(bits),
       heldOut: history.heldOut.map(bits),
-      unigramBits: unigramEntropy(text),
-      bigramBits: bigramEntropy(text),
+      ...countingBits(trainer),
     },
     config,
     environment: {

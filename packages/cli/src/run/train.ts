@@ -23,7 +23,7 @@ export async function train(
     return 0;
   }
   if (options.report !== undefined) await prepareReport(options.report);
-  const { trainer, text, engine } = await openSession(config, options.resume ? "resume" : "new");
+  const { trainer, engine } = await openSession(config, options.resume ? "resume" : "new");
   const predicted = estimateStep(config, engine.backend).peakBytes;
   const result = await runWithProgress(trainer, output);
   if (trainer.step >= config.train.steps && result.stepsDone === 0) {
@@ -32,6 +32,6 @@ export async function train(
   printResult(output, result);
   if (trainer.peakBytes > 0) printLine(output, comparePeaks(predicted, trainer));
   const sample = { prompt: "The ", text: await trainer.sample(), note: `step ${trainer.step}, temperature 0.8` };
-  printLine(output, `report: ${await writeReport(trainer, text.bytes, result, { sample }, options.report)}`);
+  printLine(output, `report: ${await writeReport(trainer, result, { sample }, options.report)}`);
   return result.isInterrupted ? 130 : 0;
 }

@@ -14,12 +14,15 @@ export function headlineFigures({ run, loss, memory, exactness }: ReportData): H
   const figures: HeadlineFigure[] = [];
   const lowest = loss.heldOut.reduce((best, { y }) => Math.min(y, best), Number.POSITIVE_INFINITY);
   if (Number.isFinite(lowest)) {
-    const gain = loss.bigramBits - lowest;
+    const gain = loss.bigramBits === undefined ? undefined : loss.bigramBits - lowest;
     figures.push({
       value: lowest.toFixed(3),
       label: "bits per byte, held-out",
-      note: `${Math.abs(gain).toFixed(2)} ${gain >= 0 ? "better" : "worse"} than byte pairs can be`,
-      isBad: gain < 0,
+      note:
+        gain === undefined
+          ? "the lowest of the run"
+          : `${Math.abs(gain).toFixed(2)} ${gain >= 0 ? "better" : "worse"} than counted byte pairs`,
+      isBad: gain !== undefined && gain < 0,
     });
   }
   const deepest = memory?.points.reduce((a, b) => (b.depth > a.depth ? b : a), memory.points[0]!);

@@ -70,17 +70,21 @@ function lossSection({ train, heldOut, unigramBits, bigramBits }: LossCurves, pe
       { name: "held-out", points: heldOut, color: 1 },
     ],
     referenceLines: [
-      { name: "byte frequencies", y: unigramBits },
-      { name: "byte pairs", y: bigramBits },
+      ...(unigramBits === undefined ? [] : [{ name: "byte frequencies", y: unigramBits }]),
+      ...(bigramBits === undefined ? [] : [{ name: "byte pairs", y: bigramBits }]),
     ],
     formatY: (value) => String(Number(value.toFixed(2))),
   });
+  const counting =
+    unigramBits === undefined || bigramBits === undefined
+      ? ""
+      : ` Dashed: the cross-entropy of the whole held-out text under what is counted in the training text, every count raised by one:
+bytes (${unigramBits.toFixed(3)}) and bytes given the one before (${bigramBits.toFixed(3)}).`;
   const rows = sampled(heldOut, 12).map(({ x, y }) => [groupDigits(x), y.toFixed(4)]);
   return section(
     "loss",
     "Loss",
-    html`How many bits the model needs for a byte of text it has never seen. Dashed: what counting bytes
-(${unigramBits.toFixed(2)}) and pairs of bytes (${bigramBits.toFixed(2)}) alone would reach. The run held at most
+    html`How many bits the model needs for a byte of text it has never seen.${counting} The run held at most
 ${formatBytes(peakBytes)} of tensors.`,
     html`<figure class="chart">${new Markup(chart)}</figure>
 ${details("Held-out loss as a table", table(["Step", "Bits per byte"], rows))}`,

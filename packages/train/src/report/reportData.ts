@@ -30,10 +30,10 @@ export interface RunFigures {
 export interface LossCurves {
   readonly train: readonly ChartPoint[];
   readonly heldOut: readonly ChartPoint[];
-  /** What knowing only how often each byte occurs gives. */
-  readonly unigramBits: number;
-  /** What knowing the byte before gives. */
-  readonly bigramBits: number;
+  /** Cross-entropy of the held-out text under the byte frequencies of the training text. */
+  readonly unigramBits?: number;
+  /** The same given the byte before: under the pair frequencies of the training text. What a model must beat. */
+  readonly bigramBits?: number;
 }
 
 /** Peak activation memory of one training step of otherwise equal networks. */
