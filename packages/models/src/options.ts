@@ -75,6 +75,16 @@ export function resolveOptions(model: string, options: TransformerOptions): Reso
   return resolved;
 }
 
+/** Checks that the MLP of a stream has a channel. */
+export function checkMlp(model: string, width: number, { mlpRatio }: ResolvedOptions): void {
+  if (Number.isFinite(mlpRatio) && Math.round(width * mlpRatio) > 0) return;
+  throw new ValueError(
+    model,
+    `mlpRatio is ${mlpRatio}: a stream of width ${width} would have no channel in its MLP`,
+    `use a ratio of at least 1 / ${width}, such as 4`,
+  );
+}
+
 /** Checks that a width divides into heads, evenly for rotary positions. */
 export function checkHeads(
   model: string,

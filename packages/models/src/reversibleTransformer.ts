@@ -5,6 +5,7 @@ import { BLOCKS, LanguageModel, PredictionHead, TokenEmbedding } from "./languag
 import {
   checkChoice,
   checkHeads,
+  checkMlp,
   type ResolvedOptions,
   type ReversibleTransformerOptions,
   resolveOptions,
@@ -34,6 +35,7 @@ export class ReversibleTransformer extends LanguageModel {
         "use an even dModel",
       );
     checkHeads("ReversibleTransformer", width, options);
+    checkMlp("ReversibleTransformer", width, options);
     this.options = options;
     this.streams = streams;
     this.embedding = new TokenEmbedding(options);

@@ -2,7 +2,7 @@ import { Module } from "@revnet-zero/nn";
 import { foldKey, type Tensor } from "@revnet-zero/tensor";
 import { AttentionBranch, FeedForwardBranch } from "./branches.ts";
 import { BLOCKS, LanguageModel, PredictionHead, TokenEmbedding } from "./languageModel.ts";
-import { checkHeads, type ResolvedOptions, resolveOptions, type TransformerOptions } from "./options.ts";
+import { checkHeads, checkMlp, type ResolvedOptions, resolveOptions, type TransformerOptions } from "./options.ts";
 
 /** One layer of the ordinary transformer: x + attention(x), then x + mlp(x). */
 export class TransformerBlock extends Module {
@@ -32,6 +32,7 @@ export class Transformer extends LanguageModel {
     super();
     const options = resolveOptions("Transformer", given);
     checkHeads("Transformer", options.dModel, options);
+    checkMlp("Transformer", options.dModel, options);
     this.options = options;
     this.embedding = new TokenEmbedding(options);
     this.blocks = Array.from({ length: options.numLayers }, (_, layer) => {

@@ -72,9 +72,11 @@ describe("options that make no model are refused:", () => {
 
   test("an MLP without a channel, a probability of 1, a binary point outside of the word, no key", () => {
     expect(refusal({ mlpRatio: 0.01 })).toMatchInlineSnapshot(`
-      "ValueError: MLP: hidden is 0
-        hint: hidden is a positive integer"
+      "ValueError: ReversibleTransformer: mlpRatio is 0.01: a stream of width 8 would have no channel in its MLP
+        hint: use a ratio of at least 1 / 8, such as 4"
     `);
+    for (const mlpRatio of [0, -4, Number.NaN, Number.POSITIVE_INFINITY])
+      expect(refusal({ mlpRatio })).toContain(`ReversibleTransformer: mlpRatio is ${mlpRatio}: `);
     expect(refusal({ dropout: 1 })).toMatchInlineSnapshot(`
       "ValueError: Dropout: the dropout probability is 1
         hint: use a number in [0, 1)"
