@@ -143,6 +143,26 @@ export const programs: readonly Program[] = [
     run: (_, [a, b, c]) => [a!.matmul(b!), a!.matmul(c!.transpose()), a!.transpose().matmul(a!)],
   },
   {
+    name: "matrices times one to four vectors, from either side, in either order, biased and batched",
+    shapes: [[4, 4101], [37, 4101], [4, 301], [301, 1030], [1030], [5, 3, 131], [5, 131, 67]],
+    run: (engine, [long, rows, short, columns, bias, q, k]) => {
+      const few = [1, 2, 3, 4].flatMap((vectors) => {
+        const [x, y] = [long!.narrow(0, 0, vectors), short!.narrow(0, 0, vectors)];
+        return [rows!.matmul(x.transpose()), y.matmul(columns!), columns!.transpose().matmul(y.transpose())];
+      });
+      const linear = (x: Tensor, w: Tensor, b: readonly Tensor[]): Tensor[] =>
+        dispatch(engine, ops.linear, [x, w, ...b], { activation: "none" });
+      const turned = columns!.transpose().contiguous();
+      const biased = [
+        ...linear(short!.narrow(0, 0, 1), turned, [bias!]),
+        ...linear(turned, short!, [bias!.narrow(0, 0, 4)]),
+      ];
+      const flipped = k!.transpose().contiguous();
+      const batched = [q!.matmul(k!), q!.matmul(flipped.transpose()), flipped.matmul(q!.transpose())];
+      return [...few, ...biased, ...batched];
+    },
+  },
+  {
     name: "moves: pad, concat, a slice written, a permuted copy",
     shapes: [
       [5, 33, 18],

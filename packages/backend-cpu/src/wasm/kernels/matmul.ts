@@ -1,9 +1,12 @@
 import { type BufferView, type Layout, numel, type PrimitiveKernels, type TypedArray } from "@revnet-zero/tensor";
 import type { Device, LoadedKernel } from "../device/device.ts";
 import { emitGemmParts } from "../gemm/parts.ts";
+import { loadThin, multiplyThin, multiplyThinBatches, type ThinKernels } from "./thin.ts";
 
 type View = BufferView<TypedArray>;
-export type Gemm = Readonly<Record<"gemmRows" | "gemmColumns" | "gemmBatches", LoadedKernel>>;
+export interface Gemm extends Readonly<Record<"gemmRows" | "gemmColumns" | "gemmBatches", LoadedKernel>> {
+  readonly thin: ThinKernels;
+}
 
 /** A matrix in the heap: addresses and steps in bytes. */
 export interface Matrix {
@@ -28,7 +31,8 @@ export interface Product {
 
 export function loadGemm(device: Device): Gemm {
   const { tile, multiply } = device.tier;
-  return device.load((m) => emitGemmParts(m, tile, multiply), ["gemmRows", "gemmColumns", "gemmBatches"]);
+  const loaded = device.load((m) => emitGemmParts(m, tile, multiply), ["gemmRows", "gemmColumns", "gemmBatches"]);
+  return { ...loaded, thin: loadThin(device) };
 }
 
 /** Multiply-adds a nanosecond, roughly: only to tell whether threads are worth waking. */
@@ -42,6 +46,7 @@ export function multiply(device: Device, gemm: Gemm, product: Product): void {
     emptySums(device, product);
     return;
   }
+  if (multiplyThin(device, gemm.thin, product)) return;
   const { tile } = device.tier;
   const rest = [k, a.at, a.rowBytes, a.columnBytes, b.at, b.rowBytes, b.columnBytes, c, columns * 4] as const;
   const last = [isAdded ? 1 : 0, bias] as const;
@@ -82,6 +87,8 @@ function matmul(device: Device, gemm: Gemm, a: View, b: View, y: View): void {
   const [A, B] = [matrixOf(device, a), matrixOf(device, b)];
   const [aStep, bStep] = [uniform(aSteps, batch), uniform(bSteps, batch)];
   if (k > 0 && count > 1 && count >= device.threads && aStep !== undefined && bStep !== undefined) {
+    const batches = { count, a: 4 * aStep, b: 4 * bStep, c: size };
+    if (multiplyThinBatches(device, gemm.thin, { rows, columns, k, a: A, b: B, c }, batches)) return;
     const work = { units: count, nanosecondsPerUnit: (rows * columns * k) / PER_NANOSECOND };
     const first = [rows, columns, k, A.at, A.rowBytes, A.columnBytes, 4 * aStep] as const;
     const second = [B.at, B.rowBytes, B.columnBytes, 4 * bStep] as const;
