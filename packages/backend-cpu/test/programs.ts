@@ -26,6 +26,29 @@ const attention = (
   },
 });
 
+type Quadruple = readonly [number, number, number, number];
+type Pair = readonly [number, number];
+interface ConvAttrs {
+  readonly stride: Pair;
+  readonly padding: Pair;
+  readonly dilation: Pair;
+  readonly groups: number;
+}
+const plainConv: ConvAttrs = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 };
+
+/** A convolution and both its gradients, from its own output. */
+const convolution = (name: string, x: Quadruple, w: Quadruple, changes: Partial<ConvAttrs>): Program => ({
+  name: `convolution, ${name}`,
+  shapes: [x, w],
+  run: (engine, [image, weight]) => {
+    const attrs = { ...plainConv, ...changes };
+    const [y] = dispatch(engine, ops.conv2d, [image!, weight!], attrs) as [Tensor];
+    const [dx] = dispatch(engine, ops.conv2dInputGradient, [y, weight!], { ...attrs, shape: x }) as [Tensor];
+    const [dw] = dispatch(engine, ops.conv2dWeightGradient, [y, image!], { ...attrs, shape: w }) as [Tensor];
+    return [y, dx, dw];
+  },
+});
+
 const targets = (engine: Engine, rows: number, classes: number): Tensor =>
   tensor(
     Int32Array.from({ length: rows }, (_, i) => ((i * 37) % (classes + 1)) - 1),
@@ -36,6 +59,12 @@ export const programs: readonly Program[] = [
   attention("causal, several blocks of queries and keys", [1, 2, 2, 150, 300, 10, 7], { scale: 0.3, isCausal: true }),
   attention("every key, grouped heads", [2, 4, 2, 65, 270, 8, 8], { scale: 0.35, isCausal: false }),
   attention("a window narrower than a block", [1, 2, 1, 300, 300, 5, 6], { scale: 0.4, isCausal: true, window: 40 }),
+  convolution("blocks of positions and of taps", [2, 33, 17, 19], [20, 33, 3, 3], { padding: [1, 1] }),
+  convolution("strided, dilated, in groups", [2, 6, 40, 23], [8, 3, 3, 2], {
+    ...{ stride: [2, 3], padding: [2, 1], dilation: [2, 1], groups: 2 },
+  }),
+  convolution("over time, bands of outputs", [2, 3, 1, 700], [50, 3, 1, 5], { padding: [0, 2] }),
+  convolution("a kernel of more taps than a block", [1, 2, 30, 31], [3, 2, 17, 17], { padding: [3, 9] }),
   {
     name: "layer norm, many rows of an odd width",
     shapes: [[200, 83], [83], [83], [200, 83]],

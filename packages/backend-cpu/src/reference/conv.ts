@@ -4,7 +4,10 @@ import { dense, store } from "../buffer.ts";
 type Kernels = Pick<PrimitiveKernels<TypedArray>, "conv2d" | "conv2dInputGradient" | "conv2dWeightGradient">;
 type Attrs = Parameters<Kernels["conv2d"]["run"]>[2];
 
-/** Calls `visit` with the flat positions of every (output, input, weight) triple that a convolution multiplies. */
+/**
+ * Calls `visit` with the flat positions of every (output, input, weight) triple that a convolution multiplies. The zeros around the
+ * image are multiplied like its pixels (a weight that is infinite makes NaN of them): their position is -1.
+ */
 function triples(x: Shape, w: Shape, y: Shape, attrs: Attrs, visit: (y: number, x: number, w: number) => void): void {
   const { stride, padding, dilation, groups } = attrs;
   const [batch, channels, height, width] = x as [number, number, number, number];
@@ -20,10 +23,10 @@ function triples(x: Shape, w: Shape, y: Shape, attrs: Attrs, visit: (y: number, 
                 const channel = Math.floor(o / (out / groups)) * perGroup + g;
                 const row = r * stride[0] - padding[0] + i * dilation[0];
                 const column = c * stride[1] - padding[1] + j * dilation[1];
-                if (row < 0 || row >= height || column < 0 || column >= width) continue;
+                const isPixel = row >= 0 && row < height && column >= 0 && column < width;
                 visit(
                   ((n * out + o) * rows + r) * columns + c,
-                  ((n * channels + channel) * height + row) * width + column,
+                  isPixel ? ((n * channels + channel) * height + row) * width + column : -1,
                   ((o * perGroup + g) * kh + i) * kw + j,
                 );
               }
@@ -34,7 +37,7 @@ export const convKernels: Kernels = {
     run: ([x, w], [y], attrs) => {
       const [X, W, Y] = [dense(x!), dense(w!), new Float64Array(numel(y!.shape))];
       triples(x!.shape, w!.shape, y!.shape, attrs, (a, b, c) => {
-        Y[a]! += X[b]! * W[c]!;
+        Y[a]! += (X[b] ?? 0) * W[c]!;
       });
       store(y!, Y);
     },
@@ -43,7 +46,7 @@ export const convKernels: Kernels = {
     run: ([g, w], [x], attrs) => {
       const [G, W, X] = [dense(g!), dense(w!), new Float64Array(numel(x!.shape))];
       triples(x!.shape, w!.shape, g!.shape, attrs, (a, b, c) => {
-        X[b]! += G[a]! * W[c]!;
+        if (b >= 0) X[b]! += G[a]! * W[c]!;
       });
       store(x!, X);
     },
@@ -52,7 +55,7 @@ export const convKernels: Kernels = {
     run: ([g, x], [w], attrs) => {
       const [G, X, W] = [dense(g!), dense(x!), new Float64Array(numel(w!.shape))];
       triples(x!.shape, w!.shape, g!.shape, attrs, (a, b, c) => {
-        W[c]! += G[a]! * X[b]!;
+        W[c]! += G[a]! * (X[b] ?? 0);
       });
       store(w!, W);
     },

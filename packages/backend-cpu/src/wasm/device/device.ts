@@ -1,6 +1,7 @@
 import type { TypedArray } from "@revnet-zero/tensor";
 import { ModuleBuilder } from "../assembler/index.ts";
 import { ATTENTION_SCRATCH_BYTES } from "../attention/sizes.ts";
+import { CONV_SCRATCH_BYTES } from "../conv/geometry.ts";
 import { gemmScratchBytes } from "../gemm/tile.ts";
 import { type Module, webAssembly } from "../webAssembly.ts";
 import { Heap } from "./heap.ts";
@@ -49,7 +50,8 @@ export class Device {
   constructor({ tier, threads, memoryLimitBytes }: DeviceOptions) {
     this.tier = tier;
     this.#scratchStart = CONTROL_BYTES;
-    this.#scratchBytes = Math.ceil((gemmScratchBytes(tier.tile) + ATTENTION_SCRATCH_BYTES) / 64) * 64;
+    const besideGemm = Math.max(ATTENTION_SCRATCH_BYTES, CONV_SCRATCH_BYTES);
+    this.#scratchBytes = Math.ceil((gemmScratchBytes(tier.tile) + besideGemm) / 64) * 64;
     const reservedBytes = this.#scratchStart + threads * this.#scratchBytes;
     this.heap = new Heap({
       reservedBytes,

@@ -2,6 +2,7 @@ import type { FusedKernels, KernelTable, OpName, PrimitiveKernels, TypedArray } 
 import { plainKernels } from "../../plain/index.ts";
 import type { Device } from "../device/device.ts";
 import { attentionKernels } from "./attention.ts";
+import { convKernels } from "./conv.ts";
 import type { ElementwiseKernels } from "./elementwise.ts";
 import { fixedPointKernel } from "./fixedPoint.ts";
 import { linearKernel } from "./linear.ts";
@@ -23,6 +24,7 @@ export function kernelTable(device: Device, elementwise: ElementwiseKernels): Ke
     matmul: matmulKernel(device, gemm),
     linear: linearKernel(device, elementwise, gemm),
     ...attentionKernels(device),
+    ...convKernels(device),
     dropout,
     ...normKernels(device),
     ...ropeKernel(device),
