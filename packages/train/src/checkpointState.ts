@@ -24,6 +24,8 @@ export interface TrainerState {
   /** Sums over all steps: what the streams did that is reported, never silent. */
   readonly counters: { readonly saturated: number; readonly wrapped: number };
   readonly history: History;
+  /** Set where a signal left out this step's evaluation: the run that goes on begins with it. */
+  readonly isEvaluationDue?: true;
 }
 
 /** The curves so far: [steps done, nats per byte]. */

@@ -1,13 +1,25 @@
 import type { ByteDataset } from "@revnet-zero/data";
 import type { LanguageModel } from "@revnet-zero/models";
 import { toTensors } from "./step.ts";
+import { Turns } from "./turns.ts";
 
-/** Mean cross-entropy in nats per byte over the first batches of the held-out text; eval mode, nothing recorded. */
-export async function evaluate(model: LanguageModel, data: ByteDataset, maxBatches: number): Promise<number> {
+/**
+ * Mean cross-entropy in nats per byte over the first batches of the held-out text; eval mode, nothing recorded.
+ * An aborted signal ends it between two batches: it throws the signal's reason.
+ */
+export async function evaluate(
+  model: LanguageModel,
+  data: ByteDataset,
+  maxBatches: number,
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<number> {
   const { engine } = model.embedding.tokens.weight;
   let nats = 0;
   let bytes = 0;
+  const turns = new Turns();
   for (const batch of data.heldOutBatches(maxBatches)) {
+    await turns.take();
+    signal?.throwIfAborted();
     const loss = engine.scope(() =>
       engine.noGrad(() => {
         const [tokens, targets] = toTensors(batch, engine);

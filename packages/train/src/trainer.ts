@@ -14,6 +14,7 @@ import { applyGradients, computeGradients, toTensors } from "./step.ts";
 import { fromEntries, toEntries } from "./tensorFiles.ts";
 import { markText, type TextMark } from "./textMark.ts";
 import { TrainError } from "./trainError.ts";
+import { Turns } from "./turns.ts";
 
 export interface TrainerOptions {
   readonly config: TrainConfig;
@@ -28,16 +29,13 @@ export interface TrainerOptions {
 
 export interface TrainResult {
   readonly step: number;
-  /** True when the signal stopped the run before its last step. */
+  /** True when the signal stopped the run before its last step and evaluation. */
   readonly isInterrupted: boolean;
   readonly checkpoint: CheckpointFolder | undefined;
 }
 
 /** What text samples begin with. */
 const PROMPT = "The ";
-
-/** A step whose results are there at once never leaves the microtask queue: signals and timers are let in this often. */
-const TURN_MS = 20;
 
 /** Trains one model on one text. Everything random is a function of the seed and the step, so nothing else need be saved. */
 export class Trainer {
@@ -55,6 +53,8 @@ export class Trainer {
   #peakBytes = 0;
   #saved: CheckpointFolder | undefined;
   readonly #text: TextMark;
+  /** The signal came before this step's evaluation was through. */
+  #isEvaluationDue = false;
   /** What a resumed run does otherwise than the one that was saved. */
   #changes: readonly string[] = [];
 
@@ -95,8 +95,8 @@ export class Trainer {
   }
 
   /** Mean cross-entropy on held-out text in nats per byte, over the configured number of batches. */
-  evaluate(): Promise<number> {
-    return evaluate(this.model, this.data, this.config.train.evalBatches);
+  evaluate(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<number> {
+    return evaluate(this.model, this.data, this.config.train.evalBatches, options);
   }
 
   /** Text the model writes now; the same for the same step and seed. */
@@ -105,7 +105,10 @@ export class Trainer {
     return decodeBytes(await generate(this.model, encodeBytes(prompt), { length, temperature: 0.8, key }));
   }
 
-  /** Runs to the last step, or until the signal is aborted: then the run is saved and can be resumed. */
+  /**
+   * Runs to the last step, or until the signal is aborted: then the run is saved and can be resumed. The signal is noticed
+   * between steps and between the batches of an evaluation; one that is cut short is made up for when the run goes on.
+   */
   async run({ signal }: { readonly signal?: AbortSignal } = {}): Promise<TrainResult> {
     const { steps, evalEvery, sampleEvery, checkpointEvery } = this.config.train;
     if (this.#changes.length > 0) {
@@ -113,20 +116,22 @@ export class Trainer {
       this.#events.emit("warning", { step: this.#step, message });
     }
     const isDue = (every: number): boolean => every > 0 && (this.#step % every === 0 || this.#step === steps);
-    let lastTurn = performance.now();
+    const turns = new Turns();
+    if (this.#isEvaluationDue) {
+      await this.#evaluate(signal);
+      // What was saved lacks it.
+      if (!this.#isEvaluationDue) await this.save();
+    }
     while (this.#step < steps && signal?.aborted !== true) {
       await this.#trainStep();
-      if (isDue(evalEvery) && this.data.heldOutWindows > 0) await this.#evaluate();
+      if (isDue(evalEvery) && this.data.heldOutWindows > 0) await this.#evaluate(signal);
       if (isDue(sampleEvery)) await this.#sample();
       if (isDue(checkpointEvery)) await this.save();
-      if (performance.now() - lastTurn >= TURN_MS) {
-        await new Promise((resolve) => void setTimeout(resolve));
-        lastTurn = performance.now();
-      }
+      await turns.take();
     }
     // What is not saved yet is saved here: the last step, and an interrupted one.
     if (this.#saved?.step !== this.#step) await this.save();
-    return { step: this.#step, isInterrupted: this.#step < steps, checkpoint: this.#saved };
+    return { step: this.#step, isInterrupted: this.#step < steps || this.#isEvaluationDue, checkpoint: this.#saved };
   }
 
   async #trainStep(): Promise<void> {
@@ -204,9 +209,14 @@ export class Trainer {
     return new TrainError(step, `${problem}${saved}`, again);
   }
 
-  async #evaluate(): Promise<void> {
+  async #evaluate(signal: AbortSignal | undefined): Promise<void> {
     const { engine, model, data } = this;
-    const heldOutLoss = await this.evaluate();
+    const heldOutLoss = await this.evaluate({ signal }).catch((error: unknown) => {
+      if (signal?.aborted !== true || error !== signal.reason) throw error;
+      return undefined;
+    });
+    this.#isEvaluationDue = heldOutLoss === undefined;
+    if (heldOutLoss === undefined) return;
     if (!Number.isFinite(heldOutLoss)) {
       model.eval();
       const { where, isStateFinite } = await findNonFinite(model, () => {
@@ -251,6 +261,7 @@ export class Trainer {
       optimizer,
       counters: { ...this.#counters },
       history: this.#history,
+      ...(this.#isEvaluationDue ? { isEvaluationDue: true } : {}),
     };
     // Only what was measured in this very state: an older figure would make a worse state the best.
     const metric = this.#history.heldOut.findLast(([step]) => step === this.#step);
@@ -307,6 +318,7 @@ export class Trainer {
       });
     }
     this.#step = state.step;
+    this.#isEvaluationDue = state.isEvaluationDue === true;
     Object.assign(this.#counters, state.counters);
     this.#history.train.push(...state.history.train);
     this.#history.heldOut.push(...state.history.heldOut);

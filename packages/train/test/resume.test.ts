@@ -11,9 +11,9 @@ import type { Trainer } from "../src/trainer.ts";
 import { type Changes, smallConfig, smallTrainer, stateOf, temporaryStore, text } from "./smallRun.ts";
 
 /** Runs to a step and stops as an interrupt would make it. */
-async function runUntil(trainer: Trainer, step: number): Promise<void> {
+async function runUntil(trainer: Trainer, step: number, at: "step" | "evaluation" = "step"): Promise<void> {
   const controller = new AbortController();
-  const off = trainer.on("step", (event) => {
+  const off = trainer.on(at, (event) => {
     if (event.step === step) controller.abort();
   });
   await trainer.run({ signal: controller.signal });
@@ -111,7 +111,7 @@ describe("a checkpoint", () => {
   test("holds what exactness needs", async () => {
     const store = await temporaryStore();
     const trainer = smallTrainer({ model: { fractionBits: 18 }, train: { evalEvery: 3 } }, { store });
-    await runUntil(trainer, 3);
+    await runUntil(trainer, 3, "evaluation");
     const { trainer: state, config, model, optimizer, metric, path } = await store.load("latest");
     const names = [...trainer.model.namedParameters().keys()];
     expect([...model.keys()].sort()).toEqual([...names].sort());

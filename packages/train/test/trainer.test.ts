@@ -1,5 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { CpuBackend } from "@revnet-zero/backend-cpu";
+import { encodeBytes } from "@revnet-zero/data";
 import { Engine } from "@revnet-zero/tensor";
 import { describe, expect, test } from "vitest";
 import { buildModel, buildSchedule, runKey } from "../src/build.ts";
@@ -146,6 +147,71 @@ describe("a run", () => {
     const { step, isInterrupted } = await trainer.run({ signal: controller.signal });
     expect(isInterrupted).toBe(true);
     expect(step).toBeLessThan(10_000);
+  });
+
+  test("notices its signal between the batches of an evaluation, saves, and begins with that evaluation when it goes on", async () => {
+    const changes: Changes = {
+      train: { steps: 4, batchSize: 1, evalEvery: 2, evalBatches: 20, checkpointEvery: 2 },
+      data: { heldOutFraction: 0.5 },
+    };
+    const whole = smallTrainer(changes);
+    await whole.run();
+    for (const batches of [1, 2, 19]) {
+      const store = await temporaryStore();
+      const trainer = smallTrainer(changes, { store });
+      const controller = new AbortController();
+      let losses = 0;
+      trainer.engine.trace.listen(({ op }) => {
+        if (op !== "crossEntropy" || trainer.step !== 2) return;
+        losses++;
+        if (losses === batches) controller.abort();
+      });
+      const seen = record(trainer);
+      const { signal } = controller;
+      expect(await trainer.run({ signal })).toMatchObject({ step: 2, isInterrupted: true });
+      expect(losses).toBe(batches);
+      expect(seen).toEqual(["step 1", "step 2", "checkpoint 2"]);
+      const resume = await store.load("latest");
+      expect([resume.step, resume.metric]).toEqual([2, undefined]);
+
+      // Interrupted once more, then let go: the run that was never stopped.
+      const again = smallTrainer(changes, { store, resume });
+      expect(await again.run({ signal })).toMatchObject({ step: 2, isInterrupted: true });
+      for (const rest of [trainer, again]) {
+        const went = record(rest);
+        expect(await rest.run()).toMatchObject({ step: 4, isInterrupted: false });
+        const next = ["evaluation 2", "checkpoint 2", "step 3", "step 4", "evaluation 4", "checkpoint 4"];
+        expect(went).toEqual(next);
+        expect(await stateOf(rest)).toEqual(await stateOf(whole));
+      }
+    }
+  });
+
+  test("is not through when the signal leaves out its last evaluation", async () => {
+    const store = await temporaryStore();
+    const changes: Changes = { train: { steps: 2, evalEvery: 2 } };
+    const trainer = smallTrainer(changes, { store });
+    const controller = new AbortController();
+    trainer.on("step", ({ step }) => step === 2 && controller.abort());
+    expect(await trainer.run({ signal: controller.signal })).toMatchObject({ step: 2, isInterrupted: true });
+    const resumed = smallTrainer(changes, { store, resume: await store.load("latest") });
+    expect(await resumed.run()).toMatchObject({ step: 2, isInterrupted: false });
+    expect(resumed.history.heldOut).toHaveLength(1);
+    expect(await store.load("latest")).toMatchObject({ metric: resumed.history.heldOut[0]![1] });
+  });
+
+  test("lets timers run between the batches of an evaluation", async () => {
+    const changes: Changes = { train: { batchSize: 1, evalBatches: 100_000 }, data: { heldOutFraction: 0.5 } };
+    const trainer = smallTrainer(changes, { text: encodeBytes("the whale ".repeat(20_000)) });
+    const controller = new AbortController();
+    let batches = 0;
+    trainer.engine.trace.listen(({ op }) => {
+      if (op === "crossEntropy") batches++;
+    });
+    setTimeout(() => controller.abort(), 100);
+    const { signal } = controller;
+    await expect(trainer.evaluate({ signal })).rejects.toThrow("This operation was aborted");
+    expect(batches).toBeLessThan(trainer.data.heldOutWindows);
   });
 
   test("without held-out text is never evaluated", async () => {
