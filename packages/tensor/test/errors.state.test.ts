@@ -68,7 +68,7 @@ describe("tensors that are gone or belong elsewhere are refused", () => {
       BackendError: add: operands belong to two engines (cpu and cpu)
         hint: make both on one engine, or move one with t.to(engine)
       ValueError: matmul: takes 2 tensors, got 1
-        hint: matmul is: matrix product over the last two axes, leading axes broadcast
+        hint: matmul is: matrix product over the last two axes, leading axes broadcast; of i8 the exact i32
       "
     `);
   });

@@ -46,9 +46,9 @@ describe("types that an op does not take are named", () => {
       ),
     ).toMatchInlineSnapshot(`
       "
-      DTypeError: matmul: needs two float tensors of one dtype, got [2, 2] i32, [2, 2] i32
+      DTypeError: matmul: needs two float tensors of one dtype, or two of i8, got [2, 2] i32, [2, 2] i32
         hint: cast first: x.cast("f32")
-      DTypeError: matmul: needs two float tensors of one dtype, got [2, 2] f32, [2, 2] f64
+      DTypeError: matmul: needs two float tensors of one dtype, or two of i8, got [2, 2] f32, [2, 2] f64
         hint: cast first: x.cast("f32")
       DTypeError: linear: needs float tensors of one dtype, got [2, 2] f32, [2, 2] bf16
         hint: cast first: x.cast("f32")

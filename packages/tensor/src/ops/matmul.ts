@@ -8,13 +8,14 @@ import { gelu, relu, silu } from "./unary.ts";
 
 /**
  * `[..., m, k] x [..., k, n] -> [..., m, n]`, leading axes broadcast. Transposed operands are views: kernels read
- * strides. Accumulates each element over k in ascending order, in float64 on the CPU and in f32 on devices.
+ * strides. The order of a sum follows from shapes and strides alone, its precision from the backend (see its `arithmetic`).
+ * i8 x i8 gives i32: exact, modulo 2^32.
  */
 export const matmul: PrimitiveOp = primitive({
   name: "matmul",
   arity: 2,
   autocast: "low",
-  doc: "matrix product over the last two axes, leading axes broadcast",
+  doc: "matrix product over the last two axes, leading axes broadcast; of i8 the exact i32",
   meta: (inputs) => {
     const [a, b] = inputs as [Meta, Meta];
     if (a.shape.length < 2 || b.shape.length < 2) {
@@ -24,10 +25,10 @@ export const matmul: PrimitiveOp = primitive({
         "unsqueeze a vector: v.unsqueeze(0) is a row, v.unsqueeze(1) a column",
       );
     }
-    if (a.dtype !== b.dtype || !isFloat(a.dtype)) {
+    if (a.dtype !== b.dtype || !(isFloat(a.dtype) || a.dtype === "i8")) {
       throw new DTypeError(
         "matmul",
-        `needs two float tensors of one dtype, got ${describeAll(inputs)}`,
+        `needs two float tensors of one dtype, or two of i8, got ${describeAll(inputs)}`,
         'cast first: x.cast("f32")',
       );
     }
@@ -40,9 +41,8 @@ export const matmul: PrimitiveOp = primitive({
         transposeHint(a.shape, b.shape),
       );
     }
-    return [
-      { shape: [...broadcastShapes("matmul", a.shape.slice(0, -2), b.shape.slice(0, -2)), m, n], dtype: a.dtype },
-    ];
+    const shape = [...broadcastShapes("matmul", a.shape.slice(0, -2), b.shape.slice(0, -2)), m, n];
+    return [{ shape, dtype: a.dtype === "i8" ? "i32" : a.dtype }];
   },
   flops: ([a], [y]) => 2 * numel(y!.shape) * a!.shape[a!.shape.length - 1]!,
   gradient: {

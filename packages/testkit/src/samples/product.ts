@@ -63,7 +63,7 @@ export const productSamplers: Pick<
   "matmul" | "linear" | "conv2d" | "conv2dInputGradient" | "conv2dWeightGradient"
 > = {
   matmul: {
-    dtypes: floats,
+    dtypes: [...floats, "i8"],
     compare: "rounded",
     isMultilinear: true,
     plan: ({ dtype, ...sizes }) =>

@@ -84,7 +84,7 @@ type I32Binary =
   | "min"
   | "max";
 type I32Table = Table<I32Binary, Binary<"i32">> &
-  Table<"load" | "load8u" | "load16u", Load<"i32">> &
+  Table<"load" | "load8u" | "load8s" | "load16u", Load<"i32">> &
   Table<"store" | "store8" | "store16", Store<"i32">> & {
     readonly const: (n: number) => I32;
     readonly atomicAdd: (address: I32, value: I32) => Statement;
@@ -95,6 +95,7 @@ export const i32: I32Table = {
   const: (n: number): I32 => ({ type: "i32", code: [0x41, ...signed(n)] }),
   load: load("i32", 0x28),
   load8u: load("i32", 0x2d),
+  load8s: load("i32", 0x2c),
   load16u: load("i32", 0x2f),
   store: store<"i32">(0x36),
   store8: store<"i32">(0x3a),
@@ -183,7 +184,10 @@ export const f64: F64Table = {
 const lanes = (picked: readonly number[]): number[] => picked.flatMap((l) => [4 * l, 4 * l + 1, 4 * l + 2, 4 * l + 3]);
 
 type StoreLane = (address: I32, value: V128, lane: number, offset?: number) => Statement;
-type V128Table = Table<"load" | "load16x4U" | "load8x8U" | "load32Splat" | "load32Zero" | "load64Zero", Load<"v128">> &
+type V128Table = Table<
+  "load" | "load16x4U" | "load8x8U" | "load8x8S" | "load32Splat" | "load32Zero" | "load64Zero",
+  Load<"v128">
+> &
   Table<"storeLane8" | "storeLane16" | "storeLane32" | "storeLane64", StoreLane> &
   Table<"and" | "andNot" | "or" | "xor", Binary<"v128">> & {
     readonly store: Store<"v128">;
@@ -200,6 +204,7 @@ export const v128: V128Table = {
   /** Four 16-bit words, zero-extended to 32 bits. */
   load16x4U: load("v128", ...simd(4)),
   load8x8U: load("v128", ...simd(2)),
+  load8x8S: load("v128", ...simd(1)),
   load32Splat: load("v128", ...simd(9)),
   load32Zero: load("v128", ...simd(92)),
   load64Zero: load("v128", ...simd(93)),
@@ -309,6 +314,8 @@ type I32x4Table = Table<
   Table<"shl" | "shrS" | "shrU", Shift> & {
     readonly const: (n: number) => V128;
     readonly constants: (values: readonly [number, number, number, number]) => V128;
+    /** Of eight signed 16-bit words each: products, neighbours added. */
+    readonly dot: Binary<"v128">;
     /** The low four bytes, zero-extended. */
     readonly fromBytes: Unary<"v128">;
     readonly replace: (a: V128, lane: number, x: I32) => V128;
@@ -326,6 +333,7 @@ export const i32x4: I32x4Table = {
   add: vec2(174),
   sub: vec2(177),
   mul: vec2(181),
+  dot: vec2(186),
   neg: vec1(161),
   abs: vec1(160),
   shl: shift(171),

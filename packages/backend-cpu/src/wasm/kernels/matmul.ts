@@ -1,6 +1,8 @@
-import { type BufferView, type Layout, numel, type PrimitiveKernels, type TypedArray } from "@revnet-zero/tensor";
+import { type BufferView, numel, type PrimitiveKernels, type TypedArray } from "@revnet-zero/tensor";
 import type { Device, LoadedKernel } from "../device/device.ts";
 import { emitGemmParts } from "../gemm/parts.ts";
+import { batchSteps, stepTo, uniform } from "./batch.ts";
+import { multiplyInt8 } from "./int8.ts";
 import { loadThin, multiplyThin, multiplyThinBatches, type ThinKernels } from "./thin.ts";
 
 type View = BufferView<TypedArray>;
@@ -71,7 +73,7 @@ function emptySums(device: Device, { rows, columns, c, isAdded = false, bias = 0
 }
 
 export const matmulKernel = (device: Device, gemm: Gemm): PrimitiveKernels<TypedArray>["matmul"] => ({
-  run: ([a, b], [y]) => matmul(device, gemm, a!, b!, y!),
+  run: ([a, b], [y]) => (a!.dtype === "i8" ? multiplyInt8(device, a!, b!, y!) : matmul(device, gemm, a!, b!, y!)),
 });
 
 /** y = a · b over broadcast batch axes, all strides. */
@@ -105,33 +107,4 @@ function matmul(device: Device, gemm: Gemm, a: View, b: View, y: View): void {
 export function matrixOf(device: Device, view: View): Matrix {
   const [row, column] = view.strides.slice(-2) as [number, number];
   return { at: device.addressOf(view), rowBytes: 4 * row, columnBytes: 4 * column };
-}
-
-/** An operand's steps over the batch axes of the result: 0 where it is broadcast. */
-function batchSteps({ shape, strides }: Layout, batch: readonly number[]): number[] {
-  const lead = batch.length - (shape.length - 2);
-  return batch.map((_, d) => (d < lead || shape[d - lead] === 1 ? 0 : strides[d - lead]!));
-}
-
-/** The one step from each matrix of the batch to the next, if all are equal. */
-function uniform(steps: readonly number[], batch: readonly number[]): number | undefined {
-  let step: number | undefined;
-  let inner = 1;
-  for (let d = batch.length - 1; d >= 0; d--) {
-    if (batch[d] !== 1) {
-      step ??= steps[d]! / inner;
-      if (steps[d] !== step * inner) return undefined;
-    }
-    inner *= batch[d]!;
-  }
-  return step ?? 0;
-}
-
-function stepTo(index: number, batch: readonly number[], steps: readonly number[]): number {
-  let at = 0;
-  for (let d = batch.length - 1, rest = index; d >= 0; d--) {
-    at += (rest % batch[d]!) * steps[d]!;
-    rest = Math.floor(rest / batch[d]!);
-  }
-  return at;
 }
