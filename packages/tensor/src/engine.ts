@@ -10,7 +10,7 @@ import { liveReport } from "./memory/report.ts";
 import { type Scope, ScopeStack, tensorsIn } from "./memory/scope.ts";
 import { Storage } from "./memory/storage.ts";
 import type { Meta } from "./op.ts";
-import { foldKey, type Key } from "./rng.ts";
+import { checkKey, foldKey, type Key } from "./rng.ts";
 import { numel } from "./shape.ts";
 import { makeTensor } from "./tensor/link.ts";
 import type { Tensor } from "./tensor/tensor.ts";
@@ -242,6 +242,7 @@ export class Engine {
 
   /** Random layers inside `f` draw their keys from `key`, one per call, counting from zero. */
   withKey<T>(key: Key, f: () => T): T {
+    checkKey("withKey", key);
     return this.withAmbient(this.#ambient.fork({ key, calls: 0 }), f);
   }
 

@@ -56,11 +56,26 @@ export function randomKey(seed: number): Key {
   return [seed >>> 0, Math.floor(seed / 4294967296) >>> 0];
 }
 
+/** Two unsigned words: fractions would be cut off, so that two keys gave one stream. */
+export function checkKey(op: string, key: Key): void {
+  // A word alone: this is called for every dropout and every folded key.
+  const isWord = (w: unknown): boolean => (w as number) >>> 0 === w;
+  if (Array.isArray(key) && key.length === 2 && isWord(key[0]) && isWord(key[1])) return;
+  throw new ValueError(
+    op,
+    `the generator key is ${Array.isArray(key) ? `[${key.join(", ")}]` : String(key)}`,
+    "make keys with randomKey(seed) and foldKey(key, n), or from two whole numbers below 2^32",
+  );
+}
+
 /**
- * A key derived from another and one word of data: `foldKey(foldKey(root, step), layer)`. The derivation is a Philox
+ * A key derived from another and one integer of data: `foldKey(foldKey(root, step), layer)`. The derivation is a Philox
  * block of its own (marked in the counter's last word), so derived streams do not overlap the parent's numbers.
  */
 export function foldKey(key: Key, data: number): Key {
+  checkKey("foldKey", key);
+  if (!Number.isSafeInteger(data))
+    throw new ValueError("foldKey", `the number folded in is ${data}`, "use an integer of up to 53 bits");
   const [a, b] = philox4x32([data >>> 0, Math.floor(data / 4294967296) >>> 0, 0, 0x6b657964], key);
   return [a, b];
 }

@@ -1,7 +1,18 @@
+import { ReferenceBackend } from "@revnet-zero/backend-cpu";
 import { errorText } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { fillRandomBits, foldKey, type Key, philox4x32, randomKey, randomWord } from "../src/index.ts";
+import {
+  Engine,
+  fillRandomBits,
+  foldKey,
+  type Key,
+  ones,
+  philox4x32,
+  randomKey,
+  randomWord,
+  randomWords,
+} from "../src/index.ts";
 
 const word = fc.nat({ max: 0xffffffff });
 const hex = (ws: readonly number[]): string => ws.map((w) => w.toString(16).padStart(8, "0")).join(" ");
@@ -78,6 +89,25 @@ describe("keys", () => {
     expect(new Set(made).size).toBe(2000);
     expect(hex(foldKey(key, 5))).toBe(made[5]);
     expect(foldKey(key, 2 ** 40)).not.toEqual(foldKey(key, 0));
+  });
+
+  test("that are not two unsigned words, and fractions folded in, are refused, not cut to another stream's", () => {
+    const engine = new Engine(new ReferenceBackend());
+    const wrong = [[1.5, 2], [1, 0.5], [-1, 2], [1, 2 ** 32], [Number.NaN, 0], [1], [1, 2, 3], 7, "12", undefined];
+    for (const key of wrong as unknown as Key[]) {
+      const said = /: the generator key is .*\n {2}hint: make keys with randomKey\(seed\)/;
+      expect(() => foldKey(key, 1)).toThrow(said);
+      expect(() => engine.withKey(key, () => 0)).toThrow(said);
+      expect(() => randomWords([2], { key, engine })).toThrow(said);
+      expect(() => engine.scope(() => ones([2], { engine }).dropout(0.5, key))).toThrow(said);
+    }
+    expect(errorText(() => foldKey([1.5, 2], 0))).toMatchInlineSnapshot(`
+      "ValueError: foldKey: the generator key is [1.5, 2]
+        hint: make keys with randomKey(seed) and foldKey(key, n), or from two whole numbers below 2^32"
+    `);
+    for (const data of [0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53])
+      expect(() => foldKey([1, 2], data)).toThrow(`foldKey: the number folded in is ${data}`);
+    expect(foldKey([1, 2], -1)).not.toEqual(foldKey([1, 2], 1));
   });
 
   test("order of folding matters: (step, layer) is not (layer, step)", () => {

@@ -1,7 +1,7 @@
 import { DTypeError, describeAll, ValueError } from "../errors.ts";
 import * as e from "../expr/expr.ts";
 import { type ElementwiseOp, elementwise, type FusedOp, fused, type Meta, type PrimitiveOp, primitive } from "../op.ts";
-import type { Key } from "../rng.ts";
+import { checkKey, type Key } from "../rng.ts";
 import { checkShape, type Shape } from "../shape.ts";
 import { broadcastAll } from "./derive.ts";
 
@@ -16,8 +16,9 @@ export const randomBits: PrimitiveOp<RandomBits> = primitive({
   name: "randomBits",
   arity: 0,
   doc: "words of Philox4x32-10: element i is word i of the key's stream",
-  meta: (_, { shape }) => {
+  meta: (_, { shape, key }) => {
     checkShape("randomBits", shape);
+    checkKey("randomBits", key);
     return [{ shape, dtype: "i32" }];
   },
   flops: (_, [y]) => 25 * y!.shape.reduce((a, b) => a * b, 1),
@@ -73,7 +74,8 @@ export const dropout: FusedOp<DropoutAttrs> = fused({
   name: "dropout",
   arity: 1,
   doc: "x or 0 by a keyed mask, scaled by 1 / (1 - p)",
-  meta: ([x], { p }) => {
+  meta: ([x], { p, key }) => {
+    checkKey("dropout", key);
     if (!(p >= 0 && p < 1)) throw new ValueError("dropout", `p is ${p}`, "use a probability in [0, 1)");
     return [x!];
   },
