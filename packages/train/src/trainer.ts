@@ -198,7 +198,10 @@ export class Trainer {
   async #failure(step: number, problem: string, isStateFinite: boolean): Promise<TrainError> {
     this.model.zeroGrad();
     const folder = await this.save();
-    const saved = folder === undefined ? "" : `; the state after ${this.#step} steps is saved in ${folder.path}`;
+    const saved =
+      folder === undefined
+        ? ""
+        : `; the state after ${this.#step} ${this.#step === 1 ? "step" : "steps"} is saved in ${folder.path}`;
     const careful = "lower optimizer.learningRate or optimizer.clipNorm, or lengthen schedule.warmupSteps";
     const again =
       folder === undefined

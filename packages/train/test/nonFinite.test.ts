@@ -62,6 +62,12 @@ describe("a NaN", () => {
     },
   );
 
+  test("in the first step is said in the singular", async () => {
+    const trainer = smallTrainer({}, { store: await temporaryStore() });
+    const { message } = await failureOf(trainer, () => poison(trainer, up, Number.NaN), 1);
+    expect(message).toContain("; the state after 1 step is saved in ");
+  });
+
   test("that a layer makes of finite parameters is named with op and layer, the state is saved, and can be resumed", async () => {
     const store = await temporaryStore();
     const trainer = smallTrainer({}, { store });
