@@ -45,7 +45,19 @@ export function emitFixedPointAdd(m: ModuleBuilder): void {
     };
     const load = (w: VectorCode, address: L): Vectors => w.map((i) => v128.load(address, 16 * i));
     f.while(i32.geS(left, i32.const(16)), () => {
-      storeVectors(v, "i32", y, step(v, load(v, x), load(v, increment)));
+      const [a, values] = [load(v, x), load(v, increment)];
+      const scaled = v.map((i) => f32x4.mul(values[i]!, scale));
+      const flipped = v.map((i) => v128.xor(i32x4.truncSat(f32x4.nearest(scaled[i]!)), signs));
+      const sum = v.map((i) => i32x4.add(a[i]!, i32x4.sub(flipped[i]!, signs)));
+      // Sign bits: increments that fit and sums that did not wrap. Where that is all of them, nothing is to be counted.
+      const fits = v.binary(f32x4.lt, v.unary(f32x4.abs, scaled), v.float(2 ** 31));
+      const wraps = v.map((i) => v128.and(v128.xor(a[i]!, sum[i]!), v128.xor(flipped[i]!, sum[i]!)));
+      const fine = v.binary(v128.andNot, fits, wraps);
+      f.if(
+        i32.eq(i32x4.bitmask(fine.reduce((p, q) => v128.and(p, q))), i32.const(15)),
+        () => storeVectors(v, "i32", y, sum),
+        () => storeVectors(v, "i32", y, step(v, a, values)),
+      );
       for (const address of [x, increment, y]) f.advance(address, 64);
       f.advance(left, -16);
     });
