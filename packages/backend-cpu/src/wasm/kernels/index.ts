@@ -25,7 +25,7 @@ export function kernelTable(device: Device, elementwise: ElementwiseKernels): Ke
     ...attentionKernels(device),
     dropout,
     ...normKernels(device),
-    ...ropeKernel(device),
+    ...ropeKernel(device, elementwise),
     ...softmaxKernels(device),
     sum: sumKernel(device),
   };
