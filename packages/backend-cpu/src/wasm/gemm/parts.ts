@@ -1,6 +1,6 @@
 import { type I32, i32, type Local, type ModuleBuilder } from "../assembler/index.ts";
 import type { Multiply } from "../multiply.ts";
-import { at, emitGemm, lastBias, rest } from "./gemm.ts";
+import { at, bytesOf, emitGemm, lastBias, rest } from "./gemm.ts";
 import { block, type Tile } from "./tile.ts";
 
 type L = Local<"i32">;
@@ -15,7 +15,6 @@ const words = (n: number): "i32"[] => Array.from({ length: n }, () => "i32");
  */
 export function emitGemmParts(m: ModuleBuilder, tile: Tile, multiply: Multiply): void {
   const { gemm, gemmBlock, packB } = emitGemm(m, tile, multiply);
-  const bytesOf = (columns: I32): I32 => i32.shl(columns, i32.const(2));
   // Packed B: block of k, then panel of columns, then step of k, then column.
   m.function("gemmPack", words(9), (f, ...locals) => {
     const [, from, to, columns, k, b, bStep, bColumn, packed] = locals as [L, L, L, L, L, L, L, L, L];
@@ -78,7 +77,7 @@ export function emitGemmParts(m: ModuleBuilder, tile: Tile, multiply: Multiply):
       L,
     ];
     const columns = i32.sub(to, from);
-    const bytes = i32.shl(from, i32.const(2));
+    const bytes = bytesOf(from);
     const biasAt = f.let(bias);
     f.if(bias, () => f.advance(biasAt, bytes));
     const bAt = at(b, from, bColumn);
