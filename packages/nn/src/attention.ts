@@ -101,15 +101,9 @@ export class Attention extends Module {
   #heads(x: Tensor, positions: Tensor | undefined, start: number): [q: Tensor, k: Tensor, v: Tensor] {
     const { numHeads, numKeyValueHeads, headDim, rotaryBase } = this;
     const [batch, time] = x.shape as readonly number[] as [number, number];
-    const rows = this.qkv.call(x); // [b, t, (h + 2 hk) · d]
-    const part = (first: number, heads: number): Tensor =>
-      rows
-        .narrow(-1, first * headDim, heads * headDim)
-        .reshape([batch, time, heads, headDim])
-        .permute([0, 2, 1, 3]);
-    const q = part(0, numHeads);
-    const k = part(numHeads, numKeyValueHeads);
-    const v = part(numHeads + numKeyValueHeads, numKeyValueHeads);
+    const heads = [numHeads, numKeyValueHeads, numKeyValueHeads];
+    const rows = this.qkv.call(x).reshape([batch, time, numHeads + 2 * numKeyValueHeads, headDim]);
+    const [q, k, v] = rows.split(heads, 2).map((part) => part.permute([0, 2, 1, 3])) as [Tensor, Tensor, Tensor];
     if (rotaryBase === undefined) return [q, k, v];
     const places = positions ?? arange(time, { start, engine: x.engine });
     // v is copied out, or it alone would keep the whole projection for backward.

@@ -103,7 +103,8 @@ export interface FusedOp<A = undefined> extends OpBase<A> {
 /** Ops that only change the layout: no kernel, no copy. */
 export interface ViewOp<A = undefined> extends OpBase<A> {
   readonly kind: "view";
-  readonly view: (input: Layout, attrs: A) => Layout;
+  /** A layout for each output, on the input's buffer. */
+  readonly view: (input: Layout, attrs: A) => readonly Layout[];
   readonly gradient: Differentiable<A>;
 }
 

@@ -78,9 +78,9 @@ describe("shapes that do not fit are told apart", () => {
       ShapeError: squeeze: axis 1 of [2, 3] has size 3
         hint: only axes of size 1 can go
       ShapeError: split: axis -1 of [2, 3] does not divide into 2 parts
-        hint: narrow(axis, start, size) gives parts of any size
+        hint: pass the sizes of the parts: split([2, 3], axis)
       ShapeError: split: axis -1 of [2, 3] does not divide into -1 parts
-        hint: narrow(axis, start, size) gives parts of any size
+        hint: pass the sizes of the parts: split([2, 3], axis)
       ShapeError: concat: operands must agree on every axis but 1: [2, 3] f32, [3, 2] f32
         hint: reshape or pad the others, or join along another axis
       ShapeError: writeSlice: the part at [0, 2] leaves the tensor: [2, 3] f32, [2, 2] f32

@@ -70,5 +70,5 @@ export {
   tanh,
   trunc,
 } from "./unary.ts";
-export { alias, expand, flip, permute, reshape, slice } from "./view.ts";
+export { alias, expand, flip, permute, reshape, slice, split } from "./view.ts";
 export { where } from "./where.ts";

@@ -1,3 +1,4 @@
+import { gradientDType } from "../dtype.ts";
 import { ShapeError, ValueError } from "../errors.ts";
 import { contiguousStrides, type Layout, reshapeLayout } from "../layout.ts";
 import { type Meta, type ViewOp, view } from "../op.ts";
@@ -6,15 +7,24 @@ import { checkAxes, checkShape, numel, type Shape } from "../shape.ts";
 // Views change strides, never data. Attributes are already normalised (axes 0..rank-1, sizes resolved).
 
 const metaOf =
-  <A>(rule: (input: Layout, attrs: A) => Layout) =>
-  ([x]: readonly Meta[], attrs: A): readonly Meta[] => [
-    { shape: rule({ shape: x!.shape, strides: contiguousStrides(x!.shape), offset: 0 }, attrs).shape, dtype: x!.dtype },
-  ];
+  <A>(rule: ViewOp<A>["view"]) =>
+  ([x]: readonly Meta[], attrs: A): readonly Meta[] =>
+    rule({ shape: x!.shape, strides: contiguousStrides(x!.shape), offset: 0 }, attrs).map(({ shape }) => ({
+      shape,
+      dtype: x!.dtype,
+    }));
 
-function define<A>(
+const define = <A>(
   name: string,
   doc: string,
   rule: (input: Layout, attrs: A) => Layout,
+  vjp: ViewOp<A>["gradient"]["vjp"],
+): ViewOp<A> => defineAll(name, doc, (x, attrs) => [rule(x, attrs)], vjp);
+
+function defineAll<A>(
+  name: string,
+  doc: string,
+  rule: ViewOp<A>["view"],
   vjp: ViewOp<A>["gradient"]["vjp"],
 ): ViewOp<A> {
   return view<A>({
@@ -147,6 +157,39 @@ export const slice: ViewOp<SliceAttrs> = define(
   ({ gradient, inputs: [x] }, { starts, sizes }) => [
     gradient.pad(starts.map((s, d) => [s, x!.shape[d]! - s - sizes[d]!] as const)),
   ],
+);
+
+export interface SplitAttrs {
+  readonly axis: number;
+  readonly sizes: readonly number[];
+}
+
+/** One op and not a slice a part: its gradient is one concatenation, not a padded tensor and a sum for every part. */
+export const split: ViewOp<SplitAttrs> = defineAll(
+  "split",
+  "parts of the given sizes along an axis, all of it",
+  (x, { axis, sizes }) => {
+    checkAxes("split", [axis], x.shape.length);
+    const total = sizes.reduce((sum, s) => sum + s, 0);
+    if (sizes.length === 0 || sizes.some((s) => !Number.isInteger(s) || s < 0) || total !== x.shape[axis]) {
+      throw new ShapeError(
+        "split",
+        `sizes [${sizes.join(", ")}] do not make up axis ${axis} of [${x.shape.join(", ")}]`,
+        "whole sizes that add up to the axis; narrow(axis, start, size) cuts out one part",
+      );
+    }
+    let start = 0;
+    return sizes.map((size) => {
+      const offset = x.offset + start * x.strides[axis]!;
+      start += size;
+      return { shape: x.shape.map((s, d) => (d === axis ? size : s)), strides: x.strides, offset };
+    });
+  },
+  ({ gradients, outputs, inputs: [x] }, { axis }) => {
+    const some = gradients.find((g) => g !== undefined)!;
+    const parts = outputs.map(({ shape }, i) => gradients[i] ?? some.fullOf(shape, 0, gradientDType(x!.dtype)));
+    return [parts.length === 1 ? parts[0] : parts[0]!.concat(parts.slice(1), axis)];
+  },
 );
 
 export const flip: ViewOp<{ readonly axes: readonly number[] }> = define(

@@ -95,7 +95,9 @@ function run<A>(
 ): Tensor[] {
   if (op.kind === "view") {
     const [x] = inputs as [Tensor];
-    return [makeTensor({ engine, storage: x.storage.retain(), layout: op.view(x.layout, attrs), dtype: x.dtype })];
+    return op
+      .view(x.layout, attrs)
+      .map((layout) => makeTensor({ engine, storage: x.storage.retain(), layout, dtype: x.dtype }));
   }
   const kernel = kernelFor(engine, op as AnyOp, inputs);
   if (op.kind === "fused" && kernel === undefined) {

@@ -5,7 +5,7 @@ import { reshapeLayout } from "../layout.ts";
 import { scatterAdd, take, takeAlong } from "../ops/gather.ts";
 import { concat, pad, writeSlice } from "../ops/move.ts";
 import { sort, topk } from "../ops/sort.ts";
-import { expand, flip, permute, reshape, slice } from "../ops/view.ts";
+import { expand, flip, permute, reshape, slice, split } from "../ops/view.ts";
 import { checkShape, normalizeAxes, normalizeAxis, numel, type Shape, sameShape } from "../shape.ts";
 import type { ReshapeShape } from "../types.ts";
 import { arange } from "./create.ts";
@@ -75,17 +75,18 @@ export abstract class MovementTensor<S extends Shape = Shape> extends ReduceTens
       this.shape.map((s, d) => (d === a ? size : s)),
     );
   }
-  /** Equal parts along an axis. */
-  split(parts: number, axis = -1): Tensor[] {
+  /** Parts along an axis: so many equal ones, or of the given sizes, which add up to the axis. */
+  split(parts: number | readonly number[], axis = -1): Tensor[] {
     const a = normalizeAxis("split", axis, this.rank);
+    if (typeof parts !== "number") return this.applyAll(split, [this.self], { axis: a, sizes: parts });
     const size = this.shape[a]! / parts;
     if (!Number.isInteger(size) || !(parts > 0))
       throw new ShapeError(
         "split",
         `axis ${axis} of [${this.shape.join(", ")}] does not divide into ${parts} parts`,
-        "narrow(axis, start, size) gives parts of any size",
+        "pass the sizes of the parts: split([2, 3], axis)",
       );
-    return Array.from({ length: parts }, (_, i) => this.narrow(a, i * size, size));
+    return this.split(new Array<number>(parts).fill(size), a);
   }
   flip(axes?: number | readonly number[]): Tensor {
     return this.apply(flip, [this.self], { axes: normalizeAxes("flip", axes, this.rank) });

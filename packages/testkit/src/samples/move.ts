@@ -47,6 +47,7 @@ export const moveSamplers: Pick<
   | "permute"
   | "reshape"
   | "slice"
+  | "split"
 > = {
   take: {
     dtypes: allDTypes,
@@ -185,5 +186,17 @@ export const moveSamplers: Pick<
     compare: "bits",
     plan: ({ dtype, ...sizes }) =>
       shapes(sizes).chain((shape) => rectangle(shape).map((attrs) => ({ operands: [{ shape, dtype }], attrs }))),
+  },
+  split: {
+    dtypes: allDTypes,
+    compare: "bits",
+    plan: (options) =>
+      withAxis(options).chain(({ shape, axis }) =>
+        fc.array(fc.nat({ max: shape[axis]! }), { maxLength: 3 }).map((cuts) => {
+          const ends = [...cuts.sort((a, b) => a - b), shape[axis]!];
+          const sizes = ends.map((end, i) => end - (ends[i - 1] ?? 0));
+          return { operands: [{ shape, dtype: options.dtype }], attrs: { axis, sizes } };
+        }),
+      ),
   },
 };

@@ -113,7 +113,7 @@ export function attentionFunction(
   multiply: Multiply,
   write: (code: AttentionCode, parameters: readonly L[]) => void,
 ): void {
-  const gemm = emitGemm(m, tile, multiply);
+  const { gemm } = emitGemm(m, tile, multiply);
   const types = Array.from({ length: parameters }, () => "i32" as const);
   m.function(name, types, (f, scratch, ...rest) => {
     write(new AttentionCode(f, scratch as L, tile, multiply, gemm), rest as readonly L[]);

@@ -37,7 +37,7 @@ interface Conv {
 
 /** The three functions; their units are parts of the output that nobody else writes. */
 export function emitConv(m: ModuleBuilder, tile: Tile, multiply: Multiply): void {
-  const gemm = emitGemm(m, tile, multiply);
+  const { gemm } = emitGemm(m, tile, multiply);
   const [unfold, fold] = [emitUnfold(m, multiply), emitFold(m, multiply)];
   const define = <const P extends readonly string[]>(
     name: string,

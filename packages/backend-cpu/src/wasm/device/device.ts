@@ -2,12 +2,12 @@ import type { TypedArray } from "@revnet-zero/tensor";
 import { ModuleBuilder } from "../assembler/index.ts";
 import { ATTENTION_SCRATCH_BYTES } from "../attention/sizes.ts";
 import { CONV_SCRATCH_BYTES } from "../conv/geometry.ts";
-import { gemmScratchBytes } from "../gemm/tile.ts";
+import { gemmScratchBytes, shared } from "../gemm/tile.ts";
 import { type Module, webAssembly } from "../webAssembly.ts";
 import { Heap } from "./heap.ts";
 import { canThread, Pool } from "./pool.ts";
 import type { Tier } from "./tier.ts";
-import { CONTROL_BYTES } from "./workerSource.ts";
+import { controlWords } from "./workerSource.ts";
 
 /**
  * A kernel in memory: (scratch, from, to, ...arguments), all i32. It does units [from, to) of its work; scratch is
@@ -29,6 +29,8 @@ export interface Work {
   readonly units: number;
   /** Parts begin at multiples of this. Default 1. */
   readonly align?: number;
+  /** Units that a part has at least, where a kernel gains from many at once. Default `align`. */
+  readonly least?: number;
   /** About how long one unit takes, to tell whether threads are worth waking. */
   readonly nanosecondsPerUnit: number;
 }
@@ -36,11 +38,17 @@ export interface Work {
 /** Below this, a job for other threads costs more than it saves: workers awake, and asleep. */
 const worthNanoseconds = { awake: 8_000, asleep: 120_000 };
 
+/** Shorter jobs are not cut into parts: what another thread could take over is not worth the counting. */
+const WORTH_HELP_NANOSECONDS = 50_000;
+const PARTS_A_SHARE = 6;
+
 /** Heap, threads and loaded code of one backend. */
 export class Device {
   readonly tier: Tier;
   readonly heap: Heap;
   readonly threads: number;
+  /** Address of `shared.bytes` bytes that one job leaves for the next. */
+  readonly sharedScratch: number;
   readonly #pool: Pool | undefined;
   readonly #modules: Module[] = [];
   readonly #scratchStart: number;
@@ -49,10 +57,11 @@ export class Device {
 
   constructor({ tier, threads, memoryLimitBytes }: DeviceOptions) {
     this.tier = tier;
-    this.#scratchStart = CONTROL_BYTES;
+    this.#scratchStart = 4 * controlWords(threads);
     const besideGemm = Math.max(ATTENTION_SCRATCH_BYTES, CONV_SCRATCH_BYTES);
     this.#scratchBytes = Math.ceil((gemmScratchBytes(tier.tile) + besideGemm) / 64) * 64;
-    const reservedBytes = this.#scratchStart + threads * this.#scratchBytes;
+    this.sharedScratch = this.#scratchStart + threads * this.#scratchBytes;
+    const reservedBytes = this.sharedScratch + shared.bytes;
     this.heap = new Heap({
       reservedBytes,
       ...(memoryLimitBytes === undefined ? {} : { limitBytes: memoryLimitBytes }),
@@ -96,16 +105,19 @@ export class Device {
   }
 
   /** Runs a kernel over all its units, on as many threads as are worth it. */
-  run({ index, run }: LoadedKernel, { units, align = 1, nanosecondsPerUnit }: Work, ...args: number[]): void {
+  run({ index, run }: LoadedKernel, work: Work, ...args: number[]): void {
+    const { units, align = 1, least = align, nanosecondsPerUnit } = work;
     const pool = this.#pool;
     const total = units * nanosecondsPerUnit;
-    const least = pool?.isAwake === true ? worthNanoseconds.awake : worthNanoseconds.asleep;
-    if (pool === undefined || total < least || units <= align) {
+    const worth = pool?.isAwake === true ? worthNanoseconds.awake : worthNanoseconds.asleep;
+    if (pool === undefined || total < worth || units <= align) {
       call(run, this.#scratchStart, 0, units, args);
       return;
     }
-    const share = Math.ceil(units / this.threads / align) * align;
-    pool.run(index, units, share, args, () => call(run, this.#scratchStart, 0, Math.min(units, share), args));
+    const aligned = (count: number): number => Math.ceil(count / align) * align;
+    const share = aligned(units / this.threads);
+    const part = total < WORTH_HELP_NANOSECONDS ? share : Math.max(least, aligned(share / PARTS_A_SHARE));
+    pool.run(index, { units, share, part }, args, (from, to) => call(run, this.#scratchStart, from, to, args));
   }
 
   /** The address of a view's first element. */

@@ -1,6 +1,16 @@
 import { type Module, webAssembly } from "../webAssembly.ts";
 import type { Heap } from "./heap.ts";
-import { CONTROL_WORDS, MOST_ARGUMENTS, order, type WorkerStart, word, workerMain } from "./workerSource.ts";
+import {
+  controlWords,
+  MOST_ARGUMENTS,
+  order,
+  type Team,
+  takeParts,
+  teamOf,
+  type WorkerStart,
+  word,
+  workerMain,
+} from "./workerSource.ts";
 
 interface WorkerLike {
   postMessage(value: unknown): void;
@@ -11,8 +21,15 @@ interface ThreadsModule {
   readonly Worker: new (source: string, options: object) => WorkerLike;
 }
 
-/** About 50 microseconds of loads: a worker stays awake through a training step and sleeps between runs. */
-const SPINS = 20_000;
+/** A worker stays awake through a training step, whose gaps between kernels this outlasts, and sleeps between runs. */
+const PATIENCE_MS = 0.3;
+
+/** How the units of a job are divided: a share for each thread, taken in parts. */
+export interface Division {
+  readonly units: number;
+  readonly share: number;
+  readonly part: number;
+}
 
 export interface PoolOptions {
   readonly heap: Heap;
@@ -30,14 +47,15 @@ export interface PoolOptions {
 export class Pool {
   readonly threads: number;
   readonly #options: PoolOptions;
+  readonly #team: Team;
   readonly #control: Int32Array;
   #workers: WorkerLike[] | undefined;
 
   constructor(options: PoolOptions) {
     this.#options = options;
     this.threads = options.threads;
-    this.#control = new Int32Array(options.heap.memory.buffer, 0, CONTROL_WORDS);
-    this.#control[word.spins] = SPINS;
+    this.#team = teamOf(options.threads);
+    this.#control = new Int32Array(options.heap.memory.buffer, 0, controlWords(options.threads));
   }
 
   /** Whether the workers can start on a job at once. */
@@ -45,15 +63,20 @@ export class Pool {
     return this.#workers !== undefined && Atomics.load(this.#control, word.sleepers) === 0;
   }
 
-  /** Runs `mine` here while every worker runs the kernel on its share of the units. */
-  run(kernel: number, units: number, share: number, args: readonly number[], mine: () => void): void {
+  /** Runs a kernel on all threads; `run` does units [from, to) here. */
+  run(kernel: number, work: Division, args: readonly number[], run: (from: number, to: number) => void): void {
     if (args.length > MOST_ARGUMENTS) throw new RangeError(`a kernel takes at most ${MOST_ARGUMENTS} arguments`);
+    const { units, share, part } = work;
     const control = this.#control;
+    const { threads, firstCounter, counterWords } = this.#team;
     for (let i = 0; i < args.length; i++) control[word.arguments + i] = args[i]!;
+    control[word.argumentCount] = args.length;
+    control[word.part] = part;
+    for (let t = 0; t < threads; t++) control[firstCounter + counterWords * t] = t * share;
     this.#start(kernel, units, share);
     let failure: unknown;
     try {
-      mine();
+      takeParts(control, this.#team, 0, [units, share, part], run);
     } catch (error) {
       failure = error;
     }
@@ -110,7 +133,9 @@ export class Pool {
       const start: WorkerStart = {
         word,
         order,
-        controlWords: CONTROL_WORDS,
+        team: this.#team,
+        controlWords: controlWords(threads),
+        patienceMs: PATIENCE_MS,
         memory: heap.memory,
         modules,
         index: i + 1,
@@ -118,7 +143,7 @@ export class Pool {
         scratchBytes,
         epoch,
       };
-      const source = `(${workerMain.toString()})(require("node:worker_threads").workerData)`;
+      const source = `(${workerMain})(require("node:worker_threads").workerData, ${takeParts})`;
       const worker = new Worker(source, { eval: true, workerData: start, execArgv: [], env: {}, stdout: false });
       worker.unref?.();
       return worker;

@@ -11,18 +11,52 @@ export const word = {
   /** Number of the kernel, or one of `order`. */
   kernel: 3,
   units: 4,
-  /** Units of one thread. */
+  /** Units that belong to one thread, which takes them part by part; who is done helps the others. */
   share: 5,
+  part: 6,
   /** Set by a worker whose kernel trapped. */
-  failed: 6,
-  /** Milliseconds-free spin budget: loads of `epoch` before a worker sleeps. */
-  spins: 7,
-  arguments: 8,
+  failed: 7,
+  argumentCount: 8,
+  arguments: 9,
 } as const;
 
-export const CONTROL_BYTES = 256;
-export const CONTROL_WORDS: number = CONTROL_BYTES / 4;
-export const MOST_ARGUMENTS: number = CONTROL_WORDS - word.arguments;
+const HEADER_WORDS = 64;
+/** A cache line each: a thread's own counter of units taken from its share. */
+const COUNTER_WORDS = 16;
+export const MOST_ARGUMENTS: number = HEADER_WORDS - word.arguments;
+export const controlWords = (threads: number): number => HEADER_WORDS + COUNTER_WORDS * threads;
+
+/** Where a job's counters lie, and who shares it. */
+export interface Team {
+  readonly threads: number;
+  readonly firstCounter: number;
+  readonly counterWords: number;
+}
+export const teamOf = (threads: number): Team => ({
+  threads,
+  firstCounter: HEADER_WORDS,
+  counterWords: COUNTER_WORDS,
+});
+
+/**
+ * Runs parts of the job: this thread's own share first, then what is left of the others'. A thread that the system holds up
+ * delays a job by one part, not by its share. Self-contained, as workers get it as source text.
+ */
+export function takeParts(
+  control: Int32Array,
+  { threads, firstCounter, counterWords }: Team,
+  own: number,
+  [units, share, part]: readonly [units: number, share: number, part: number],
+  run: (from: number, to: number) => void,
+): void {
+  for (let turn = 0; turn < threads; turn++) {
+    const owner = (own + turn) % threads;
+    const counter = firstCounter + counterWords * owner;
+    const end = Math.min(units, (owner + 1) * share);
+    for (let from = Atomics.add(control, counter, part); from < end; from = Atomics.add(control, counter, part))
+      run(from, Math.min(end, from + part));
+  }
+}
 
 /** Orders in place of a kernel number. `load`: a module of `units` bytes lies at address `share`. */
 export const order = { load: -1, stop: -2 } as const;
@@ -31,7 +65,10 @@ export const order = { load: -1, stop: -2 } as const;
 export interface WorkerStart {
   readonly word: typeof word;
   readonly order: typeof order;
+  readonly team: Team;
   readonly controlWords: number;
+  /** Milliseconds that a worker without work stays awake. */
+  readonly patienceMs: number;
   readonly memory: Memory;
   /** Compiled modules so far, oldest first. */
   readonly modules: readonly Module[];
@@ -46,9 +83,12 @@ export interface WorkerStart {
  * The worker, self-contained: it is started from its source text, in Node and in a browser, so that no file has to be found at run
  * time.
  */
-export function workerMain(start: WorkerStart): void {
-  const { word, order } = start;
-  const { WebAssembly } = globalThis as unknown as { WebAssembly: NonNullable<typeof webAssembly> };
+export function workerMain(start: WorkerStart, take: typeof takeParts): void {
+  const { word, order, team, patienceMs } = start;
+  const { WebAssembly, performance } = globalThis as unknown as {
+    WebAssembly: NonNullable<typeof webAssembly>;
+    performance: { now(): number };
+  };
   const { memory, index, scratchStart, scratchBytes } = start;
   const control = new Int32Array(memory.buffer, 0, start.controlWords);
   const scratch = scratchStart + index * scratchBytes;
@@ -63,31 +103,29 @@ export function workerMain(start: WorkerStart): void {
   const runJob = (): boolean => {
     const kernel = control[word.kernel]!;
     if (kernel === order.stop) return false;
+    const [units, share] = [control[word.units]!, control[word.share]!];
     if (kernel === order.load) {
-      const at = control[word.share]!;
-      load(new WebAssembly.Module(new Uint8Array(memory.buffer, at, control[word.units]!).slice()));
+      load(new WebAssembly.Module(new Uint8Array(memory.buffer, share, units).slice()));
       return true;
     }
-    const units = control[word.units]!;
-    const share = control[word.share]!;
-    const from = Math.min(units, index * share);
-    const to = Math.min(units, from + share);
-    if (from < to) {
-      const a = control.subarray(word.arguments);
-      // Surplus arguments are dropped by the call.
-      kernels[kernel]!(scratch, from, to, ...a);
-    }
+    const run = kernels[kernel]!;
+    const args = Array.from(control.subarray(word.arguments, word.arguments + control[word.argumentCount]!));
+    take(control, team, index, [units, share, control[word.part]!], (from, to) => run(scratch, from, to, ...args));
     return true;
   };
-  for (;;) {
-    const budget = control[word.spins]!;
-    for (let spin = 0; Atomics.load(control, epoch) === last; spin++) {
-      if (spin < budget) continue;
+  /** Stays awake for a while, then sleeps, until there is another job. */
+  const awaitJob = (): void => {
+    const until = performance.now() + patienceMs;
+    for (let spin = 1; Atomics.load(control, epoch) === last; spin++) {
+      if (spin % 256 !== 0 || performance.now() < until) continue;
       Atomics.add(control, word.sleepers, 1);
       Atomics.wait(control, epoch, last);
       Atomics.sub(control, word.sleepers, 1);
     }
     last = Atomics.load(control, epoch);
+  };
+  for (;;) {
+    awaitJob();
     let goesOn = true;
     try {
       goesOn = runJob();

@@ -13,3 +13,6 @@ export function gemmScratchBytes({ rows, columns }: Tile): number {
   return edgeBytes + 4 * block.k * (block.rows + rows + block.columns + columns);
 }
 export const edgeBytes = 4096;
+
+/** A part of B that all threads pack together and read: so much of its k, and as many columns as fit. */
+export const shared: { readonly bytes: number; readonly k: number } = { bytes: 4 * 2 ** 20, k: 64 * block.k };

@@ -27,7 +27,7 @@ export function kernelTable(device: Device, elementwise: ElementwiseKernels): Ke
     ...convKernels(device),
     dropout,
     ...normKernels(device),
-    ...ropeKernel(device),
+    ...ropeKernel(device, elementwise),
     ...softmaxKernels(device),
     sum: sumKernel(device),
   };

@@ -1,12 +1,14 @@
 import { type BufferView, numel, type PrimitiveKernels, type TypedArray } from "@revnet-zero/tensor";
 import type { Device, LoadedKernel } from "../device/device.ts";
 import { emitGemmParts } from "../gemm/parts.ts";
+import { shared } from "../gemm/tile.ts";
 import { batchSteps, stepTo, uniform } from "./batch.ts";
 import { multiplyInt8 } from "./int8.ts";
 import { loadThin, multiplyThin, multiplyThinBatches, type ThinKernels } from "./thin.ts";
 
 type View = BufferView<TypedArray>;
-export interface Gemm extends Readonly<Record<"gemmRows" | "gemmColumns" | "gemmBatches", LoadedKernel>> {
+const names = ["gemmPack", "gemmRows", "gemmColumns", "gemmBatches"] as const;
+export interface Gemm extends Readonly<Record<(typeof names)[number], LoadedKernel>> {
   readonly thin: ThinKernels;
 }
 
@@ -33,12 +35,15 @@ export interface Product {
 
 export function loadGemm(device: Device): Gemm {
   const { tile, multiply } = device.tier;
-  const loaded = device.load((m) => emitGemmParts(m, tile, multiply), ["gemmRows", "gemmColumns", "gemmBatches"]);
-  return { ...loaded, thin: loadThin(device) };
+  return { ...device.load((m) => emitGemmParts(m, tile, multiply), names), thin: loadThin(device) };
 }
 
 /** Multiply-adds a nanosecond, roughly: only to tell whether threads are worth waking. */
 const PER_NANOSECOND = 25;
+/** Nanoseconds for an element of B. */
+const PACKING = 0.4;
+/** A part of fewer rows reads packed B too often. A multiple of every tile's rows. */
+const LEAST_ROWS = 48;
 
 /** C (+)= A · B (+ bias), divided by rows, or by columns where there are few rows. */
 export function multiply(device: Device, gemm: Gemm, product: Product): void {
@@ -50,15 +55,35 @@ export function multiply(device: Device, gemm: Gemm, product: Product): void {
   }
   if (multiplyThin(device, gemm.thin, product)) return;
   const { tile } = device.tier;
-  const rest = [k, a.at, a.rowBytes, a.columnBytes, b.at, b.rowBytes, b.columnBytes, c, columns * 4] as const;
-  const last = [isAdded ? 1 : 0, bias] as const;
-  const nanoseconds = (rows * columns * k) / PER_NANOSECOND;
   if (rows >= 2 * tile.rows * device.threads || rows >= columns) {
-    const work = { units: rows, align: tile.rows, nanosecondsPerUnit: nanoseconds / rows };
-    device.run(gemm.gemmRows, work, columns, ...rest, ...last);
-  } else {
-    const work = { units: columns, align: tile.columns, nanosecondsPerUnit: nanoseconds / columns };
-    device.run(gemm.gemmColumns, work, rows, ...rest, ...last);
+    byRows(device, gemm, product);
+    return;
+  }
+  const work = { units: columns, align: tile.columns, nanosecondsPerUnit: (rows * k) / PER_NANOSECOND };
+  const matrices = [a.at, a.rowBytes, a.columnBytes, b.at, b.rowBytes, b.columnBytes, c, columns * 4] as const;
+  device.run(gemm.gemmColumns, work, rows, k, ...matrices, isAdded ? 1 : 0, bias);
+}
+
+/** Parts of B as large as the shared scratch: packed by all threads, then multiplied by rows of A. */
+function byRows(device: Device, gemm: Gemm, product: Product): void {
+  const { rows, columns, k, a, b, c, isAdded = false, bias = 0 } = product;
+  const { tile } = device.tier;
+  const packed = device.sharedScratch;
+  for (let pc = 0; pc < k; pc += shared.k) {
+    const kc = Math.min(k - pc, shared.k);
+    const most = Math.floor(shared.bytes / (4 * kc * tile.columns)) * tile.columns;
+    const adds = isAdded || pc > 0 ? 1 : 0;
+    const isLast = pc + kc === k;
+    for (let jc = 0; jc < columns; jc += most) {
+      const nc = Math.min(columns - jc, most);
+      const bAt = b.at + pc * b.rowBytes + jc * b.columnBytes;
+      const panels = { units: Math.ceil(nc / tile.columns), nanosecondsPerUnit: PACKING * tile.columns * kc };
+      device.run(gemm.gemmPack, panels, nc, kc, bAt, b.rowBytes, b.columnBytes, packed);
+      const work = { units: rows, align: tile.rows, least: LEAST_ROWS, nanosecondsPerUnit: (nc * kc) / PER_NANOSECOND };
+      const [aAt, biasAt] = [a.at + pc * a.columnBytes, isLast && bias !== 0 ? bias + 4 * jc : 0];
+      const to = [packed, c + 4 * jc, 4 * columns] as const;
+      device.run(gemm.gemmRows, work, nc, kc, aAt, a.rowBytes, a.columnBytes, ...to, adds, biasAt);
+    }
   }
 }
 

@@ -1,7 +1,9 @@
 import { type BufferView, type FusedKernels, numel, type TypedArray } from "@revnet-zero/tensor";
 import type { Device } from "../device/device.ts";
 import { emitRope } from "../rows/rope.ts";
+import type { ElementwiseKernels } from "./elementwise.ts";
 import { floatBits } from "./floatBits.ts";
+import { withRows } from "./strided.ts";
 
 type Kernel = Required<Pick<FusedKernels<TypedArray>, "rope">>;
 type View = BufferView<TypedArray>;
@@ -18,7 +20,7 @@ interface Tables {
 const KEPT = 4;
 
 /** Rotary positions; angles and their functions in float64, rounded once. */
-export function ropeKernel(device: Device): Kernel {
+export function ropeKernel(device: Device, elementwise: ElementwiseKernels): Kernel {
   const { multiply } = device.tier;
   const { rope } = device.load((m) => emitRope(m, multiply), ["rope"]);
   const kept: Tables[] = [];
@@ -38,22 +40,29 @@ export function ropeKernel(device: Device): Kernel {
 
   return {
     rope: {
-      inputs: "contiguous",
       run: ([x, positions], [y], { base, direction }) => {
         const [time, dim] = x!.shape.slice(-2) as [number, number];
         const half = dim / 2;
         const { cosines, sines } = tablesFor(wordsOf(positions!), base, half);
-        const rows = numel(x!.shape) / Math.max(1, dim);
-        const at = [device.addressOf(x!), cosines.byteOffset, sines.byteOffset, device.addressOf(y!)];
-        const work = { units: rows, nanosecondsPerUnit: 0.4 * dim };
-        device.run(rope, work, ...at, time, half, floatBits(direction === 1 ? 0 : -0));
+        withRows(device, elementwise, x!, 2, (rows, [inner, outer]) => {
+          const units = numel(x!.shape) / Math.max(1, dim);
+          const at = [device.addressOf(rows), cosines.byteOffset, sines.byteOffset, device.addressOf(y!)];
+          const sizes = [time, half, floatBits(direction === 1 ? 0 : -0)];
+          const steps = [4 * rows.strides[rows.strides.length - 2]!, inner!.size, 4 * inner!.step, 4 * outer!.step];
+          device.run(rope, { units, nanosecondsPerUnit: 0.4 * dim }, ...at, ...sizes, ...steps);
+        });
       },
     },
   };
 }
 
-const wordsOf = ({ data, offset, shape }: View): Int32Array =>
-  (data as Int32Array).subarray(offset, offset + numel(shape));
+/** Positions: one axis, of any stride. */
+function wordsOf({ data, offset, shape, strides }: View): Int32Array {
+  const [count, step] = [shape[0]!, strides[0]!];
+  const words = data as Int32Array;
+  if (step === 1) return words.subarray(offset, offset + count);
+  return Int32Array.from({ length: count }, (_, i) => words[offset + i * step]!);
+}
 
 function sameWords(a: Int32Array, b: Int32Array): boolean {
   if (a.length !== b.length) return false;
