@@ -62,21 +62,27 @@ export const rest = (end: I32, i: I32, most: number): I32 => i32.min(i32.sub(end
 export const lastBias = (bias: I32, offset: I32, done: I32, k: I32): I32 =>
   select(i32.add(bias, offset), i32.const(0), i32.and(i32.geS(done, k), i32.ne(bias, i32.const(0))));
 
-/** A times one packed block of B, tile after tile: A as it lies where its rows are runs of floats, else packed in blocks. */
+/** Bytes between columns of A below which it is read where it lies: farther apart, each step of k is on a page of its own. */
+const FARTHEST_COLUMN = 1024;
+
+/** A times one packed block of B, tile after tile: A as it lies where its rows or columns are runs of floats, else packed in blocks. */
 function emitBlock(m: ModuleBuilder, tile: Tile, multiply: Multiply, packA: FunctionBuilder): FunctionBuilder {
-  const [packed, direct] = [microkernel(m, tile, multiply, "packed"), microkernel(m, tile, multiply, "rows")];
+  const [byRows, byColumns] = [microkernel(m, tile, multiply, "rows"), microkernel(m, tile, multiply, "columns")];
   const parameters = Array.from({ length: 12 }, () => "i32" as const);
   return m.function("gemmBlock", parameters, (f, ...locals) => {
     const [scratch, rows, columns, k, a, aRow, aStep, packedB, c, cRow, isAdded, bias] = locals as Fixed12;
     const packedA = f.let(i32.add(scratch, i32.const(edgeBytes)));
     const [ic, jr, ir, mc, aStart, tileBytes, aAt, bAt, cAt, biasAt] = f.locals("i32", 10) as Fixed10;
     const [rowsLeft, columnsLeft] = f.locals("i32", 2) as [L, L];
-    const isDirect = f.let(i32.eq(aStep, i32.const(4)));
-    f.set(tileBytes, i32.mul(select(aRow, bytesOf(k), isDirect), i32.const(tile.rows)));
+    const isRows = f.let(i32.eq(aStep, i32.const(4)));
+    const isColumns = i32.and(i32.eq(aRow, i32.const(4)), i32.ltU(aStep, i32.const(FARTHEST_COLUMN)));
+    const isPacked = f.let(i32.eqz(i32.or(isRows, isColumns)));
+    const stride = f.let(select(aRow, select(i32.const(4 * tile.rows), aStep, isPacked), isRows));
+    f.set(tileBytes, i32.mul(select(bytesOf(k), aRow, isPacked), i32.const(tile.rows)));
     f.for(ic, i32.const(0), rows, block.rows, () => {
       f.set(mc, rest(rows, ic, block.rows));
       f.set(aStart, at(a, ic, aRow));
-      f.if(i32.eqz(isDirect), () => {
+      f.if(isPacked, () => {
         f.call(packA, packedA, aStart, aRow, aStep, mc, k);
         f.set(aStart, packedA);
       });
@@ -89,11 +95,11 @@ function emitBlock(m: ModuleBuilder, tile: Tile, multiply: Multiply, packA: Func
         f.for(ir, i32.const(0), mc, tile.rows, () => {
           f.set(rowsLeft, i32.sub(mc, ir));
           const multiplyTile = (to: L, toRow: I32, adds: I32, bias: I32): void => {
-            const rest = [aAt, aRow, rowsLeft, bAt, k, to, toRow, adds, bias] as const;
+            const rest = [aAt, stride, rowsLeft, bAt, k, to, toRow, adds, bias] as const;
             f.if(
-              isDirect,
-              () => f.call(direct, ...rest),
-              () => f.call(packed, ...rest),
+              isRows,
+              () => f.call(byRows, ...rest),
+              () => f.call(byColumns, ...rest),
             );
           };
           const isWhole = i32.and(
