@@ -8,13 +8,14 @@ import {
   type Local,
   type ModuleBuilder,
   type V128,
+  v128,
 } from "../assembler/index.ts";
 import { emitGemm } from "../gemm/gemm.ts";
 import { gemmScratchBytes, type Tile } from "../gemm/tile.ts";
 import type { Multiply } from "../multiply.ts";
 import { mapRow } from "../rows/row.ts";
-import { VectorCode } from "../vector/vectors.ts";
-import { layout, SCORE_ROW_BYTES, scoreBlock } from "./sizes.ts";
+import { VectorCode, type Vectors } from "../vector/vectors.ts";
+import { KEY_BYTES, layout, scoreBlock } from "./sizes.ts";
 
 export type L = Local<"i32">;
 
@@ -32,33 +33,55 @@ export interface Mask {
   readonly window: L;
 }
 
+/** Keys of a block: the first, and how many. */
+export interface KeyBlock {
+  readonly first: L;
+  readonly count: L;
+}
+
+/** Neighbouring queries, one a lane, and a block of keys. */
+export interface Strip {
+  /** The first query, counted in the block of queries: bytes of its float. */
+  readonly offset: L;
+  /** Runs `body` for the keys that some of the queries see, with the addresses of their scores in the matrices at `bases`. */
+  eachKey(bases: readonly I32[], body: (addresses: readonly L[], hide: Hide) => void): void;
+  /** Zeroes the scores of the keys that no query of the strip sees. */
+  zeroRest(bases: readonly I32[]): void;
+}
+/** Puts a value in the lanes of queries that do not see the key. */
+export type Hide = (values: Vectors, value: number) => Vectors;
+
 export const bytes = (count: I32): I32 => i32.shl(count, i32.const(2));
 export const at = (base: I32, index: I32, step: I32): I32 => i32.add(base, i32.mul(index, step));
-export const bounded = (x: I32, low: I32, high: I32): I32 => i32.max(low, i32.min(x, high));
+const bounded = (x: I32, low: I32, high: I32): I32 => i32.max(low, i32.min(x, high));
+const lanesFrom = (n: number): V128 => i32x4.constants([n, n + 1, n + 2, n + 3]);
+type Four = [Local<"v128">, Local<"v128">, Local<"v128">, Local<"v128">];
 
 /** Row-major `[rows, columns]`, or its transpose. */
 export const matrix = (base: I32, columns: I32): Operand => ({ at: base, row: bytes(columns), column: i32.const(4) });
 export const transposed = ({ at, row, column }: Operand): Operand => ({ at, row: column, column: row });
-export const scoresOf = (base: I32): Operand => ({
-  at: base,
-  row: i32.const(SCORE_ROW_BYTES),
-  column: i32.const(4),
-});
+/** `[keys, queries]` */
+export const scoresOf = (base: I32): Operand => ({ at: base, row: i32.const(KEY_BYTES), column: i32.const(4) });
 
 /** The code that forward and backward have in common, in one function. */
 export class AttentionCode {
   readonly f: FunctionBuilder;
+  /** For rows. */
   readonly v: VectorCode;
+  /** For strips of queries: a tile's columns. */
+  readonly w: VectorCode;
   readonly scores: L;
   readonly slopes: L;
   readonly tops: L;
   readonly totals: L;
+  readonly fades: L;
   readonly #gemm: FunctionBuilder;
   readonly #scratch: L;
 
   constructor(f: FunctionBuilder, scratch: L, tile: Tile, multiply: Multiply, gemm: FunctionBuilder) {
     this.f = f;
     this.v = new VectorCode(f, 4, multiply);
+    this.w = this.v.ofWidth(tile.columns / 4);
     this.#gemm = gemm;
     this.#scratch = scratch;
     const own = gemmScratchBytes(tile);
@@ -67,6 +90,7 @@ export class AttentionCode {
     this.slopes = place(layout.slopes);
     this.tops = place(layout.tops);
     this.totals = place(layout.totals);
+    this.fades = place(layout.fades);
   }
 
   /** c (+)= a · b for a [rows, k], b [k, columns]. */
@@ -75,24 +99,94 @@ export class AttentionCode {
     this.f.call(this.#gemm, this.#scratch, rows, columns, k, a.at, a.row, a.column, b.at, b.row, b.column, ...last);
   }
 
-  /** The keys that query i sees: [from, to). */
-  visible(i: I32, { s, reach, window }: Mask, from: L, to: L): void {
-    this.f.set(to, bounded(i32.add(i, reach), i32.const(0), s));
-    this.f.set(from, i32.max(i32.const(0), i32.sub(to, window)));
+  /** Runs `body` for the blocks of keys that queries [i, i + rows) see. */
+  eachKeyBlock(i: L, rows: L, mask: Mask, body: (keys: KeyBlock) => void): void {
+    const { f } = this;
+    const [first, count, from, to] = f.locals("i32", 4) as [L, L, L, L];
+    f.set(from, firstSeen(i, mask));
+    f.set(to, endOfSeen(i32.sub(i32.add(i, rows), i32.const(1)), mask));
+    f.for(first, from, to, scoreBlock.keys, () => {
+      f.set(count, i32.min(i32.sub(to, first), i32.const(scoreBlock.keys)));
+      body({ first, count });
+    });
   }
 
-  /** Runs `body` for blocks of keys between `from` and `to`: the first key and how many. */
-  eachKeyBlock(from: L, to: L, body: (first: L, count: L) => void): void {
-    const { f } = this;
-    const [first, count] = f.locals("i32", 2) as [L, L];
-    f.for(first, from, to, scoreBlock.columns, () => {
-      f.set(count, i32.min(i32.sub(to, first), i32.const(scoreBlock.columns)));
-      body(first, count);
+  /** Runs `body` for strips of `rows` queries from i on. */
+  eachStrip(i: L, rows: L, mask: Mask, { first, count }: KeyBlock, body: (strip: Strip) => void): void {
+    const { f, w } = this;
+    const lanes = 4 * w.width;
+    const [start, query, lastQuery, offset] = f.locals("i32", 4) as [L, L, L, L];
+    // Some query sees keys [from, to), all of them see [allFrom, allTo).
+    const [from, allFrom, allTo, to] = f.locals("i32", 4) as [L, L, L, L];
+    f.for(start, i32.const(0), rows, lanes, () => {
+      f.set(offset, bytes(start));
+      f.set(query, i32.add(i, start));
+      f.set(lastQuery, i32.add(query, i32.const(lanes - 1)));
+      f.set(to, bounded(i32.sub(endOfSeen(lastQuery, mask), first), i32.const(0), count));
+      f.set(from, bounded(i32.sub(firstSeen(query, mask), first), i32.const(0), to));
+      f.set(allFrom, bounded(i32.sub(firstSeen(lastQuery, mask), first), from, to));
+      f.set(allTo, bounded(i32.sub(endOfSeen(query, mask), first), allFrom, to));
+      const [low, high] = this.#bounds(query, first, mask);
+      const [key, end] = [f.local("i32"), f.local("i32")];
+      const run = (begin: I32, stop: I32, bases: readonly I32[], body: (addresses: readonly L[]) => void): void => {
+        const addresses = bases.map((b) => f.let(i32.add(at(b, begin, i32.const(KEY_BYTES)), offset)));
+        f.set(end, stop);
+        f.for(key, begin, end, 1, () => {
+          body(addresses);
+          for (const a of addresses) f.advance(a, KEY_BYTES);
+        });
+      };
+      body({
+        offset,
+        eachKey: (bases, body) => {
+          const runHidden = (begin: I32, stop: I32): void =>
+            run(begin, stop, bases, (addresses) => {
+              const at = i32x4.splat(key);
+              const sees = w.map((k) => v128.and(i32x4.gtS(high[k]!, at), i32x4.leS(low[k]!, at)));
+              body(addresses, (values, value) => w.select(sees, values, w.float(value)));
+            });
+          runHidden(from, allFrom);
+          run(allFrom, allTo, bases, (addresses) => body(addresses, (values) => values));
+          runHidden(allTo, to);
+        },
+        zeroRest: (bases) => {
+          const zero = ([...addresses]: readonly L[]): void => {
+            for (const a of addresses) this.storeStrip(a, w.float(0));
+          };
+          run(i32.const(0), from, bases, zero);
+          run(to, count, bases, zero);
+        },
+      });
     });
+  }
+
+  /** The keys that the queries of a strip see, lane by lane, counted from `first`: [low, high). */
+  #bounds(query: L, first: L, { s, reach, window }: Mask): readonly [Vectors, Vectors] {
+    const { w } = this;
+    const zero = i32x4.const(0);
+    // Splats that all vectors have in common: of different ones V8 makes no 256-bit vectors.
+    const [firstEnd, end, size, start] = [i32.add(query, reach), s, window, first].map((x) =>
+      this.f.let(i32x4.splat(x)),
+    ) as Four;
+    const ends = w.map((k) => i32x4.maxS(zero, i32x4.minS(i32x4.add(firstEnd, lanesFrom(4 * k)), end)));
+    const starts = w.map((k) => i32x4.maxS(zero, i32x4.sub(ends[k]!, size)));
+    const relative = (x: Vectors): Vectors => w.map((k) => i32x4.sub(x[k]!, start));
+    return [relative(starts), relative(ends)];
+  }
+
+  loadStrip(address: I32): Vectors {
+    return this.w.map((k) => v128.load(address, 16 * k));
+  }
+  storeStrip(address: I32, values: Vectors): void {
+    for (const [k, x] of values.entries()) this.f.do(v128.store(address, x, 16 * k));
   }
 
   zero(base: I32, count: I32): void {
     mapRow(this.v, count, base, [], (w) => w.float(0));
+  }
+  /** Sets a row of one float a query. */
+  fill(base: I32, value: number): void {
+    mapRow(this.v, i32.const(scoreBlock.queries), base, [], (w) => w.float(value));
   }
 
   /** The float at an address, in every lane. */
@@ -103,6 +197,10 @@ export class AttentionCode {
     this.f.do(f32.store(address, f32x4.lane(value, 0)));
   }
 }
+
+/** The keys that query i sees begin and end here. */
+const endOfSeen = (i: I32, { s, reach }: Mask): I32 => bounded(i32.add(i, reach), i32.const(0), s);
+const firstSeen = (i: I32, mask: Mask): I32 => i32.max(i32.const(0), i32.sub(endOfSeen(i, mask), mask.window));
 
 /** A function over the code above, in a module that brings its own matrix product. */
 export function attentionFunction(

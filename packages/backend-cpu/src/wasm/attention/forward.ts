@@ -1,20 +1,20 @@
-import { f32x4, i32, i32x4, type ModuleBuilder, v128 } from "../assembler/index.ts";
+import { f32x4, type I32, i32, i32x4, type Local, type ModuleBuilder, type V128, v128 } from "../assembler/index.ts";
 import type { Tile } from "../gemm/tile.ts";
 import type { Multiply } from "../multiply.ts";
-import { beside, eachVector, loadRow, mapRow, maximumRow, RowTotal, storeRow } from "../rows/row.ts";
+import { beside, mapRow } from "../rows/row.ts";
 import { exp, log } from "../vector/functions.ts";
 import {
   type AttentionCode,
   at,
   attentionFunction,
-  bounded,
   bytes,
   type L,
   matrix,
+  type Strip,
   scoresOf,
   transposed,
 } from "./block.ts";
-import { SCORE_ROW_BYTES, scoreBlock } from "./sizes.ts";
+import { scoreBlock } from "./sizes.ts";
 
 /**
  * softmax(scale · q kᵀ + mask) v and the log-sum-exp of every row, a block of queries at a time: a unit is one head's
@@ -29,88 +29,77 @@ export function emitAttention(m: ModuleBuilder, tile: Tile, multiply: Multiply):
     const { f } = code;
     const mask = { s, reach, window };
     const scale = f.let(i32x4.splat(scaleBits));
-    const [unit, head, i0, rows, row, first, end, unused] = f.locals("i32", 8) as [L, L, L, L, L, L, L, L];
+    const [unit, head, i0, rows, row] = f.locals("i32", 5) as [L, L, L, L, L];
     f.for(unit, from, to, 1, () => {
       f.set(head, i32.divU(unit, blocks));
-      f.set(i0, i32.mul(i32.remU(unit, blocks), i32.const(scoreBlock.rows)));
-      f.set(rows, i32.min(i32.sub(t, i0), i32.const(scoreBlock.rows)));
+      f.set(i0, i32.mul(i32.remU(unit, blocks), i32.const(scoreBlock.queries)));
+      f.set(rows, i32.min(i32.sub(t, i0), i32.const(scoreBlock.queries)));
       const firstRow = f.let(at(i0, head, t));
       const keyHead = f.let(i32.divU(head, group));
       const [qs, out] = [matrix(f.let(at(q, firstRow, bytes(d))), d), matrix(f.let(at(o, firstRow, bytes(e))), e)];
       const [ks, vs] = [f.let(at(k, i32.mul(keyHead, s), bytes(d))), f.let(at(v, i32.mul(keyHead, s), bytes(e)))];
       code.zero(out.at, i32.mul(rows, e));
-      code.zero(code.totals, rows);
-      mapRow(code.v, rows, code.tops, [], (w) => w.float(Number.NEGATIVE_INFINITY));
-      code.visible(i32.sub(i32.add(i0, rows), i32.const(1)), mask, unused, end);
-      code.visible(i0, mask, first, unused);
-      code.eachKeyBlock(first, end, (key, count) => {
-        const keys = matrix(at(ks, key, bytes(d)), d);
-        code.multiply(rows, count, d, qs, transposed(keys), scoresOf(code.scores), 0);
-        f.for(row, i32.const(0), rows, 1, () => {
-          const [low, high] = f.locals("i32", 2) as [L, L];
-          code.visible(i32.add(i0, row), mask, low, high);
-          f.set(low, bounded(i32.sub(low, key), i32.const(0), count));
-          f.set(high, bounded(i32.sub(high, key), low, count));
-          const scores = f.let(at(code.scores, row, i32.const(SCORE_ROW_BYTES)));
-          takeScores(code, { scores, count, low, high, row, scale, out: at(out.at, row, bytes(e)), e });
-        });
-        code.multiply(rows, e, count, scoresOf(code.scores), matrix(at(vs, key, bytes(e)), e), out, 1);
+      code.fill(code.totals, 0);
+      code.fill(code.tops, Number.NEGATIVE_INFINITY);
+      code.eachKeyBlock(i0, rows, mask, (block) => {
+        const keys = matrix(at(ks, block.first, bytes(d)), d);
+        code.multiply(block.count, rows, d, keys, transposed(qs), scoresOf(code.scores), 0);
+        code.eachStrip(i0, rows, mask, block, (strip) => takeScores(code, strip, scale));
+        fade(code, rows, out.at, e);
+        const values = matrix(at(vs, block.first, bytes(e)), e);
+        code.multiply(rows, e, block.count, transposed(scoresOf(code.scores)), values, out, 1);
       });
       f.for(row, i32.const(0), rows, 1, () => {
         const total = code.splat(at(code.totals, row, i32.const(4)));
-        const top = code.splat(at(code.tops, row, i32.const(4)));
         const target = f.let(at(out.at, row, bytes(e)));
         mapRow(code.v, e, target, [target], (w, [x]) => w.div(x!, beside(w, total)));
-        const single = code.v.ofWidth(1);
-        const [sum] = single.add(log(single, [total]), [top]);
-        code.store(at(lse, i32.add(firstRow, row), i32.const(4)), sum!);
       });
+      const sums = at(lse, firstRow, i32.const(4));
+      mapRow(code.v, rows, sums, [code.totals, code.tops], (w, [total, top]) => w.add(log(w, total!), top!));
     });
   });
 }
 
 type Sixteen = [L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L];
 
-interface ScoreRow {
-  readonly scores: L;
-  readonly count: L;
-  readonly low: L;
-  readonly high: L;
-  readonly row: L;
-  readonly scale: ReturnType<AttentionCode["splat"]>;
-  readonly out: ReturnType<typeof at>;
-  readonly e: L;
+/** Turns the scores of a strip into weights relative to the largest so far; by how much that fades what was summed before is stored. */
+function takeScores(code: AttentionCode, strip: Strip, scale: V128): void {
+  const { f, w, scores } = code;
+  const place = (base: L): L => f.let(i32.add(base, strip.offset));
+  const [topsAt, totalsAt, fadesAt] = [place(code.tops), place(code.totals), place(code.fades)];
+  const before = code.loadStrip(topsAt);
+  const tops = w.map((i) => before[i]!) as readonly Local<"v128">[];
+  strip.eachKey([scores], ([a], hide) => {
+    const seen = hide(w.mul(code.loadStrip(a!), beside(w, scale)), Number.NEGATIVE_INFINITY);
+    for (const [i, top] of tops.entries()) f.set(top, f32x4.pmax(top, seen[i]!));
+  });
+  // Nothing seen so far: any shift but infinity gives zeros.
+  const isNothing = w.binary(f32x4.eq, tops, w.float(Number.NEGATIVE_INFINITY));
+  const shift = w.map((i) => v128.andNot(tops[i]!, isNothing[i]!));
+  const sums = w.map(() => f32x4.const(0)) as readonly Local<"v128">[];
+  strip.eachKey([scores], ([a], hide) => {
+    const weights = hide(exp(w, w.sub(w.mul(code.loadStrip(a!), beside(w, scale)), shift)), 0);
+    code.storeStrip(a!, weights);
+    for (const [i, sum] of sums.entries()) f.set(sum, f32x4.add(sum, weights[i]!));
+  });
+  strip.zeroRest([scores]);
+  const fades = exp(w, w.sub(before, shift));
+  code.storeStrip(totalsAt, w.add(w.mul(code.loadStrip(totalsAt), fades), sums));
+  code.storeStrip(topsAt, tops);
+  code.storeStrip(fadesAt, fades);
 }
 
-/** Turns one row of scores into weights relative to the largest so far, and what was summed before likewise. */
-function takeScores(code: AttentionCode, { scores, count, low, high, row, scale, out, e }: ScoreRow): void {
+/** Scales the rows whose largest score has grown. */
+function fade(code: AttentionCode, rows: L, out: I32, e: L): void {
   const { f, v } = code;
-  const single = v.ofWidth(1);
-  const start = f.let(i32.add(scores, bytes(low)));
-  const seen = f.let(i32.sub(high, low));
-  const [topAt, totalAt] = [f.let(at(code.tops, row, i32.const(4))), f.let(at(code.totals, row, i32.const(4)))];
-  const before = code.splat(topAt);
-  const here = maximumRow(v, seen, [start], (w, [x]) => w.mul(x!, beside(w, scale)));
-  const top = f.let(f32x4.pmax(before, here));
-  // Nothing seen so far: any shift but infinity gives zeros.
-  const isNothing = f.let(f32x4.eq(top, single.float(Number.NEGATIVE_INFINITY)[0]!));
-  const shift = f.let(v128.andNot(top, isNothing));
-  const total = RowTotal.sum(v);
-  eachVector(v, seen, [start], (w, [a], part) => {
-    const weights = exp(w, w.sub(w.mul(loadRow(w, a!), beside(w, scale)), beside(w, shift)));
-    storeRow(w, a!, weights, part);
-    total.take(w, weights, part);
-  });
-  const [fade] = exp(single, single.sub([before], [shift]));
-  const sum = total.value();
-  const faded = f32x4.mul(code.splat(totalAt), fade!);
-  code.store(totalAt, f32x4.add(faded, sum));
-  code.store(topAt, top);
-  code.zero(scores, low);
-  code.zero(i32.add(scores, bytes(high)), i32.sub(count, high));
-  const isFaded = i32.ne(i32x4.lane(before, 0), i32x4.lane(top, 0));
-  f.if(isFaded, () => {
-    const target = f.let(out);
-    mapRow(v, e, target, [target], (w, [x]) => w.mul(x!, beside(w, fade!)));
+  const row = f.local("i32");
+  f.for(row, i32.const(0), rows, 1, () => {
+    const factor = code.splat(at(code.fades, row, i32.const(4)));
+    f.if(i32.ne(i32x4.lane(factor, 0), i32.const(ONE)), () => {
+      const target = f.let(at(out, row, bytes(e)));
+      mapRow(v, e, target, [target], (w, [x]) => w.mul(x!, beside(w, factor)));
+    });
   });
 }
+/** The bits of 1. */
+const ONE = 0x3f800000;

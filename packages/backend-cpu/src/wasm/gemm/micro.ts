@@ -1,4 +1,12 @@
-import { type FunctionBuilder, f32x4, i32, type Local, type ModuleBuilder, type V128, v128 } from "../assembler/index.ts";
+import {
+  type FunctionBuilder,
+  f32x4,
+  i32,
+  type Local,
+  type ModuleBuilder,
+  type V128,
+  v128,
+} from "../assembler/index.ts";
 import type { Multiply } from "../multiply.ts";
 import type { Tile } from "./tile.ts";
 

@@ -43,7 +43,7 @@ export function attentionKernels(device: Device): Kernels {
       inputs: "contiguous",
       run: ([q, k, v], [o, lse], attrs) => {
         const { heads, t, s, d, e, group, mask } = sizesOf(q!, k!, v!, attrs);
-        const blocks = Math.ceil(t / scoreBlock.rows);
+        const blocks = Math.ceil(t / scoreBlock.queries);
         const work = { units: heads * blocks, nanosecondsPerUnit: (t / blocks) * s * cost(d, e) };
         device.run(attention, work, ...addresses([q!, k!, v!, o!, lse!]), t, s, d, e, group, blocks, ...mask);
       },
