@@ -23,12 +23,20 @@ const power = (v: VectorCode, n: Vectors): Vectors => v.shift(i32x4.shl, v.binar
 /** e^x; overflows to infinity, underflows through the subnormal numbers to 0. */
 export function exp(v: VectorCode, x: Vectors): Vectors {
   const { n, r } = reduce(v, v.clamp(x, -104, 89));
-  const p = v.polynomial(r, exponential);
-  const e = v.madd(v.mul(r, r), p, v.add(r, v.float(1)));
   // Two factors: 2^n alone would leave the range before the product does.
   const half = v.shift(i32x4.shrS, n, 1);
-  return v.mul(v.mul(e, power(v, half)), power(v, v.binary(i32x4.sub, n, half)));
+  return v.mul(v.mul(nearOne(v, r), power(v, half)), power(v, v.binary(i32x4.sub, n, half)));
 }
+
+/** e^x for -87 <= x <= 88. */
+function expWithin(v: VectorCode, x: Vectors): Vectors {
+  const { n, r } = reduce(v, x);
+  return v.mul(nearOne(v, r), power(v, n));
+}
+
+/** e^r */
+const nearOne = (v: VectorCode, r: Vectors): Vectors =>
+  v.madd(v.mul(r, r), v.polynomial(r, exponential), v.add(r, v.float(1)));
 
 /** e^x - 1, accurate near 0. */
 export function expm1(v: VectorCode, x: Vectors): Vectors {
@@ -89,7 +97,8 @@ const tangent = [-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314
 /** 1 - 2 / (e^2|x| + 1) with x's sign; near 0, where that cancels, a polynomial. */
 export function tanh(v: VectorCode, x: Vectors): Vectors {
   const magnitude = v.unary(f32x4.abs, x);
-  const e = exp(v, v.add(magnitude, magnitude));
+  // Beyond 10 it is 1, to the last bit.
+  const e = expWithin(v, v.binary(f32x4.pmin, v.add(magnitude, magnitude), v.float(20)));
   const large = v.sub(v.float(1), v.div(v.float(2), v.add(e, v.float(1))));
   const x2 = v.mul(x, x);
   const small = v.madd(v.mul(v.polynomial(x2, tangent), x2), x, x);
