@@ -80,7 +80,7 @@ export class AttentionCode {
 
   constructor(f: FunctionBuilder, scratch: L, tile: Tile, multiply: Multiply, gemm: FunctionBuilder) {
     this.f = f;
-    this.v = new VectorCode(f, 4, multiply);
+    this.v = new VectorCode(f, 4, multiply, scratch);
     this.w = this.v.ofWidth(tile.columns / 4);
     this.#gemm = gemm;
     this.#scratch = scratch;

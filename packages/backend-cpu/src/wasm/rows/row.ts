@@ -77,17 +77,19 @@ const sums: Reduction = { identity: 0, combine: f32x4.add };
 /** NaN is passed over: whoever sums afterwards meets it again. */
 const maxima: Reduction = { identity: Number.NEGATIVE_INFINITY, combine: f32x4.pmax };
 
-/** Running totals of a row, lane by lane: one set of lanes for each vector of the main loop. */
+/** Running totals of a row, lane by lane: one set of lanes for each vector of the main loop, one for what it leaves. */
 export class RowTotal {
   readonly #v: VectorCode;
   readonly #reduction: Reduction;
   readonly #lanes: readonly Local<"v128">[];
+  readonly #last: Local<"v128">;
 
   private constructor(v: VectorCode, reduction: Reduction) {
     this.#v = v;
     this.#reduction = reduction;
     this.#lanes = v.f.locals("v128", v.width);
-    for (const lane of this.#lanes) v.f.set(lane, f32x4.const(reduction.identity));
+    this.#last = v.f.local("v128");
+    for (const lane of [...this.#lanes, this.#last]) v.f.set(lane, f32x4.const(reduction.identity));
   }
   /** Sums from zero. Declare it before the loop. */
   static sum(v: VectorCode): RowTotal {
@@ -102,24 +104,30 @@ export class RowTotal {
     const { combine, identity } = this.#reduction;
     const counted =
       part === undefined ? values : w.map((i) => v128.bitSelect(values[i]!, w.float(identity)[0]!, part.mask));
-    counted.forEach((x, i) => {
-      f.set(this.#lanes[i]!, combine(this.#lanes[i]!, x));
-    });
+    const lanes = w.width === this.#v.width ? this.#lanes : [this.#last];
+    for (const [i, x] of counted.entries()) f.set(lanes[i]!, combine(lanes[i]!, x));
   }
 
-  /** The total in every lane: pairs of vectors, then halves, then neighbours. The order depends on the size alone. */
+  /**
+   * The total in every lane: pairs of vectors, the last one, halves, neighbours. The order depends on the size alone. By way of memory: V8
+   * looks for 256-bit vectors backwards from stores, and follows a total made in registers into the lanes it comes from.
+   */
   value(): Local<"v128"> {
-    const { f } = this.#v;
+    const { f, spill } = this.#v;
+    if (spill === undefined) throw new Error("totals of a row need a place to spill to");
     const { combine } = this.#reduction;
-    let rest: readonly V128[] = this.#lanes;
+    for (const [i, lane] of this.#lanes.entries()) f.do(v128.store(spill, lane, 16 * i));
+    let rest: readonly V128[] = this.#lanes.map((_, i) => f.let(v128.load(spill, 16 * i)));
     while (rest.length > 1) {
       const half = rest.length / 2;
       rest = Array.from({ length: half }, (_, i) => combine(rest[2 * i]!, rest[2 * i + 1]!));
     }
-    const folded = f.let(rest[0]!);
+    const folded = f.let(combine(rest[0]!, this.#last));
     f.set(folded, combine(folded, v128.lanes32(folded, folded, [2, 3, 0, 1])));
     f.set(folded, combine(folded, v128.lanes32(folded, folded, [1, 0, 3, 2])));
-    return folded;
+    const apart = 16 * (this.#lanes.length + 1);
+    f.do(v128.store(spill, folded, apart));
+    return f.let(v128.load32Splat(spill, apart));
   }
 }
 

@@ -17,9 +17,9 @@ export function rowFunction<const P extends readonly string[]>(
 ): void {
   const types = Array.from({ length: 3 + parameters.length }, () => "i32" as const);
   m.function(name, types, (f, ...locals) => {
-    const [, from, to, ...rest] = locals as unknown as [L, L, L, ...L[]];
+    const [scratch, from, to, ...rest] = locals as unknown as [L, L, L, ...L[]];
     const given = Object.fromEntries(parameters.map((p, i) => [p, rest[i]!])) as { readonly [K in P[number]]: L };
-    const v = new VectorCode(f, 4, multiply);
+    const v = new VectorCode(f, 4, multiply, scratch);
     const row = f.local("i32");
     f.for(row, from, to, 1, () => write(v, row, given));
   });

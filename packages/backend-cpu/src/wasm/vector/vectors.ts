@@ -1,4 +1,4 @@
-import { type FunctionBuilder, f32x4, i32, i32x4, type Local, type V128, v128 } from "../assembler/index.ts";
+import { type FunctionBuilder, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } from "../assembler/index.ts";
 import type { Multiply } from "../multiply.ts";
 
 /** Several vectors that go through the same instructions side by side: V8 joins neighbours to 256 bits. */
@@ -9,23 +9,27 @@ export class VectorCode {
   readonly f: FunctionBuilder;
   readonly width: number;
   readonly multiply: Multiply;
+  /** Address of 256 bytes to put vectors in for a moment. */
+  readonly spill: I32 | undefined;
   readonly #constants: Map<string, Local<"v128">>;
 
   constructor(
     f: FunctionBuilder,
     width: number,
     multiply: Multiply,
+    spill?: I32,
     constants: Map<string, Local<"v128">> = new Map(),
   ) {
     this.f = f;
     this.width = width;
     this.multiply = multiply;
+    this.spill = spill;
     this.#constants = constants;
   }
 
   /** Another number of vectors in the same function, with the same constants. */
   ofWidth(width: number): VectorCode {
-    return new VectorCode(this.f, width, this.multiply, this.#constants);
+    return new VectorCode(this.f, width, this.multiply, this.spill, this.#constants);
   }
 
   map(make: (i: number) => V128): Vectors {
