@@ -51,13 +51,28 @@ class GPT(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
+class MLP(nn.Module):
+    def __init__(self, widths):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+
+    def forward(self, x, targets):
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return F.cross_entropy(self.layers[-1](x), targets)
+
+
 class Trainee:
     def __init__(self, o):
         torch.set_num_threads(o["threads"])
         torch.manual_seed(1)
-        self.shape = (o["batchSize"], o["sequenceLength"])
-        self.vocab = o["vocabSize"]
-        self.model = GPT(o["vocabSize"], o["numLayers"], o["dModel"], o["numHeads"], o["sequenceLength"])
+        if "widths" in o:
+            self.model = MLP(o["widths"])
+            self.batch = lambda: (torch.randn(o["batchSize"], o["widths"][0]), torch.randint(o["widths"][-1], (o["batchSize"],)))
+        else:
+            shape = (o["batchSize"], o["sequenceLength"])
+            self.model = GPT(o["vocabSize"], o["numLayers"], o["dModel"], o["numHeads"], o["sequenceLength"])
+            self.batch = lambda: tuple(torch.randint(o["vocabSize"], shape) for _ in range(2))
         matrices = [p for p in self.model.parameters() if p.ndim >= 2]
         vectors = [p for p in self.model.parameters() if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
@@ -66,9 +81,9 @@ class Trainee:
         self.step()  # what compiles does so now
 
     def step(self):
-        tokens, targets = (torch.randint(self.vocab, self.shape) for _ in range(2))
+        inputs, targets = self.batch()
         start = time.perf_counter()
-        loss = self.forward(tokens, targets)
+        loss = self.forward(inputs, targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()

@@ -4,7 +4,11 @@ import type { Suite } from "./suite.ts";
 export const suites: Readonly<Record<string, () => Promise<Suite>>> = {
   depth: async () => (await import("./depth/suite.ts")).depth,
   exactness: async () => (await import("./exactness/suite.ts")).exactness,
+  kernels: async () => (await import("./kernels/suite.ts")).kernels,
   matmul: async () => (await import("./matmul/suite.ts")).matmul,
+  ops: async () => (await import("./ops/suite.ts")).ops,
+  overhead: async () => (await import("./overhead/suite.ts")).overhead,
   quality: async () => (await import("./quality/suite.ts")).quality,
+  startup: async () => (await import("./startup/suite.ts")).startup,
   step: async () => (await import("./step/suite.ts")).step,
 };

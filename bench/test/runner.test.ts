@@ -17,7 +17,8 @@ function bench(...args: string[]): { readonly stdout: string; readonly stderr: s
   return { stdout, stderr };
 }
 
-const quick = (suite: string) => JSON.parse(bench(suite, "--quick", "--json").stdout) as Record<string, unknown>;
+const quick = (suite: string, ...options: string[]) =>
+  JSON.parse(bench(suite, "--quick", "--json", ...options).stdout) as Record<string, unknown>;
 
 describe("a quick run", { timeout: 120_000 }, () => {
   test("of exactness prints one JSON object: exact rows equal, float rows not", () => {
@@ -65,6 +66,66 @@ describe("a quick run", { timeout: 120_000 }, () => {
     }
     expect(summary).toMatchObject({ exactActivationGrowth: 0, storedActivationBytesPerBlock: expect.any(Number) });
     expect(summary.storedActivationBytesPerBlock).toBeGreaterThan(2 * 32 * 32 * 4 * 10);
+  });
+
+  const libraries = ["tfjs-wasm", "tfjs-cpu", "jax-js", "numpy-ts", "onnxruntime-web"];
+
+  test("of overhead and matmul measures every JavaScript library in the same run", () => {
+    const { rows } = quick("overhead", "--peers", libraries.join()) as never as { rows: Record<string, unknown>[] };
+    const additions = rows.filter(({ op }) => op === "add");
+    expect(additions.map(({ impl }) => impl)).toEqual(["revnet-zero", ...libraries]);
+    for (const { elements, timeUs } of additions) {
+      expect(elements).toBe(1024);
+      expect(timeUs).toBeGreaterThan(0);
+    }
+    const products = quick("matmul", "--peers", "tfjs-wasm") as never as { rows: Record<string, number>[] };
+    expect(products.rows.map(({ impl, m, transA, batch }) => [impl, m, transA, batch])).toEqual([
+      ["revnet-zero", 64, false, 1],
+      ["tfjs-wasm", 64, false, 1],
+      ["revnet-zero", 64, true, 2],
+      ["tfjs-wasm", 64, true, 2],
+    ]);
+    for (const { gflops, shareOfPeak } of products.rows) expect(gflops! * shareOfPeak!).toBeGreaterThan(0);
+  });
+
+  test("of ops, kernels and startup has its rows; a fused kernel moves fewer bytes than its parts", () => {
+    const shares = quick("ops", "--peers", "none") as never as { rows: Record<string, number>[] };
+    expect(shares.rows.map(({ op }) => op)).toEqual([
+      "add",
+      "mul",
+      "exp",
+      "tanh",
+      "gelu",
+      "sum",
+      "softmax",
+      "layerNorm",
+      "cast",
+    ]);
+    for (const { gbPerSecond, shareOfBandwidth } of shares.rows)
+      expect(gbPerSecond! * shareOfBandwidth!).toBeGreaterThan(0);
+    const { rows, summary } = quick("kernels") as never as {
+      rows: Record<string, unknown>[];
+      summary: Record<string, { expectedOfBytes?: number }>;
+    };
+    expect(rows.filter(({ op }) => op === "attention").map(({ impl }) => impl)).toEqual(["fused", "decomposed"]);
+    for (const [name, { expectedOfBytes }] of Object.entries(summary))
+      if (name !== "linear") expect(expectedOfBytes, name).toBeGreaterThan(1);
+    const startup = quick("startup", "--peers", "jax-js") as never as { rows: Record<string, unknown>[] };
+    expect(startup.rows.map(({ impl, firstStep }) => `${impl} ${firstStep}`)).toEqual([
+      "revnet-zero training step",
+      "revnet-zero product",
+      "jax-js product",
+    ]);
+  });
+
+  test("of step trains every model here and in the libraries that can", () => {
+    const { rows, summary } = quick("step", "--peers", "jax-js,tfjs-wasm") as never as {
+      rows: Record<string, unknown>[];
+      summary: Record<string, Record<string, number>>;
+    };
+    const gpt = ["ordinary", "stored", "reversible-exact", "jit", "eager"];
+    expect(rows.map(({ mode }) => mode)).toEqual([...gpt, ...gpt, "ordinary", "jit", "eager"]);
+    expect(summary["gpt-2x256"]!.exactTimeOverStored).toBeGreaterThan(0);
   });
 
   test("of quality trains every model once a seed", () => {

@@ -1,21 +1,29 @@
 import { defaultConfig, type TrainConfig } from "@revnet-zero/train";
 
-interface Size {
+/** A byte-level GPT: GELU MLP of four times the width, layer norm, rotary positions, tied embeddings. */
+export interface GptSize {
   readonly numLayers: number;
   readonly dModel: number;
   readonly numHeads: number;
   readonly sequenceLength: number;
   readonly batchSize: number;
 }
+/** Linear layers of these widths with ReLU between them, and cross-entropy. */
+export interface MlpSize {
+  readonly widths: readonly number[];
+  readonly batchSize: number;
+}
 
-/** Byte-level GPTs: GELU MLP of four times the width, layer norm, rotary positions, tied embeddings, AdamW, clipped norm. */
+/** All are trained by AdamW with the gradient's norm clipped. */
 export const stepModels = {
   "gpt-2x256": { numLayers: 2, dModel: 256, numHeads: 4, sequenceLength: 128, batchSize: 8 },
   "gpt-6x384": { numLayers: 6, dModel: 384, numHeads: 6, sequenceLength: 256, batchSize: 8 },
-} as const satisfies Record<string, Size>;
+  "mlp-784-512-512-10": { widths: [784, 512, 512, 10], batchSize: 128 },
+} as const satisfies Record<string, GptSize | MlpSize>;
 
 /** For `--quick`. */
-const quickSize: Size = { numLayers: 1, dModel: 16, numHeads: 2, sequenceLength: 8, batchSize: 2 };
+const quickGpt: GptSize = { numLayers: 1, dModel: 16, numHeads: 2, sequenceLength: 8, batchSize: 2 };
+const quickMlp: MlpSize = { widths: [8, 16, 4], batchSize: 2 };
 
 export type StepModel = keyof typeof stepModels;
 
@@ -23,11 +31,19 @@ export type StepModel = keyof typeof stepModels;
 export const stepModes = { ordinary: "store", stored: "store", "reversible-exact": "exact" } as const;
 export type StepMode = keyof typeof stepModes;
 
-export const sizeOf = (model: StepModel, isQuick: boolean): Size => (isQuick ? quickSize : stepModels[model]);
+export function sizeOf(model: StepModel, isQuick: boolean): GptSize | MlpSize {
+  const size = stepModels[model];
+  if (!isQuick) return size;
+  return "widths" in size ? quickMlp : quickGpt;
+}
 
-export function stepConfig(model: StepModel, mode: StepMode, isQuick: boolean): TrainConfig {
+/** Tokens, or examples, in a step. */
+export const examplesOf = (size: GptSize | MlpSize): number =>
+  "widths" in size ? size.batchSize : size.batchSize * size.sequenceLength;
+
+export function stepConfig(size: GptSize, mode: StepMode): TrainConfig {
   const d = defaultConfig;
-  const { sequenceLength, batchSize, ...shape } = sizeOf(model, isQuick);
+  const { sequenceLength, batchSize, ...shape } = size;
   return {
     ...d,
     model: { ...d.model, ...shape, maxSeqLen: sequenceLength, reversibility: stepModes[mode] },

@@ -1,21 +1,31 @@
-import { startPytorch } from "../pytorch.ts";
+import { avx2Environment, startPytorch } from "../pytorch.ts";
 import { median, timeColumns } from "../statistics.ts";
 import { Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
 import type { BuildAnswer, MemoryAnswer } from "../trainee.ts";
-import { type StepMode, type StepModel, sizeOf, stepConfig, stepModels, stepModes } from "./configuration.ts";
+import {
+  examplesOf,
+  type GptSize,
+  type MlpSize,
+  type StepMode,
+  type StepModel,
+  sizeOf,
+  stepConfig,
+  stepModels,
+  stepModes,
+} from "./configuration.ts";
 
 const warmUpSteps = 3;
-const pytorchModes = ["eager", "compiled"] as const;
-type PytorchMode = (typeof pytorchModes)[number];
+/** A peer whose step takes longer than this makes few of them. */
+const PATIENCE_MS = 3000;
+const FEW = 3;
 
 /** Something that makes training steps when asked. */
 interface Contestant {
   readonly impl: string;
   readonly mode: string;
   readonly subject: Subject;
-  readonly build: object;
-  readonly hasReport: boolean;
+  readonly hasReport?: boolean;
 }
 
 interface Measured {
@@ -24,81 +34,108 @@ interface Measured {
   readonly timesMs: number[];
 }
 
-/** Training steps of whole models, ours and PyTorch's, step by step in turn. */
+type Size = GptSize | MlpSize;
+type Start = (size: Size, threads: number) => Promise<Subject | string>;
+
+const inPytorch =
+  (mode: "eager" | "compiled", env?: NodeJS.ProcessEnv): Start =>
+  (size, threads) =>
+    startPytorch("pytorch_step.py", { build: { ...size, vocabSize: 256, mode, threads } }, env);
+const inNode =
+  (name: string, file: string): Start =>
+  async (build) => {
+    const subject = Subject.node(name, new URL(file, import.meta.url));
+    try {
+      await subject.ask({ build });
+      // What it cannot do shows in a step.
+      await subject.ask({ step: 0 });
+      return subject;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+
+/** By library, then by mode. Those on WebAssembly have no threads in Node. */
+const peersOfStep: { readonly [impl: string]: { readonly [mode: string]: Start } } = {
+  pytorch: {
+    eager: inPytorch("eager"),
+    compiled: inPytorch("compiled"),
+    "eager, AVX2 alone": inPytorch("eager", avx2Environment),
+    "compiled, AVX2 alone": inPytorch("compiled", avx2Environment),
+  },
+  "jax-js": { jit: inNode("jax-js", "./jax.ts") },
+  "tfjs-wasm": { eager: inNode("tfjs-wasm", "./tfjs.ts") },
+};
+
+/** Training steps of whole models, ours and the peers', step by step in turn. */
 export const step: Suite = {
-  about: "tokens a second of whole training steps, against PyTorch on the CPU",
+  about: "tokens a second of whole training steps, against PyTorch on the CPU and JavaScript libraries",
   run: async ({ isQuick, peers, backend, log }) => {
     const repeats = isQuick ? 2 : 15;
     const rows: Row[] = [];
     const ratios: Record<string, unknown> = {};
-    const wantsPytorch = peers === undefined || peers.includes("pytorch");
-    for (const model of (isQuick ? ["gpt-2x256"] : Object.keys(stepModels)) as StepModel[]) {
-      const skipped: Row[] = [];
-      const contestants = ours(model, isQuick);
-      const threads = await buildAll(contestants);
-      if (wantsPytorch) {
-        for (const mode of isQuick ? (["eager"] as const) : pytorchModes) {
-          const peer = await pytorchContestant(model, mode, threads, isQuick);
-          if (typeof peer === "string") {
-            skipped.push({ impl: "pytorch", model, mode, skipped: peer });
-            log(`  skipped pytorch, ${mode}: ${peer}`);
-          } else contestants.push(peer);
+    for (const model of Object.keys(stepModels) as StepModel[]) {
+      const size = sizeOf(model, isQuick);
+      const { contestants, threads } = await ours(size);
+      for (const [impl, modes] of Object.entries(peersOfStep)) {
+        if (!(peers?.includes(impl) ?? true)) continue;
+        for (const [mode, start] of Object.entries(modes)) {
+          if (isQuick && mode.startsWith("compiled")) continue; // half a minute
+          const subject = await start(size, threads);
+          if (typeof subject !== "string") contestants.push({ impl, mode, subject });
+          else {
+            rows.push({ impl, model, mode, skipped: subject });
+            log(`  skipped ${impl}, ${mode}: ${subject}`);
+          }
         }
       }
       const measured = await inTurn(contestants, repeats);
-      const { batchSize, sequenceLength } = sizeOf(model, isQuick);
-      const tokens = batchSize * sequenceLength;
       for (const [i, { impl, mode, timesMs }] of measured.entries()) {
         const time = timeColumns(timesMs);
         const { subject, hasReport } = contestants[i]!;
         const memory = hasReport ? await subject.ask<MemoryAnswer>({ report: true }) : undefined;
-        const shared = { impl, model, mode, device: backend, dtype: "f32", threads };
-        const tokensPerSecond = (1000 * tokens) / time.timeMs;
-        rows.push({ ...shared, tokensPerSecond, ...time, peakBytes: memory?.peakBytes ?? null });
-        log(`  ${model}, ${impl}, ${mode}: ${tokensPerSecond.toFixed(0)} tokens/s`);
+        const isThreaded = impl === "revnet-zero" || impl === "pytorch";
+        const shared = { impl, model, mode, device: backend, dtype: "f32", threads: isThreaded ? threads : 1 };
+        const perSecond = (1000 * examplesOf(size)) / time.timeMs;
+        const rate = "widths" in size ? { examplesPerSecond: perSecond } : { tokensPerSecond: perSecond };
+        rows.push({ ...shared, ...rate, ...time, peakBytes: memory?.peakBytes ?? null });
+        log(`  ${model}, ${impl}, ${mode}: ${perSecond.toFixed(0)} ${Object.keys(rate)[0]}`);
         subject[Symbol.dispose]();
       }
-      rows.push(...skipped);
       ratios[model] = ratiosOf(measured);
     }
     return { settings: { models: stepModels, warmUpSteps, optimizer: "adamw" }, rows, summary: ratios };
   },
 };
 
-function ours(model: StepModel, isQuick: boolean): Contestant[] {
-  return (Object.keys(stepModes) as StepMode[]).map((mode) => ({
-    impl: "revnet-zero",
-    mode,
-    subject: Subject.node(`revnet-zero ${mode}`, new URL("../trainee.ts", import.meta.url)),
-    build: { build: stepConfig(model, mode, isQuick), isOrdinary: mode === "ordinary" },
-    hasReport: true,
-  }));
-}
-
-/** Gives the threads that ours run on. */
-async function buildAll(contestants: readonly Contestant[]): Promise<number> {
-  const answers = await Promise.all(contestants.map(({ subject, build }) => subject.ask<BuildAnswer>(build)));
-  return answers[0]!.threads;
-}
-
-async function pytorchContestant(
-  model: StepModel,
-  mode: PytorchMode,
-  threads: number,
-  isQuick: boolean,
-): Promise<Contestant | string> {
-  const build = { build: { ...sizeOf(model, isQuick), vocabSize: 256, mode, threads } };
-  const subject = await startPytorch("pytorch_step.py", build);
-  if (typeof subject === "string") return subject;
-  return { impl: "pytorch", mode, subject, build, hasReport: false };
+/** Ours in every mode the model has, built. */
+async function ours(size: Size): Promise<{ contestants: Contestant[]; threads: number }> {
+  if ("widths" in size) {
+    const subject = Subject.node("revnet-zero", new URL("./mlp.ts", import.meta.url));
+    const { threads } = await subject.ask<BuildAnswer>({ build: size });
+    return { contestants: [{ impl: "revnet-zero", mode: "ordinary", subject }], threads };
+  }
+  const contestants: Contestant[] = [];
+  let threads = 1;
+  for (const mode of Object.keys(stepModes) as StepMode[]) {
+    const subject = Subject.node(`revnet-zero ${mode}`, new URL("../trainee.ts", import.meta.url));
+    const build = { build: stepConfig(size, mode), isOrdinary: mode === "ordinary" };
+    ({ threads } = await subject.ask<BuildAnswer>(build));
+    contestants.push({ impl: "revnet-zero", mode, subject, hasReport: true });
+  }
+  return { contestants, threads };
 }
 
 async function inTurn(contestants: readonly Contestant[], repeats: number): Promise<Measured[]> {
   const measured = contestants.map(({ impl, mode }): Measured => ({ impl, mode, timesMs: [] }));
+  const isSlow = contestants.map(() => false);
   for (let n = 0; n < warmUpSteps + repeats; n++) {
     for (const [i, { subject }] of contestants.entries()) {
+      const timesMs = measured[i]!.timesMs;
+      if (isSlow[i] && timesMs.length >= FEW) continue;
       const { timeMs } = await subject.ask<{ timeMs: number }>({ step: n });
-      if (n >= warmUpSteps) measured[i]!.timesMs.push(timeMs);
+      isSlow[i] = timeMs > PATIENCE_MS;
+      if (n >= warmUpSteps || isSlow[i]) timesMs.push(timeMs);
     }
   }
   return measured;
@@ -106,12 +143,12 @@ async function inTurn(contestants: readonly Contestant[], repeats: number): Prom
 
 /** Speed of ours over each peer's, and the price of reversibility; medians of steps that ran one after the other. */
 function ratiosOf(measured: readonly Measured[]): Record<string, number> {
-  const times = (impl: string, mode: string) => measured.find((m) => m.impl === impl && m.mode === mode)!.timesMs;
+  const times = (mode: string) => measured.find((m) => m.impl === "revnet-zero" && m.mode === mode)?.timesMs;
   const paired = (a: readonly number[], b: readonly number[]): number => median(a.map((t, i) => t / b[i]!));
-  const ordinary = times("revnet-zero", "ordinary");
-  const found: Record<string, number> = {
-    exactTimeOverStored: paired(times("revnet-zero", "reversible-exact"), times("revnet-zero", "stored")),
-  };
+  const ordinary = times("ordinary")!;
+  const found: Record<string, number> = {};
+  const [exact, stored] = [times("reversible-exact"), times("stored")];
+  if (exact !== undefined && stored !== undefined) found.exactTimeOverStored = paired(exact, stored);
   for (const { impl, mode, timesMs } of measured)
     if (impl !== "revnet-zero") found[`speedOver ${impl} ${mode}`] = paired(timesMs, ordinary);
   return found;
