@@ -12,6 +12,8 @@ export const taskPeers: readonly string[] = [...singleThreaded, "onnxruntime-web
 
 /** Longer than this for one run, and a library is measured once. */
 const PATIENCE_MS = 1000;
+/** For tasks shorter than a measurement. */
+const WARM_UP_MS = 400;
 /** About how long a measurement takes: an op runs so often in a row. */
 const WANTED_MS = 15;
 
@@ -78,12 +80,11 @@ export async function measureTask(
   for (const c of contestants) {
     if (!(await c.subject.ask<{ isAble: boolean }>({ prepare: task })).isAble) continue;
     const first = await run(c, 1);
-    // Compiled code takes over after some calls: warm up for as long as a measurement takes.
-    const count = Math.max(
-      1,
-      Math.round(WANTED_MS / (first < WANTED_MS ? await run(c, Math.ceil(WANTED_MS / first)) : first)),
-    );
-    if (count > 1) await run(c, count);
+    let count = 1;
+    // Compiled code takes over after some thousand calls, and is compiled anew when a task is unlike those before.
+    const warm = performance.now() + (first > WANTED_MS ? 0 : WARM_UP_MS);
+    for (let t = first; performance.now() < warm; t = await run(c, count))
+      count = Math.max(1, Math.round(WANTED_MS / t));
     times.set(c.impl, first > PATIENCE_MS ? [first] : []);
     counts.set(c.impl, first > PATIENCE_MS ? 0 : count);
   }
