@@ -9,6 +9,8 @@ import {
 import { HostBackend } from "./host.ts";
 import { runElementwise } from "./plain/elementwise.ts";
 import { plainKernels } from "./plain/index.ts";
+import { PoisonedMemory } from "./poison.ts";
+import { BufferPool } from "./pool.ts";
 import { type TierName, tierNames } from "./wasm/device/tier.ts";
 import { type Accelerator, accelerator } from "./wasm/index.ts";
 
@@ -17,6 +19,8 @@ export interface CpuOptions {
   readonly tier?: TierName;
   /** Threads, this one included. Default: REVNET_THREADS, or as many as the machine runs at once. */
   readonly threads?: number;
+  /** Fills memory with NaN before it is handed out and after it is freed. Default: what REVNET_POISON says. */
+  readonly isPoisoned?: boolean;
 }
 
 /**
@@ -36,13 +40,19 @@ export class CpuBackend extends HostBackend {
   constructor(options: CpuOptions = {}) {
     const tier = options.tier ?? tierFromEnvironment();
     const { choice, found } = accelerator(tier, options.threads ?? threadsFromEnvironment());
-    super(found?.device.heap);
+    const memory = found?.device.heap ?? new BufferPool();
+    super((options.isPoisoned ?? readEnvironment("REVNET_POISON") === "1") ? new PoisonedMemory(memory) : memory);
     this.#accelerator = found;
     this.kernels = found?.kernels ?? plainKernels;
     this.tier = choice.name;
     this.tierReason = choice.why;
     this.threads = found?.device.threads ?? 1;
     this.arithmetic = found?.arithmetic ?? "float64 sums in ascending order, rounded once";
+  }
+
+  /** Bytes of linear memory ever in use; 0 on the tier "scalar", which has none. */
+  get heapBytes(): number {
+    return this.#accelerator?.device.heap.highWaterBytes ?? 0;
   }
 
   override elementwise(

@@ -3,6 +3,9 @@ import { fileURLToPath } from "node:url";
 import { Engine, ones } from "@revnet-zero/tensor";
 import { describe, expect, test, vi } from "vitest";
 import { CpuBackend, tierNames } from "../src/index.ts";
+import { Heap } from "../src/wasm/device/heap.ts";
+import { Pool } from "../src/wasm/device/pool.ts";
+import type { Module } from "../src/wasm/webAssembly.ts";
 
 const node24 = fileURLToPath(new URL("../../tooling/bin/node24.mjs", import.meta.url));
 
@@ -61,6 +64,29 @@ describe("threads", () => {
       timeout: 20_000,
     });
     expect({ stdout, stderr, status }).toEqual({ stdout: "64000000\n", stderr: "", status: 0 });
+  });
+
+  test("that cannot start are an error, not an endless wait", async () => {
+    const heap = new Heap({ reservedBytes: 4096 });
+    const broken = [{}] as unknown as readonly Module[];
+    const pool = new Pool({
+      heap,
+      threads: 2,
+      scratchStart: 2048,
+      scratchBytes: 64,
+      modules: () => broken,
+      startMs: 300,
+    });
+    let units = 0;
+    const run = (): void =>
+      pool.run(0, { units: 4, share: 2, part: 1 }, [], (from, to) => {
+        units += to - from;
+      });
+    expect(run).toThrow(/^1 of 1 worker threads did not start within 0.3 s: run with REVNET_THREADS=1$/);
+    expect(units).toBe(4);
+    // What ended it is known once this thread lets events in.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(run).toThrow(/REVNET_THREADS=1 \(WebAssembly.Instance\(\): Argument 0 must be a WebAssembly.Module\)$/);
   });
 
   test("wake up again after they slept", async () => {

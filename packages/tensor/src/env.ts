@@ -7,6 +7,7 @@ export type EnvironmentVariable =
   | "REVNET_MEMORY_LIMIT"
   | "REVNET_THREADS"
   | "REVNET_TIER"
+  | "REVNET_POISON"
   | "REVNET_SEED"
   | "REVNET_PYTHON";
 
@@ -45,6 +46,11 @@ export const environment: { readonly [K in EnvironmentVariable]: Variable } = {
   REVNET_TIER: {
     default: "",
     what: "kernels of the CPU backend: wide, relaxed, simd or scalar; empty means the best that runs here",
+  },
+  REVNET_POISON: {
+    default: "0",
+    what: "1 fills memory of the CPU backend with NaN before it is handed out and after it is freed",
+    takes: isSwitch,
   },
   REVNET_SEED: {
     default: "",

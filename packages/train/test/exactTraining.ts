@@ -11,14 +11,22 @@ export interface Training {
   readonly state: ReadonlyMap<string, HostData>;
 }
 
+export interface Setting {
+  readonly backend?: CpuBackend;
+  readonly dModel?: number;
+  readonly batch?: number;
+  readonly time?: number;
+}
+
 /** Trains a transformer of two layers with dropout 0.1 and tied embeddings on a sequence that counts, with AdamW. */
-export function train(mode: ReversibleMode, steps: number, seed = 1): Training {
-  const engine = new Engine(new CpuBackend());
-  const [vocabSize, batch, time] = [16, 2, 8];
+export function train(mode: ReversibleMode, steps: number, seed = 1, setting: Setting = {}): Training {
+  const { backend = new CpuBackend(), dModel = 16, batch = 2, time = 8 } = setting;
+  const engine = new Engine(backend);
+  const vocabSize = 16;
   const model = new ReversibleTransformer({
     vocabSize,
     numLayers: 2,
-    dModel: 16,
+    dModel,
     numHeads: 2,
     maxSeqLen: time,
     dropout: 0.1,

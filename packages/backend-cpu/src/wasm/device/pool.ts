@@ -15,6 +15,7 @@ import {
 interface WorkerLike {
   postMessage(value: unknown): void;
   unref?(): void;
+  on?(event: "error", listener: (error: Error) => void): void;
   terminate(): unknown;
 }
 interface ThreadsModule {
@@ -23,6 +24,7 @@ interface ThreadsModule {
 
 /** A worker stays awake through a training step, whose gaps between kernels this outlasts, and sleeps between runs. */
 const PATIENCE_MS = 0.3;
+const START_MS = 30_000;
 
 /** How the units of a job are divided: a share for each thread, taken in parts. */
 export interface Division {
@@ -38,6 +40,8 @@ export interface PoolOptions {
   readonly scratchBytes: number;
   /** Modules loaded so far, for workers that start later. */
   readonly modules: () => readonly Module[];
+  /** Milliseconds that workers may take to start. Default: half a minute. */
+  readonly startMs?: number;
 }
 
 /**
@@ -50,6 +54,9 @@ export class Pool {
   readonly #team: Team;
   readonly #control: Int32Array;
   #workers: WorkerLike[] | undefined;
+  #spawnedAt = 0;
+  /** What ended a worker; known when this thread has been idle since. */
+  #failure = "";
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -117,6 +124,7 @@ export class Pool {
       if (spin < 1_000_000 || !canWait) continue;
       const done = Atomics.load(control, word.done);
       if (done < all) Atomics.wait(control, word.done, done, 1);
+      this.#expectStarted(all);
     }
     if (control[word.failed] !== 0) {
       control[word.failed] = 0;
@@ -124,7 +132,18 @@ export class Pool {
     }
   }
 
+  /** A worker that dies while it starts takes no part in any job: waiting for it would never end. */
+  #expectStarted(all: number): void {
+    const started = Atomics.load(this.#control, word.started);
+    const { startMs = START_MS } = this.#options;
+    if (started >= all || performance.now() - this.#spawnedAt < startMs) return;
+    throw new webAssembly!.RuntimeError(
+      `${all - started} of ${all} worker threads did not start within ${startMs / 1000} s: run with REVNET_THREADS=1${this.#failure}`,
+    );
+  }
+
   #spawn(): WorkerLike[] {
+    this.#spawnedAt = performance.now();
     const { heap, threads, scratchStart, scratchBytes } = this.#options;
     const { Worker } = threadsModule()!;
     const modules = this.#options.modules();
@@ -146,6 +165,9 @@ export class Pool {
       const source = `(${workerMain})(require("node:worker_threads").workerData, ${takeParts})`;
       const worker = new Worker(source, { eval: true, workerData: start, execArgv: [], env: {}, stdout: false });
       worker.unref?.();
+      worker.on?.("error", ({ message }) => {
+        this.#failure = ` (${message})`;
+      });
       return worker;
     });
   }

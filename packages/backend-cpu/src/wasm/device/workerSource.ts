@@ -17,7 +17,9 @@ export const word = {
   /** Set by a worker whose kernel trapped. */
   failed: 7,
   argumentCount: 8,
-  arguments: 9,
+  /** Workers that have started. */
+  started: 9,
+  arguments: 10,
 } as const;
 
 const HEADER_WORDS = 64;
@@ -98,6 +100,7 @@ export function workerMain(start: WorkerStart, take: typeof takeParts): void {
     for (const f of Object.values(exports)) kernels.push(f);
   };
   for (const m of start.modules) load(m);
+  Atomics.add(control, word.started, 1);
   const { epoch } = word;
   let last = start.epoch;
   const runJob = (): boolean => {
