@@ -91,6 +91,47 @@ const functions: readonly Measured[] = [
     ],
   },
   {
+    name: "sin",
+    run: (x) => x.sin(),
+    exact: Math.sin,
+    bound: 2,
+    specials: [
+      [inf, nan],
+      [minus, nan],
+      [0, 0],
+      [-0, -0],
+      [nan, nan],
+      [16367173 * 2 ** 72, Math.fround(Math.sin(16367173 * 2 ** 72))], // of all floats, nearest to a multiple of pi/2
+    ],
+  },
+  {
+    name: "cos",
+    run: (x) => x.cos(),
+    exact: Math.cos,
+    bound: 2,
+    specials: [
+      [inf, nan],
+      [minus, nan],
+      [0, 1],
+      [-0, 1],
+      [nan, nan],
+      [16367173 * 2 ** 72, Math.fround(Math.cos(16367173 * 2 ** 72))],
+    ],
+  },
+  {
+    name: "sigmoid",
+    run: (x) => x.sigmoid(),
+    exact: (x) => 1 / (1 + Math.exp(-x)),
+    bound: 2.5,
+    specials: [
+      [inf, 1],
+      [minus, 0],
+      [0, 0.5],
+      [-0, 0.5],
+      [nan, nan],
+    ],
+  },
+  {
     name: "erf",
     run: (x) => x.erf(),
     exact: erf,

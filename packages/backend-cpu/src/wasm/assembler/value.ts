@@ -264,7 +264,7 @@ type F32x4Table = Table<
   "add" | "sub" | "mul" | "div" | "min" | "max" | "pmin" | "pmax" | "eq" | "ne" | "lt" | "gt" | "le" | "ge",
   Binary<"v128">
 > &
-  Table<"abs" | "neg" | "sqrt" | "ceil" | "floor" | "trunc" | "nearest" | "fromI32", Unary<"v128">> &
+  Table<"abs" | "neg" | "sqrt" | "ceil" | "floor" | "trunc" | "nearest" | "fromI32" | "demote", Unary<"v128">> &
   Table<"relaxedMadd" | "relaxedNmadd", Ternary> & {
     readonly const: (x: number) => V128;
     readonly splat: (a: F32) => V128;
@@ -300,6 +300,8 @@ export const f32x4: F32x4Table = {
   le: vec2(69),
   ge: vec2(70),
   fromI32: vec1(250),
+  /** Two doubles, and two zeros. */
+  demote: vec1(94),
   relaxedMadd: instruction("v128", ...simd(0x105)) as (a: V128, b: V128, c: V128) => V128,
   relaxedNmadd: instruction("v128", ...simd(0x106)) as (a: V128, b: V128, c: V128) => V128,
 };
@@ -310,7 +312,7 @@ type I32x4Table = Table<
   "add" | "sub" | "mul" | "eq" | "ne" | "ltS" | "gtS" | "leS" | "geS" | "minS" | "maxS" | "narrowU",
   Binary<"v128">
 > &
-  Table<"neg" | "abs" | "truncSat", Unary<"v128">> &
+  Table<"neg" | "abs" | "truncSat" | "truncSatF64", Unary<"v128">> &
   Table<"shl" | "shrS" | "shrU", Shift> & {
     readonly const: (n: number) => V128;
     readonly constants: (values: readonly [number, number, number, number]) => V128;
@@ -352,23 +354,29 @@ export const i32x4: I32x4Table = {
   maxS: vec2(184),
   /** Toward zero, saturating, NaN to 0. */
   truncSat: vec1(248),
+  /** Of two doubles, and two zeros. */
+  truncSatF64: vec1(252),
   bitmask: instruction("i32", ...simd(164)) as (a: V128) => I32,
   /** Saturating words of 16 bits: `a` in the low half, `b` in the high. */
   narrowU: vec2(134),
   narrowBytes: vec2(102),
 };
 
-type F64x2Table = Table<"add" | "sub" | "mul", Binary<"v128">> & {
-  readonly splat: (a: F64) => V128;
-  readonly lane: (a: V128, lane: number) => F64;
-  readonly promoteLow: Unary<"v128">;
-};
+type F64x2Table = Table<"add" | "sub" | "mul", Binary<"v128">> &
+  Table<"floor" | "nearest" | "promoteLow", Unary<"v128">> & {
+    readonly const: (x: number) => V128;
+    readonly splat: (a: F64) => V128;
+    readonly lane: (a: V128, lane: number) => F64;
+  };
 export const f64x2: F64x2Table = {
+  const: (x: number): V128 => ({ type: "v128", code: [...simd(12), ...float64Bytes(x), ...float64Bytes(x)] }),
   splat: instruction("v128", ...simd(20)) as (a: F64) => V128,
   lane: (a: V128, lane: number): F64 => ({ type: "f64", code: [...a.code, ...simd(33), lane] }),
   add: vec2(240),
   sub: vec2(241),
   mul: vec2(242),
+  floor: vec1(117),
+  nearest: vec1(148),
   promoteLow: vec1(95),
 };
 

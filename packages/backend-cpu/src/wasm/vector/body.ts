@@ -1,6 +1,7 @@
 import { expr } from "@revnet-zero/tensor";
 import { f32x4, i32x4, type V128, v128 } from "../assembler/index.ts";
 import { erf, exp, expm1, log, log1p, tanh } from "./functions.ts";
+import { cos, sin } from "./trigonometry.ts";
 import type { VectorCode, Vectors } from "./vectors.ts";
 
 type Expr = expr.Expr;
@@ -42,6 +43,8 @@ const floatUnary: UnaryTable = {
   log1p,
   tanh,
   erf,
+  sin,
+  cos,
 };
 const intUnary: UnaryTable = {
   neg: one(i32x4.neg),
@@ -95,7 +98,7 @@ interface Written {
   readonly cost: number;
 }
 
-const heavy: ReadonlySet<string> = new Set(["exp", "expm1", "log", "log1p", "tanh", "erf"]);
+const heavy: ReadonlySet<string> = new Set(["exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos"]);
 
 /** The body as vector code, equal subexpressions computed once; undefined when an op of it has no vector form. */
 export function vectorBody(body: Expr, args: readonly expr.ScalarType[]): Written | undefined {

@@ -1,4 +1,14 @@
-import { type FunctionBuilder, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } from "../assembler/index.ts";
+import {
+  type FunctionBuilder,
+  f32x4,
+  f64x2,
+  type I32,
+  i32,
+  i32x4,
+  type Local,
+  type V128,
+  v128,
+} from "../assembler/index.ts";
 import type { Multiply } from "../multiply.ts";
 
 /** Several vectors that go through the same instructions side by side: V8 joins neighbours to 256 bits. */
@@ -37,6 +47,10 @@ export class VectorCode {
   }
   float(x: number): Vectors {
     return this.#constant(`f${Object.is(x, -0) ? "-0" : x}`, () => f32x4.const(x));
+  }
+  /** Two doubles a vector. */
+  double(x: number): Vectors {
+    return this.#constant(`d${Object.is(x, -0) ? "-0" : x}`, () => f64x2.const(x));
   }
   int(n: number): Vectors {
     return this.#constant(`i${n}`, () => i32x4.const(n));
