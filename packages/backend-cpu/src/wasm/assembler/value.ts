@@ -84,7 +84,7 @@ type I32Binary =
   | "min"
   | "max";
 type I32Table = Table<I32Binary, Binary<"i32">> &
-  Table<"load" | "load8u" | "load8s" | "load16u", Load<"i32">> &
+  Table<"load" | "load8u" | "load8s" | "load16u" | "load16s", Load<"i32">> &
   Table<"store" | "store8" | "store16", Store<"i32">> & {
     readonly const: (n: number) => I32;
     readonly atomicAdd: (address: I32, value: I32) => Statement;
@@ -96,6 +96,7 @@ export const i32: I32Table = {
   load: load("i32", 0x28),
   load8u: load("i32", 0x2d),
   load8s: load("i32", 0x2c),
+  load16s: load("i32", 0x2e),
   load16u: load("i32", 0x2f),
   store: store<"i32">(0x36),
   store8: store<"i32">(0x3a),
@@ -185,7 +186,7 @@ const lanes = (picked: readonly number[]): number[] => picked.flatMap((l) => [4 
 
 type StoreLane = (address: I32, value: V128, lane: number, offset?: number) => Statement;
 type V128Table = Table<
-  "load" | "load16x4U" | "load8x8U" | "load8x8S" | "load32Splat" | "load32Zero" | "load64Zero",
+  "load" | "load16x4S" | "load16x4U" | "load8x8U" | "load8x8S" | "load32Splat" | "load32Zero" | "load64Zero",
   Load<"v128">
 > &
   Table<"storeLane8" | "storeLane16" | "storeLane32" | "storeLane64", StoreLane> &
@@ -202,6 +203,7 @@ type V128Table = Table<
 export const v128: V128Table = {
   load: load("v128", ...simd(0)),
   /** Four 16-bit words, zero-extended to 32 bits. */
+  load16x4S: load("v128", ...simd(3)),
   load16x4U: load("v128", ...simd(4)),
   load8x8U: load("v128", ...simd(2)),
   load8x8S: load("v128", ...simd(1)),
@@ -308,6 +310,8 @@ export const f32x4: F32x4Table = {
 
 const i16x8FromBytes = vec1(137);
 const i32x4FromWords = vec1(169);
+const i16x8FromSignedBytes = vec1(135);
+const i32x4FromSignedWords = vec1(167);
 type I32x4Table = Table<
   "add" | "sub" | "mul" | "eq" | "ne" | "ltS" | "gtS" | "leS" | "geS" | "minS" | "maxS" | "narrowU",
   Binary<"v128">
@@ -320,6 +324,8 @@ type I32x4Table = Table<
     readonly dot: Binary<"v128">;
     /** The low four bytes, zero-extended. */
     readonly fromBytes: Unary<"v128">;
+    /** Sign-extended. */
+    readonly fromSignedBytes: Unary<"v128">;
     readonly replace: (a: V128, lane: number, x: I32) => V128;
     /** 16-bit words saturated to bytes. */
     readonly narrowBytes: Binary<"v128">;
@@ -343,6 +349,7 @@ export const i32x4: I32x4Table = {
   shrU: shift(173),
   /** The low four bytes, zero-extended. */
   fromBytes: (a) => i32x4FromWords(i16x8FromBytes(a)),
+  fromSignedBytes: (a) => i32x4FromSignedWords(i16x8FromSignedBytes(a)),
   replace: (a, lane, x) => ({ type: "v128", code: [...a.code, ...x.code, ...simd(28), lane] }),
   eq: vec2(55),
   ne: vec2(56),

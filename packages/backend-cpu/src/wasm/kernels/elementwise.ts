@@ -10,9 +10,10 @@ import {
 import { collapse, type Loop } from "../../plain/collapse.ts";
 import { scalarKind } from "../../scalar.ts";
 import type { Device, LoadedKernel } from "../device/device.ts";
-import { vectorBody } from "../vector/body.ts";
+import { vectorBody, type Written } from "../vector/body.ts";
+import { conversion, writeConversion } from "../vector/conversion.ts";
 import { emitLoop, LOOP_ALIGN, type Operand, type Pattern } from "../vector/loop.ts";
-import { bytesOf, isVectorDType, type VectorDType, vectorCode } from "../vector/memory.ts";
+import { bytesOf, isVectorDType, VECTOR_CODES, type VectorDType, vectorCode } from "../vector/memory.ts";
 
 type View = BufferView<TypedArray>;
 // biome-ignore lint/suspicious/noExplicitAny: see AnyOp.
@@ -40,6 +41,17 @@ const flatLoop = (views: readonly View[], size: number): Loop => ({
   size,
   strides: views.map((v, k) => (k > 0 && isRepeated(v) ? 0 : 1)),
 });
+
+function writeBody(op: Op, attrs: unknown, inputs: readonly Operand[]): Written | undefined {
+  const expression = op.body(
+    inputs.map((_, i) => expr.argument(i)),
+    attrs,
+  );
+  return vectorBody(
+    expression,
+    inputs.map(({ dtype }) => scalarKind(dtype)),
+  );
+}
 
 /** Elementwise ops as vector loops, one compiled for each body, types, rank and pattern of strides. */
 export class ElementwiseKernels {
@@ -83,7 +95,7 @@ export class ElementwiseKernels {
     }
     let code = rank;
     for (let k = 0; k < views.length; k++) {
-      code = code * 12 + vectorCode(views[k]!.dtype as VectorDType) * 3 + patternCode[patterns[k]!];
+      code = code * 3 * VECTOR_CODES + vectorCode(views[k]!.dtype as VectorDType) * 3 + patternCode[patterns[k]!];
     }
     const key = attrs === undefined ? code : `${code}${JSON.stringify(attrs)}`;
     let found = variants.get(key);
@@ -96,12 +108,7 @@ export class ElementwiseKernels {
   }
 
   #compile(op: Op, attrs: unknown, [output, ...inputs]: readonly Operand[], rank: number): Compiled | undefined {
-    const kinds = inputs.map(({ dtype }) => scalarKind(dtype));
-    const expression = op.body(
-      inputs.map((_, i) => expr.argument(i)),
-      attrs,
-    );
-    const written = vectorBody(expression, kinds);
+    const written = op === conversion ? writeConversion(inputs[0]!.dtype, output!.dtype) : writeBody(op, attrs, inputs);
     if (written === undefined || written.type !== scalarKind(output!.dtype as DType)) return undefined;
     const width = written.cost < 20 ? 4 : 8;
     const { multiply } = this.#device.tier;

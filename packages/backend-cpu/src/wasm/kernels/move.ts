@@ -9,6 +9,7 @@ import {
 import { caster } from "../../buffer.ts";
 import { identity } from "../../plain/copy.ts";
 import { plainKernels } from "../../plain/index.ts";
+import { conversion } from "../vector/conversion.ts";
 import type { ElementwiseKernels } from "./elementwise.ts";
 
 type View = BufferView<TypedArray>;
@@ -21,9 +22,12 @@ function rectangle(y: View, sizes: readonly number[], starts: readonly number[])
   return { data: y.data, dtype: y.dtype, shape: sizes, strides, offset };
 }
 
+/** Floats of 16 bits as the words they are, so that a copy keeps every NaN. */
+const words = (v: View): View => (v.dtype === "bf16" || v.dtype === "f16" ? { ...v, dtype: "i16" } : v);
+
 /** What only moves elements, as loops of the identity. */
 export function moveKernels(elementwise: ElementwiseKernels): Kernels {
-  const copy = (x: View, y: View): boolean => elementwise.run(identity, undefined, [x], y);
+  const copy = (x: View, y: View): boolean => elementwise.run(identity, undefined, [words(x)], words(y));
   return {
     copy: {
       run: ([x], [y], attrs) => {
@@ -32,7 +36,7 @@ export function moveKernels(elementwise: ElementwiseKernels): Kernels {
     },
     cast: {
       run: ([x], [y], attrs) => {
-        if (!copy(x!, y!)) plainKernels.cast.run([x!], [y!], attrs);
+        if (!elementwise.run(conversion, undefined, [x!], y!)) plainKernels.cast.run([x!], [y!], attrs);
       },
     },
     pad: {

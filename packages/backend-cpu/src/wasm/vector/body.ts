@@ -90,7 +90,7 @@ const unaryTables = { float: floatUnary, int: intUnary, bool: boolUnary } as con
 const binaryTables = { float: floatBinary, int: intBinary, bool: boolBinary } as const;
 
 /** How to write a node's instruction; undefined when there is none, and the op stays with its scalar loop. */
-interface Written {
+export interface Written {
   readonly type: expr.ScalarType;
   readonly key: string;
   readonly write: (v: VectorCode, inputs: readonly Vectors[], memo: Map<string, Vectors>) => Vectors;

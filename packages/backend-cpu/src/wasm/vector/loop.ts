@@ -82,7 +82,7 @@ function row(v: VectorCode, spec: LoopSpec, at: readonly Local<"i32">[], inner: 
   const { f } = v;
   const left = f.let(size);
   const [out, ...addresses] = at as [Local<"i32">, ...Local<"i32">[]];
-  const fixed = spec.inputs.map((o, i) => (o.pattern === "same" ? loadSplat(f, o.dtype, addresses[i]!) : undefined));
+  const fixed = spec.inputs.map((o, i) => (o.pattern === "same" ? loadSplat(v, o.dtype, addresses[i]!) : undefined));
   const compute = (w: VectorCode, count?: I32): Vectors => spec.body(w, load(w, spec, addresses, inner, fixed, count));
   const advance = (vectors: number): void => {
     f.advance(out, 4 * vectors * bytesOf(spec.output));

@@ -1,22 +1,33 @@
 import type { DType } from "@revnet-zero/tensor";
-import { type FunctionBuilder, type I32, i32, i32x4, select, type V128, v128 } from "../assembler/index.ts";
+import { type I32, i32, i32x4, select, type V128, v128 } from "../assembler/index.ts";
+import { fromHalf, toHalf } from "./half.ts";
 import type { VectorCode, Vectors } from "./vectors.ts";
 
 /** Types that vector code loads and stores; the others stay with scalar loops. */
-export type VectorDType = Extract<DType, "f32" | "i32" | "bf16" | "bool">;
-const codes: { readonly [K in VectorDType]: number } = { f32: 0, i32: 1, bf16: 2, bool: 3 };
-export const isVectorDType = (d: DType): d is VectorDType => d === "f32" || d === "i32" || d === "bf16" || d === "bool";
+export type VectorDType = Exclude<DType, "f64">;
+const codes: { readonly [K in VectorDType]: number } = {
+  f32: 0,
+  i32: 1,
+  bf16: 2,
+  bool: 3,
+  f16: 4,
+  i16: 5,
+  i8: 6,
+  u8: 7,
+};
+export const isVectorDType = (d: DType): d is VectorDType => d !== "f64";
 /** A small number for each type. */
 export const vectorCode = (d: VectorDType): number => codes[d];
+export const VECTOR_CODES = 8;
 
 interface Access {
   readonly bytes: number;
-  /** Four neighbours as 32-bit lanes. May read past the last element. */
+  /** Four neighbours, each a raw integer in 32 bits. May read past the last element. */
   readonly load: (address: I32, offset: number) => V128;
-  /** One element as the raw integer that `expand` takes. */
+  /** One element as such an integer. */
   readonly loadOne: (address: I32) => I32;
-  /** 32-bit lanes of raw integers as values. */
-  readonly expand: (raw: V128) => V128;
+  /** Raw integers as values. */
+  readonly expand: (v: VectorCode, raw: Vectors) => Vectors;
   /** Values as lanes to be stored. */
   readonly pack: (v: VectorCode, values: Vectors) => Vectors;
   readonly storeLane: (address: I32, packed: V128, lane: number, offset: number) => readonly number[];
@@ -24,46 +35,75 @@ interface Access {
   readonly store: (address: I32, packed: V128, offset: number) => readonly number[];
 }
 
-const words: Access = {
+const asTheyAre = (_: VectorCode, values: Vectors): Vectors => values;
+
+const words = {
   bytes: 4,
   load: (address, offset) => v128.load(address, offset),
   loadOne: (address) => i32.load(address),
-  expand: (raw) => raw,
-  pack: (_, values) => values,
+  expand: asTheyAre,
+  pack: asTheyAre,
   storeLane: (address, packed, lane, offset) => v128.storeLane32(address, packed, lane, offset + 4 * lane),
   store: (address, packed, offset) => v128.store(address, packed, offset),
-};
+} satisfies Access;
+
+/** The low 16 bits of every lane, side by side. */
+const lowHalves = (v: VectorCode, values: Vectors): Vectors => v.unary((w) => i32x4.narrowU(w, w), values);
+const halves = {
+  bytes: 2,
+  load: (address, offset) => v128.load16x4U(address, offset),
+  loadOne: (address) => i32.load16u(address),
+  storeLane: (address, packed, lane, offset) => v128.storeLane16(address, packed, lane, offset + 2 * lane),
+  store: (address, packed, offset) => v128.storeLane64(address, packed, 0, offset),
+} satisfies Partial<Access>;
+
+const bytes = {
+  bytes: 1,
+  load: (address, offset) => i32x4.fromBytes(v128.load32Zero(address, offset)),
+  loadOne: (address) => i32.load8u(address),
+  expand: asTheyAre,
+  // Modulo 2^8, as a typed array stores them.
+  pack: (v, values) => {
+    const low = v.binary(v128.and, values, v.int(0xff));
+    return v.unary((w) => i32x4.narrowBytes(i32x4.narrowU(w, w), i32x4.narrowU(w, w)), low);
+  },
+  storeLane: (address, packed, lane, offset) => v128.storeLane8(address, packed, lane, offset + lane),
+  store: (address, packed, offset) => v128.storeLane32(address, packed, 0, offset),
+} satisfies Access;
 
 const access: { readonly [K in VectorDType]: Access } = {
   f32: words,
   i32: words,
   bf16: {
-    bytes: 2,
-    load: (address, offset) => i32x4.shl(v128.load16x4U(address, offset), i32.const(16)),
-    loadOne: (address) => i32.load16u(address),
-    expand: (raw) => i32x4.shl(raw, i32.const(16)),
+    ...halves,
+    expand: (v, raw) => v.shift(i32x4.shl, raw, 16),
     // Round to nearest even on the integer; NaN keeps its sign and becomes quiet.
     pack: (v, values) => {
       const odd = v.binary(v128.and, v.shift(i32x4.shrU, values, 16), v.int(1));
       const rounded = v.binary(i32x4.add, values, v.binary(i32x4.add, odd, v.int(0x7fff)));
       const isNan = v.binary(i32x4.gtS, v.binary(v128.and, values, v.int(0x7fffffff)), v.int(0x7f800000));
       const quiet = v.binary(v128.or, values, v.int(0x400000));
-      return v.unary((w) => i32x4.narrowU(w, w), v.shift(i32x4.shrU, v.select(isNan, quiet, rounded), 16));
+      return lowHalves(v, v.shift(i32x4.shrU, v.select(isNan, quiet, rounded), 16));
     },
-    storeLane: (address, packed, lane, offset) => v128.storeLane16(address, packed, lane, offset + 2 * lane),
-    store: (address, packed, offset) => v128.storeLane64(address, packed, 0, offset),
   },
+  f16: { ...halves, expand: fromHalf, pack: (v, values) => lowHalves(v, toHalf(v, values)) },
+  i16: {
+    ...halves,
+    load: (address, offset) => v128.load16x4S(address, offset),
+    loadOne: (address) => i32.load16s(address),
+    expand: asTheyAre,
+    pack: (v, values) => lowHalves(v, v.binary(v128.and, values, v.int(0xffff))),
+  },
+  i8: {
+    ...bytes,
+    load: (address, offset) => i32x4.fromSignedBytes(v128.load32Zero(address, offset)),
+    loadOne: (address) => i32.load8s(address),
+  },
+  u8: bytes,
   bool: {
-    bytes: 1,
-    load: (address, offset) => i32x4.neg(i32x4.fromBytes(v128.load32Zero(address, offset))),
-    loadOne: (address) => i32.load8u(address),
-    expand: (raw) => i32x4.neg(raw),
-    pack: (v, masks) => {
-      const ones = v.binary(v128.and, masks, v.int(1));
-      return v.unary((w) => i32x4.narrowBytes(i32x4.narrowU(w, w), i32x4.narrowU(w, w)), ones);
-    },
-    storeLane: (address, packed, lane, offset) => v128.storeLane8(address, packed, lane, offset + lane),
-    store: (address, packed, offset) => v128.storeLane32(address, packed, 0, offset),
+    ...bytes,
+    expand: (v, raw) => v.unary(i32x4.neg, raw),
+    pack: (v, masks) => bytes.pack(v, v.binary(v128.and, masks, v.int(1))),
   },
 };
 
@@ -71,12 +111,23 @@ export const bytesOf = (d: VectorDType): number => access[d].bytes;
 
 /** Neighbouring elements. */
 export function loadVectors(v: VectorCode, d: VectorDType, address: I32): Vectors {
-  return v.map((i) => access[d].load(address, 4 * i * access[d].bytes));
+  const { load, bytes, expand } = access[d];
+  return expand(
+    v,
+    v.map((i) => load(address, 4 * i * bytes)),
+  );
 }
 
 /** One element in every lane. */
-export function loadSplat(f: FunctionBuilder, d: VectorDType, address: I32): V128 {
-  return f.let(access[d].expand(i32x4.splat(access[d].loadOne(address))));
+export function loadSplat(v: VectorCode, d: VectorDType, address: I32): V128 {
+  const single = v.ofWidth(1);
+  const { loadOne, expand } = access[d];
+  return v.f.let(
+    expand(
+      single,
+      single.map(() => i32x4.splat(loadOne(address))),
+    )[0]!,
+  );
 }
 
 /**
@@ -87,15 +138,16 @@ export function gatherVectors(v: VectorCode, d: VectorDType, address: I32, step:
   const { f } = v;
   const at = f.let(address);
   const { loadOne, expand } = access[d];
-  return v.map(() => {
+  const raws = v.map(() => {
     let raw: V128 = i32x4.const(0);
     for (let lane = 0; lane < 4; lane++) {
       raw = f.let(i32x4.replace(raw, lane, loadOne(at)));
       const isInside = count === undefined ? undefined : i32.gtS(count, i32.const(lane + 1));
       f.advance(at, isInside === undefined ? step : select(step, i32.const(0), isInside));
     }
-    return expand(raw);
+    return raw;
   });
+  return expand(v, raws);
 }
 
 export function storeVectors(v: VectorCode, d: VectorDType, address: I32, values: Vectors): void {
