@@ -1,4 +1,5 @@
 import { Engine, type Tensor, tensor } from "@revnet-zero/tensor";
+import { expectBitEqual } from "@revnet-zero/testkit";
 import { describe, expect, test } from "vitest";
 import { erf } from "../src/erf.ts";
 import { CpuBackend, type TierName } from "../src/index.ts";
@@ -203,3 +204,16 @@ describe.each(functions)(
     });
   },
 );
+
+test.each(functions)("$name of a number does not depend on its neighbours", ({ run }) => {
+  const engine = new Engine(new CpuBackend({ threads: 1 }));
+  engine.scope(() => {
+    // All magnitudes beside each other, in runs that end in every place of a vector.
+    const mixed = Float32Array.from({ length: 300 }, (_, i) => inputs[(i * 7919 * 4001) % inputs.length]!);
+    const together = run(tensor(mixed, { engine })).dataSync();
+    const alone = Float32Array.from(mixed, (x) => run(tensor([x], { engine })).dataSync()[0] as number);
+    expectBitEqual(together, alone, "together");
+    for (let length = 1; length < 40; length++)
+      expectBitEqual(run(tensor(mixed.slice(0, length), { engine })).dataSync(), alone.slice(0, length), `${length}`);
+  });
+});

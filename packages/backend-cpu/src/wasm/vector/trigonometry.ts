@@ -23,34 +23,23 @@ interface Turns {
 
 function turnsOf(v: VectorCode, x: Vectors): Turns {
   const { f } = v;
-  const found: Turns = { n: f.locals("v128", v.width), r: f.locals("v128", v.width) };
-  // In this order NaN is near.
+  const magic = v.float(12582912); // 1.5 · 2^23: its sum with a small number is that number rounded.
+  const shifted = v.madd(x, v.float(2 / Math.PI), magic);
+  const count = v.sub(shifted, magic);
+  const r = halfPi.reduce((rest: Vectors, part) => v.nmadd(count, v.float(part), rest), x) as Turns["r"];
+  const n = v.binary(i32x4.sub, shifted, magic) as Turns["n"];
   const isFar = v.binary(f32x4.gt, v.unary(f32x4.abs, x), v.float(NEAR));
-  f.if(
-    v128.anyTrue(isFar.reduce((a, b) => v128.or(a, b))),
-    () => {
-      for (const [i, angle] of x.entries()) {
-        const [low, high] = [angle, v128.lanes32(angle, angle, [2, 3, 2, 3])].map((half) => far(v, half)) as [
-          Half,
-          Half,
-        ];
-        f.set(found.r[i]!, v128.lanes32(f32x4.demote(low.r), f32x4.demote(high.r), [0, 1, 4, 5]));
-        f.set(found.n[i]!, v128.lanes32(i32x4.truncSatF64(low.n), i32x4.truncSatF64(high.n), [0, 1, 4, 5]));
-      }
-    },
-    () => {
-      const magic = v.float(12582912); // 1.5 · 2^23: its sum with a small number is that number rounded.
-      const shifted = v.madd(x, v.float(2 / Math.PI), magic);
-      const count = v.sub(shifted, magic);
-      const rest = halfPi.reduce((r: Vectors, part) => v.nmadd(count, v.float(part), r), x);
-      const n = v.binary(i32x4.sub, shifted, magic);
-      for (const i of x.keys()) {
-        f.set(found.r[i]!, rest[i]!);
-        f.set(found.n[i]!, n[i]!);
-      }
-    },
-  );
-  return found;
+  f.if(v128.anyTrue(isFar.reduce((a, b) => v128.or(a, b))), () => {
+    // Lane by lane: the bits of a near angle do not depend on its neighbours.
+    for (const [i, angle] of x.entries()) {
+      const [low, high] = [angle, v128.lanes32(angle, angle, [2, 3, 2, 3])].map((half) => far(v, half)) as [Half, Half];
+      const farRest = v128.lanes32(f32x4.demote(low.r), f32x4.demote(high.r), [0, 1, 4, 5]);
+      const farCount = v128.lanes32(i32x4.truncSatF64(low.n), i32x4.truncSatF64(high.n), [0, 1, 4, 5]);
+      f.set(r[i]!, v128.bitSelect(farRest, r[i]!, isFar[i]!));
+      f.set(n[i]!, v128.bitSelect(farCount, n[i]!, isFar[i]!));
+    }
+  });
+  return { n, r };
 }
 type Half = ReturnType<typeof far>;
 
