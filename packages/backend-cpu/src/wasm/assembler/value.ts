@@ -89,6 +89,8 @@ type I32Table = Table<I32Binary, Binary<"i32">> &
     readonly const: (n: number) => I32;
     readonly atomicAdd: (address: I32, value: I32) => Statement;
     readonly eqz: Unary<"i32">;
+    /** How many of the lowest bits are zero. */
+    readonly ctz: Unary<"i32">;
     readonly reinterpret: (a: F32) => I32;
   };
 export const i32: I32Table = {
@@ -125,6 +127,7 @@ export const i32: I32Table = {
   /** Adds to memory, whole, whatever other threads do. */
   atomicAdd: (address, value) => [...address.code, ...value.code, 0xfe, 0x1e, 2, 0, 0x1a],
   eqz: ((a) => ({ type: "i32", code: [...a.code, 0x45] })) as Unary<"i32">,
+  ctz: ((a) => ({ type: "i32", code: [...a.code, 0x68] })) as Unary<"i32">,
   min: (a: I32, b: I32): I32 => select(a, b, i32.ltS(a, b)),
   max: (a: I32, b: I32): I32 => select(a, b, i32.gtS(a, b)),
   reinterpret: instruction("i32", 0xbc) as (a: F32) => I32,

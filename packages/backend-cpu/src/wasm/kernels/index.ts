@@ -10,6 +10,7 @@ import { loadGemm, matmulKernel } from "./matmul.ts";
 import { moveKernels } from "./move.ts";
 import { optimizerKernels } from "./optimizer.ts";
 import { randomKernels } from "./random.ts";
+import { reduceKernels } from "./reduce.ts";
 import { ropeKernel } from "./rope.ts";
 import { normKernels, softmaxKernels } from "./rows.ts";
 import { scatterKernel } from "./scatter.ts";
@@ -29,6 +30,7 @@ export function kernelTable(device: Device, elementwise: ElementwiseKernels): Ke
     ...normKernels(device),
     ...ropeKernel(device, elementwise),
     ...softmaxKernels(device),
+    ...reduceKernels(device),
     sum: sumKernel(device),
   };
   const served = Object.entries(float).map(([name, fast]) => [

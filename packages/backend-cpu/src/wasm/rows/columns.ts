@@ -24,8 +24,8 @@ export function sumColumns(
   const at = f.local("i32");
   f.set(at, columnBytes);
   eachVector(v, i32.sub(columns.to, columns.from), starts, (w, addresses, part) => {
-    const totals = targets.map(() => w.map(() => f32x4.const(0)) as readonly Local<"v128">[]);
-    const sums = targets.map(() => w.map(() => f32x4.const(0)) as readonly Local<"v128">[]);
+    const totals = targets.map(() => w.map(() => f32x4.const(0)));
+    const sums = targets.map(() => w.map(() => f32x4.const(0)));
     const [block, row, end] = f.locals("i32", 3) as [L, L, L];
     f.for(block, i32.const(0), rows, ROWS_AT_ONCE, () => {
       f.set(end, i32.min(rows, i32.add(block, i32.const(ROWS_AT_ONCE))));

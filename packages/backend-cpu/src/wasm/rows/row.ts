@@ -68,7 +68,7 @@ export function mapRow(
   );
 }
 
-interface Reduction {
+export interface Reduction {
   readonly identity: number;
   readonly combine: (a: V128, b: V128) => V128;
 }
@@ -84,14 +84,14 @@ export class RowTotal {
   readonly #lanes: readonly Local<"v128">[];
   readonly #last: Local<"v128">;
 
-  private constructor(v: VectorCode, reduction: Reduction) {
+  /** From the identity. Declare it before the loop. */
+  constructor(v: VectorCode, reduction: Reduction) {
     this.#v = v;
     this.#reduction = reduction;
     this.#lanes = v.f.locals("v128", v.width);
     this.#last = v.f.local("v128");
     for (const lane of [...this.#lanes, this.#last]) v.f.set(lane, f32x4.const(reduction.identity));
   }
-  /** Sums from zero. Declare it before the loop. */
   static sum(v: VectorCode): RowTotal {
     return new RowTotal(v, sums);
   }

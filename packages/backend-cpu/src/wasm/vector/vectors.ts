@@ -42,7 +42,7 @@ export class VectorCode {
     return new VectorCode(this.f, width, this.multiply, this.spill, this.#constants);
   }
 
-  map(make: (i: number) => V128): Vectors {
+  map(make: (i: number) => V128): readonly Local<"v128">[] {
     return Array.from({ length: this.width }, (_, i) => this.f.let(make(i)));
   }
   float(x: number): Vectors {
