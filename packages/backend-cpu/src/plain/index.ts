@@ -12,11 +12,13 @@ import { optimizerKernels } from "./optimizer.ts";
 import { reduceKernels } from "./reduce.ts";
 import { ropeKernel } from "./rope.ts";
 import { softmaxKernels } from "./softmax.ts";
+import { sortKernel } from "./sort.ts";
 
 const primitives: Partial<PrimitiveKernels<TypedArray>> = {
   ...copyKernels,
   ...gatherKernels,
   ...reduceKernels,
+  ...sortKernel,
   matmul: { run: ([a, b], [y]) => matmul(a!, b!, y!) },
 };
 
