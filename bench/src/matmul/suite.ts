@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { median, timeColumns } from "../statistics.ts";
 import type { Row, Suite } from "../suite.ts";
-import { measureTask, ratio, startContest, stopContest, taskPeers } from "../tasks/contest.ts";
+import { Contest, ratio, taskPeers } from "../tasks/contest.ts";
 import { amountOf, type ProductShape } from "../tasks/task.ts";
 
 const square = (size: number, transA = false, transB = false, batch = 1): ProductShape => ({
@@ -29,34 +29,36 @@ export const matmul: Suite = {
     const summary: Record<string, unknown> = {};
     const ourTimes = new Map<string, number>();
     for (const threads of counts) {
-      const started = await startContest(threads, peers);
-      const { contestants, skipped, peakFlops, tier } = started;
+      using contest = await Contest.start(threads, peers);
       const ratios = new Map<string, number[]>();
       const shares: number[] = [];
+      const allPeaks: number[] = [];
       for (const product of shapes) {
         const task = { op: "matmul", product } as const;
         const name = nameOf(product);
-        const measured = await measureTask(contestants, task, repeats);
-        const ours = measured.get("revnet-zero")!;
+        const { times: measured, peaks } = await contest.measure(task, { repeats, withPeak: true });
+        const [ours, amount] = [measured.get("revnet-zero")!, amountOf(task)];
+        // Pairs: each run against what the units did right after it.
+        const shareOfPeak =
+          peaks.length === 0 ? null : median(peaks.map((peak, i) => (amount * 1000) / ours[i]! / peak));
+        allPeaks.push(...peaks);
+        if (shareOfPeak !== null) shares.push(shareOfPeak);
         for (const [impl, times] of measured) {
           const { timeMs, ...time } = timeColumns(times);
-          const gflops = amountOf(task) / timeMs / 1e6;
-          const shareOfPeak = peakFlops === null ? null : (gflops * 1e9) / peakFlops;
-          if (impl === "revnet-zero") shares.push(shareOfPeak ?? 0);
-          else ratios.set(impl, [...(ratios.get(impl) ?? []), ratio(times, ours)]);
-          const ownTier = impl === "revnet-zero" ? tier : null;
-          rows.push({ impl, tier: ownTier, ...product, threads, gflops, shareOfPeak, timeMs, ...time });
+          const gflops = amount / timeMs / 1e6;
+          const own = impl === "revnet-zero" ? { tier: contest.tier, shareOfPeak } : { tier: null, shareOfPeak: null };
+          if (impl !== "revnet-zero") ratios.set(impl, [...(ratios.get(impl) ?? []), ratio(times, ours)]);
+          rows.push({ impl, ...product, threads, gflops, ...own, timeMs, ...time });
           log(`  ${name}, ${threads} threads, ${impl}: ${gflops.toFixed(1)} GFLOP/s`);
         }
         ourTimes.set(`${name} ${threads}`, median(ours));
       }
-      rows.push(...skipped);
+      rows.push(...contest.skipped);
       summary[`${threads} threads`] = {
-        peakGflops: peakFlops === null ? null : peakFlops / 1e9,
-        shareOfPeak: spread(shares),
+        peakGflops: allPeaks.length === 0 ? null : median(allPeaks) / 1e9,
+        shareOfPeak: shares.length === 0 ? null : spread(shares),
         ...Object.fromEntries([...ratios].map(([impl, all]) => [`speedOver ${impl}`, spread(all)])),
       };
-      stopContest(started);
     }
     const most = counts.at(-1)!;
     if (most > 1)

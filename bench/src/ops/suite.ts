@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { timeColumns } from "../statistics.ts";
 import type { Row, Suite } from "../suite.ts";
-import { measureTask, ratio, startContest, stopContest } from "../tasks/contest.ts";
+import { Contest, ratio } from "../tasks/contest.ts";
 import { amountOf, type MapOp } from "../tasks/task.ts";
 import { measureBandwidth } from "./bandwidth.ts";
 
@@ -26,13 +26,13 @@ export const ops: Suite = {
     const summary: Record<string, unknown> = {};
     for (const threads of isQuick ? [1] : [...new Set([1, availableParallelism()])]) {
       const bandwidth = await measureBandwidth(threads);
-      const started = await startContest(threads, peers);
+      using contest = await Contest.start(threads, peers);
       const speed: Record<string, Record<string, number>> = {};
       const shares: Record<string, number> = {};
       for (const shape of shapes) {
         for (const op of opNames) {
           const task = { op, shape };
-          const measured = await measureTask(started.contestants, task, isQuick ? 2 : 11);
+          const { times: measured } = await contest.measure(task, { repeats: isQuick ? 2 : 11 });
           const ours = measured.get("revnet-zero")!;
           const name = `${op} [${shape}]`;
           for (const [impl, times] of measured) {
@@ -46,9 +46,8 @@ export const ops: Suite = {
           }
         }
       }
-      rows.push(...started.skipped);
+      rows.push(...contest.skipped);
       summary[`${threads} threads`] = { bandwidthGbPerSecond: bandwidth / 1e9, shareOfBandwidth: shares, ...speed };
-      stopContest(started);
     }
     return { settings: { dtype: "f32", bytesPerElement }, rows, summary };
   },

@@ -1,6 +1,6 @@
 import { median, timeColumns } from "../statistics.ts";
 import type { Row, Suite } from "../suite.ts";
-import { measureTask, ratio, startContest, stopContest } from "../tasks/contest.ts";
+import { Contest, ratio } from "../tasks/contest.ts";
 import type { Task } from "../tasks/task.ts";
 
 const ELEMENTS = 1024;
@@ -14,12 +14,12 @@ const tasks: readonly Task[] = (["add", "mul", "exp", "tanh", "sum", "softmax", 
 export const overhead: Suite = {
   about: `time of one eager op on ${ELEMENTS} elements, one thread`,
   run: async ({ isQuick, peers, log }) => {
-    const started = await startContest(1, peers);
-    const rows: Row[] = [...started.skipped];
+    using contest = await Contest.start(1, peers);
+    const rows: Row[] = [];
     const ratios: Record<string, Record<string, number>> = {};
     const ourTimes: Record<string, number> = {};
     for (const task of tasks) {
-      const measured = await measureTask(started.contestants, task, isQuick ? 2 : 15);
+      const { times: measured } = await contest.measure(task, { repeats: isQuick ? 2 : 15 });
       const ours = measured.get("revnet-zero")!;
       for (const [impl, times] of measured) {
         const { timeMs, timeMsMinimum, ...rest } = timeColumns(times);
@@ -33,7 +33,7 @@ export const overhead: Suite = {
       }
       ourTimes[task.op] = 1000 * median(ours);
     }
-    stopContest(started);
+    rows.push(...contest.skipped);
     return { settings: { elements: ELEMENTS, threads: 1 }, rows, summary: { timeUs: ourTimes, ...ratios } };
   },
 };

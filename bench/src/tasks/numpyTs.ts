@@ -3,6 +3,8 @@ import { operandsOf, type TaskLibrary } from "./task.ts";
 
 /** numpy-ts, whose larger ops run in WebAssembly on one thread. */
 export function start(): TaskLibrary {
+  // Results live until the garbage collector runs: enough that large ones do not fall out of its heap.
+  np.configureWasm({ maxMemory: 2 ** 31 });
   return {
     version: "1.7.0",
     prepare: (task) => {

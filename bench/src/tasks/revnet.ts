@@ -1,16 +1,17 @@
-import { CpuBackend, measurePeakFlops } from "@revnet-zero/backend-cpu";
+import { CpuBackend, PeakMeter } from "@revnet-zero/backend-cpu";
 import { Engine, type Tensor, tensor } from "@revnet-zero/tensor";
 import { operandsOf, type Task, type TaskLibrary } from "./task.ts";
 
 /** This library; threads are those that REVNET_THREADS allows. */
-export function start(): TaskLibrary & { readonly tier: string; readonly peakFlops: number | null } {
+export function start(): TaskLibrary {
   const backend = new CpuBackend();
   const engine = new Engine(backend);
+  const meter = PeakMeter.make({ tier: backend.tier, threads: backend.threads });
   let operands: readonly Tensor[] = [];
   return {
     version: "0.1.0",
     tier: backend.tier,
-    peakFlops: measurePeakFlops({ tier: backend.tier, threads: backend.threads }) ?? null,
+    peakFlops: () => meter?.measure(),
     prepare: (task) => {
       for (const t of operands) t.dispose();
       operands = operandsOf(task).map(({ shape, values }) => tensor(values, { shape, engine }));

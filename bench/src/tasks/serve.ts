@@ -18,12 +18,13 @@ console.log = console.info = console.warn = console.error;
 const began = performance.now();
 let library: TaskLibrary | undefined;
 let run: Run | undefined;
-await answerRequests(async (request: TaskRequest | { readonly start: true }) => {
+await answerRequests(async (request: TaskRequest | { readonly start: true } | { readonly peak: true }) => {
   if ("start" in request) {
     library = await libraries[name]!();
-    const { prepare: _, ...rest } = library;
-    return { ...rest, importMs: performance.now() - began };
+    const { version, tier } = library;
+    return { version, tier, importMs: performance.now() - began };
   }
+  if ("peak" in request) return { peakFlops: library!.peakFlops?.() ?? null };
   if ("prepare" in request) {
     run = await library!.prepare(request.prepare);
     return { isAble: run !== undefined };

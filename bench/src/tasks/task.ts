@@ -22,8 +22,12 @@ export type Run = (times: number) => void | Promise<void>;
 /** A library that can be given tasks. */
 export interface TaskLibrary {
   readonly version: string;
+  /** The kernels it runs on, where it has several. */
+  readonly tier?: string;
   /** Undefined: the library has no such op. */
   prepare(task: Task): Run | undefined | Promise<Run | undefined>;
+  /** Floating-point operations a second that the machine's units can do at this moment. */
+  peakFlops?(): number | undefined;
 }
 
 export type TaskRequest = { readonly prepare: Task } | { readonly run: number };

@@ -1,5 +1,5 @@
 import { i32, type ModuleBuilder, v128 } from "./assembler/index.ts";
-import { Device } from "./device/device.ts";
+import { Device, type LoadedKernel } from "./device/device.ts";
 import { chooseTier, type TierName } from "./device/tier.ts";
 import type { Multiply } from "./multiply.ts";
 
@@ -29,23 +29,38 @@ export interface PeakOptions {
   readonly threads: number;
 }
 
-/**
- * Float32 operations a second that this machine's multiply-add units do in a tier's instructions, measured in about 50 ms.
- * Undefined for the tier "scalar".
- */
-export function measurePeakFlops({ tier, threads }: PeakOptions): number | undefined {
-  const choice = chooseTier(tier);
-  if (choice.tier === undefined) return undefined;
-  const vectors = choice.name === "wide" ? 2 * REGISTERS : REGISTERS;
-  const device = new Device({ tier: choice.tier, threads, memoryLimitBytes: 2 ** 20 });
-  const { peak } = device.load((m) => emitPeak(m, choice.tier!.multiply, vectors), ["peak"]);
-  const units = 40_000 * device.threads;
-  let best = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < 30; i++) {
-    const start = performance.now();
-    device.run(peak, { units, nanosecondsPerUnit: 10 });
-    best = Math.min(best, performance.now() - start);
+/** Keeps this machine's multiply-add units busy in a tier's instructions: the peak that kernels are compared with. */
+export class PeakMeter {
+  readonly #device: Device;
+  readonly #peak: LoadedKernel;
+  readonly #vectors: number;
+
+  private constructor(device: Device, multiply: Multiply, vectors: number) {
+    this.#device = device;
+    this.#vectors = vectors;
+    this.#peak = device.load((m) => emitPeak(m, multiply, vectors), ["peak"]).peak;
   }
-  device.stop();
-  return (units * UNROLL * vectors * LANES * 2) / (best / 1000);
+
+  /** Undefined for the tier "scalar". */
+  static make({ tier, threads }: PeakOptions): PeakMeter | undefined {
+    const choice = chooseTier(tier);
+    if (choice.tier === undefined) return undefined;
+    const device = new Device({ tier: choice.tier, threads, memoryLimitBytes: 2 ** 20 });
+    return new PeakMeter(device, choice.tier.multiply, choice.name === "wide" ? 2 * REGISTERS : REGISTERS);
+  }
+
+  /** Float32 operations a second in the middle one of `rounds` rounds, each of about 0.3 ms. */
+  measure(rounds = 31): number {
+    const units = 40_000 * this.#device.threads;
+    const times = Array.from({ length: rounds }, () => {
+      const start = performance.now();
+      this.#device.run(this.#peak, { units, nanosecondsPerUnit: 10 });
+      return performance.now() - start;
+    }).sort((a, b) => a - b);
+    return (units * UNROLL * this.#vectors * LANES * 2) / (times[rounds >> 1]! / 1000);
+  }
+
+  stop(): void {
+    this.#device.stop();
+  }
 }
