@@ -42,8 +42,11 @@ export interface Sampler<A> {
   /** Types the free operands may have. */
   readonly dtypes: readonly DType[];
   readonly plan: (options: PlanOptions) => fc.Arbitrary<Plan<A>>;
-  /** "bits": exactly the reference's result; "rounded": within the tolerance rule of the float64 result. */
-  readonly compare: "bits" | "rounded";
+  /**
+   * "bits": exactly the reference's result; "rounded": within the tolerance rule of the float64 result; "parts": exactly
+   * what the backend's own kernels for the parts of a fused op give, gradients included.
+   */
+  readonly compare: "bits" | "rounded" | "parts";
   /** Linear in every operand: rounding errors are as large as the op of the absolute values. */
   readonly isMultilinear?: boolean;
   /** How large the sums may be that the op subtracts from each other. Default: the largest operand. */

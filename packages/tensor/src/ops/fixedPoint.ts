@@ -12,7 +12,8 @@ export interface FixedPoint {
   readonly fractionBits: number;
 }
 
-function check(name: string, x: Meta, dtype: "f32" | "i32", { fractionBits }: FixedPoint): void {
+/** Refuses another dtype, or fraction bits that are none. */
+export function checkFixedPoint(name: string, x: Meta, dtype: "f32" | "i32", { fractionBits }: FixedPoint): void {
   if (x.dtype !== dtype)
     throw new DTypeError(name, `needs ${dtype}, got ${describe(x)}`, `cast it first: x.cast("${dtype}")`);
   if (!Number.isInteger(fractionBits) || fractionBits < 0 || fractionBits > 30) {
@@ -27,7 +28,7 @@ export const quantise: ElementwiseOp<FixedPoint> = elementwise({
   entersFixedPoint: true,
   doc: "f32 to fixed point: round(x · 2^s) half to even, saturating, NaN to 0; straight-through gradient",
   meta: ([x], attrs) => {
-    check("quantise", x!, "f32", attrs);
+    checkFixedPoint("quantise", x!, "f32", attrs);
     return [{ shape: x!.shape, dtype: "i32" }];
   },
   body: ([x], { fractionBits }) => e.fixed(e.mul(x!, 2 ** fractionBits)),
@@ -40,7 +41,7 @@ export const dequantise: ElementwiseOp<FixedPoint> = elementwise({
   arity: 1,
   doc: "fixed point to f32: float32(x) · 2^-s; straight-through gradient",
   meta: ([x], attrs) => {
-    check("dequantise", x!, "i32", attrs);
+    checkFixedPoint("dequantise", x!, "i32", attrs);
     return [{ shape: x!.shape, dtype: "f32" }];
   },
   body: ([x], { fractionBits }) => e.mul(e.toFloat(x!), 2 ** -fractionBits),
@@ -50,6 +51,23 @@ export const dequantise: ElementwiseOp<FixedPoint> = elementwise({
 export interface CouplingStep extends FixedPoint {
   /** 1 adds the increment (forward), -1 takes it away again (inverse). */
   readonly sign: 1 | -1;
+}
+
+/** [saturated increments, wrapped sums, NaN increments]. */
+export const countsMeta: Meta = { shape: [3], dtype: "i32" };
+
+/** Checks a stream and its increment. */
+export function checkStep(name: string, inputs: readonly Meta[], attrs: FixedPoint): void {
+  const [x, f] = inputs as [Meta, Meta];
+  checkFixedPoint(name, x, "i32", attrs);
+  checkFixedPoint(name, f, "f32", attrs);
+  if (!sameShape(x.shape, f.shape)) {
+    throw new ShapeError(
+      name,
+      `stream and increment differ in shape: ${describeAll([x, f])}`,
+      "F must return the shape of its input stream",
+    );
+  }
 }
 
 /**
@@ -63,20 +81,8 @@ export const fixedPointAdd: FusedOp<CouplingStep> = fused({
   doc: "x ± quantise(f) modulo 2^32, with counts [saturated, wrapped, NaN]",
   mayAlias: 0,
   meta: (inputs, attrs) => {
-    const [x, f] = inputs;
-    check("fixedPointAdd", x!, "i32", attrs);
-    check("fixedPointAdd", f!, "f32", attrs);
-    if (!sameShape(x!.shape, f!.shape)) {
-      throw new ShapeError(
-        "fixedPointAdd",
-        `stream and increment differ in shape: ${describeAll(inputs)}`,
-        "F must return the shape of its input stream",
-      );
-    }
-    return [
-      { shape: x!.shape, dtype: "i32" },
-      { shape: [3], dtype: "i32" },
-    ];
+    checkStep("fixedPointAdd", inputs, attrs);
+    return [inputs[0]!, countsMeta];
   },
   decompose: ([x, f], { fractionBits, sign }) => {
     const q = f!.quantise(fractionBits);

@@ -1,5 +1,6 @@
 // THE OP TABLE: this module's namespace. A new op is one line here; every backend then fails to compile until it has
 // a kernel (elementwise ops, views and ops with a decomposition need none).
+export { addNorm, fixedPointAddNorm } from "./addNorm.ts";
 export { attention, attentionBackward } from "./attention.ts";
 export {
   add,

@@ -10,7 +10,7 @@ export interface NormAttrs {
 }
 
 /** Checks x `[..., d]` and per-channel parameters `[d]`; gives the meta of the per-row statistics. */
-function rowMeta(name: string, inputs: readonly Meta[]): Meta {
+export function rowMeta(name: string, inputs: readonly Meta[]): Meta {
   const [x, ...parameters] = inputs as [Meta, ...Meta[]];
   if (!isFloat(x.dtype) || inputs.some((p) => p.dtype !== x.dtype)) {
     throw new DTypeError(

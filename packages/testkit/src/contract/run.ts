@@ -77,18 +77,32 @@ export function outcome(
 /** The outputs whose gradients count: those declared, or all that are floats. */
 export function differentiable({ sampler }: Subject, outputs: readonly Tensor[]): Tensor[] {
   const { differentiableOutputs: named } = sampler;
-  return outputs.filter((t, i) => isFloat(t.dtype) && (named === undefined || named.includes(i)));
+  return outputs.filter((t, i) => (named === undefined ? isFloat(t.dtype) : named.includes(i)));
 }
 
 const cotangents = [-1.5, -1, -0.5, 0.5, 1, 1.5];
 
-/** Backpropagates fixed cotangents through one call inside a scope; gives the leaves, gradients attached. */
-export function backpropagate(engine: Engine, subject: Subject, sample: Sample): Tensor[] {
+/**
+ * Backpropagates fixed cotangents through one call (or its decomposition) inside a scope; gives the leaves, gradients
+ * attached. Of an op that is compared with its parts, fixed-point streams are leaves too.
+ */
+export function backpropagate(
+  engine: Engine,
+  subject: Subject,
+  sample: Sample,
+  { isDecomposed = false }: Pick<RunOptions, "isDecomposed"> = {},
+): Tensor[] {
+  const { op, sampler } = subject;
   const random = new Random(sample.operands.length);
   return engine.scope(() => {
     const drawn = operandsOf(engine, sample);
-    const leaves = drawn.map((t) => (isFloat(t.dtype) ? t.requireGrad() : t));
-    const outputs = dispatch(engine, subject.op, inputsOf(subject, leaves, sample), sample.attrs);
+    const hasStreams = sampler.compare === "parts";
+    const leaves = drawn.map((t) => (isFloat(t.dtype) || hasStreams ? t.requireGrad() : t));
+    const inputs = inputsOf(subject, leaves, sample);
+    const outputs =
+      isDecomposed && op.kind === "fused"
+        ? [...op.decompose(inputs, sample.attrs)]
+        : dispatch(engine, op, inputs, sample.attrs);
     const terms = differentiable(subject, outputs).map((y) => {
       const w = Float64Array.from({ length: y.size }, () => random.pick(cotangents));
       return { y, gradient: engineTensor(engine, w, y) };
@@ -101,13 +115,18 @@ export function backpropagate(engine: Engine, subject: Subject, sample: Sample):
 }
 
 function engineTensor(engine: Engine, values: Float64Array, like: Tensor): Tensor {
-  return tensor(values, { shape: like.shape, dtype: like.dtype, engine });
+  return tensor(values, { shape: like.shape, dtype: isFloat(like.dtype) ? like.dtype : "f32", engine });
 }
 
-/** Gradients by every float operand, in order. */
-export async function gradients(backend: Backend, subject: Subject, sample: Sample): Promise<Outcome> {
+/** Gradients by every leaf, in order. */
+export async function gradients(
+  backend: Backend,
+  subject: Subject,
+  sample: Sample,
+  options: Pick<RunOptions, "isDecomposed"> = {},
+): Promise<Outcome> {
   const engine = new Engine(backend);
-  const leaves = backpropagate(engine, subject, sample);
+  const leaves = backpropagate(engine, subject, sample, options);
   const found = leaves.map((x) => engine.noGrad(() => x.grad?.clone() ?? x.zerosLike()));
   for (const x of leaves) x.dispose();
   return read(found);

@@ -19,6 +19,13 @@ const normPlan =
       return { operands: list.map((shape) => ({ shape, dtype })), attrs };
     });
 
+/** Stream and increment `[..., d]`, then weight and perhaps bias `[d]`. */
+const addNormPlan = ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<{ readonly eps: number }>> =>
+  fc.tuple(rows({ dtype, ...sizes }), eps, fc.boolean()).map(([x, attrs, hasMean]) => {
+    const d: Shape = [x[x.length - 1]!];
+    return { operands: [x, x, d, ...(hasMean ? [d] : [])].map((shape) => ({ shape, dtype })), attrs };
+  });
+
 const rowPlan =
   (count: number) =>
   ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<undefined>> =>
@@ -125,6 +132,8 @@ export const fusedSamplers: Pick<
   | "logSoftmax"
   | "crossEntropy"
   | "crossEntropyBackward"
+  | "addNorm"
+  | "fixedPointAddNorm"
   | "layerNorm"
   | "layerNormBackward"
   | "rmsNorm"
@@ -154,6 +163,19 @@ export const fusedSamplers: Pick<
       const [x, t, g] = first(free);
       return [x, t, x.applyAll(ops.crossEntropy, [x, t], undefined)[1]!, g];
     },
+  },
+  addNorm: { dtypes: floats, compare: "rounded", plan: addNormPlan, differentiableOutputs: [0, 1] },
+  fixedPointAddNorm: {
+    dtypes: ["f32"],
+    compare: "parts",
+    differentiableOutputs: [0, 1],
+    plan: (options) =>
+      fc
+        .tuple(addNormPlan(options), fc.integer({ min: 4, max: 24 }), fc.constantFrom(1 as const, -1 as const))
+        .map(([{ operands, attrs }, fractionBits, sign]) => ({
+          operands: operands.map((o, i) => (i === 0 ? { ...o, dtype: "i32" } : o)),
+          attrs: { ...attrs, fractionBits, sign },
+        })),
   },
   layerNorm: { dtypes: floats, compare: "rounded", plan: normPlan(2, 0), differentiableOutputs: [0] },
   layerNormBackward: {

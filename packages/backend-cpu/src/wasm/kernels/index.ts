@@ -1,6 +1,7 @@
 import type { FusedKernels, KernelTable, OpName, PrimitiveKernels, TypedArray } from "@revnet-zero/tensor";
 import { plainKernels } from "../../plain/index.ts";
 import type { Device } from "../device/device.ts";
+import { addNormKernels } from "./addNorm.ts";
 import { attentionKernels } from "./attention.ts";
 import { convKernels } from "./conv.ts";
 import type { ElementwiseKernels } from "./elementwise.ts";
@@ -43,6 +44,7 @@ export function kernelTable(device: Device, elementwise: ElementwiseKernels): Ke
     ...moveKernels(elementwise),
     ...Object.fromEntries(served),
     ...optimizerKernels(device),
+    ...addNormKernels(device),
     fixedPointAdd: fixedPointKernel(device),
     randomBits,
     scatterAdd: scatterKernel(device),

@@ -18,7 +18,7 @@ type Kernels = FusedKernels<TypedArray>;
 export const COLUMN_ALIGN = 16;
 
 /** Row length of a view and how many rows it has. */
-const rowsOf = ({ shape }: View): { readonly size: number; readonly rows: number } => ({
+export const rowsOf = ({ shape }: View): { readonly size: number; readonly rows: number } => ({
   size: shape[shape.length - 1]!,
   rows: numel(shape.slice(0, -1)),
 });

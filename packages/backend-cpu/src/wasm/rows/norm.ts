@@ -39,27 +39,43 @@ function moments(v: VectorCode, from: L, size: L, count: V128): Moments {
   return { mean, rest, squares: squares.value() };
 }
 
-/** y = (x - mean) / σ · weight + bias, with the statistics of each row. `n` and `eps` are bits of floats. */
-export function emitNorm(m: ModuleBuilder, multiply: Multiply, name: string, hasMean: boolean): void {
-  const parameters = ["x", "weight", "bias", "y", "means", "inverses", "size", "n", "eps"] as const;
-  rowFunction(m, multiply, name, parameters, (v, row, { x, weight, bias, y, means, inverses, size, n, eps }) => {
-    const { f } = v;
-    const from = f.let(rowAt(x, row, size));
-    const count = splatBits(v, n);
-    const { mean, rest, squares } = hasMean
-      ? moments(v, from, size, count)
-      : { ...none, squares: sumRow(v, size, [from], (w, [a]) => w.mul(a!, a!)) };
-    const square = f.let(f32x4.div(squares, count));
-    if (rest !== undefined) f.set(square, f32x4.sub(square, f32x4.mul(rest, rest)));
-    const inverse = f.let(f32x4.div(f32x4.const(1), f32x4.sqrt(f32x4.add(square, splatBits(v, eps)))));
-    if (mean !== undefined) f.do(f32.store(wordAt(means, row), f32x4.lane(f32x4.add(mean, rest), 0)));
-    f.do(f32.store(wordAt(inverses, row), f32x4.lane(inverse, 0)));
-    mapRow(v, size, rowAt(y, row, size), [from, weight, ...(hasMean ? [bias] : [])], (w, [a, scale, shift]) => {
-      const level = centred(w, centred(w, a!, mean), rest);
-      const normalised = w.mul(w.mul(level, beside(w, inverse)), scale!);
-      return shift === undefined ? normalised : w.add(normalised, shift);
-    });
+/** Where a norm reads and writes; `n` and `eps` are bits of floats. */
+export interface NormPlaces {
+  readonly weight: L;
+  readonly bias: L;
+  readonly y: L;
+  readonly means: L;
+  readonly inverses: L;
+  readonly size: L;
+  readonly n: L;
+  readonly eps: L;
+}
+export const normPlaces = ["weight", "bias", "y", "means", "inverses", "size", "n", "eps"] as const;
+
+/** y = (x - mean) / σ · weight + bias of the row that lies at `from`, and its statistics. `from` may be the row of y. */
+export function normRow(v: VectorCode, row: L, from: L, hasMean: boolean, places: NormPlaces): void {
+  const { f } = v;
+  const { weight, bias, y, means, inverses, size, n, eps } = places;
+  const count = splatBits(v, n);
+  const { mean, rest, squares } = hasMean
+    ? moments(v, from, size, count)
+    : { ...none, squares: sumRow(v, size, [from], (w, [a]) => w.mul(a!, a!)) };
+  const square = f.let(f32x4.div(squares, count));
+  if (rest !== undefined) f.set(square, f32x4.sub(square, f32x4.mul(rest, rest)));
+  const inverse = f.let(f32x4.div(f32x4.const(1), f32x4.sqrt(f32x4.add(square, splatBits(v, eps)))));
+  if (mean !== undefined) f.do(f32.store(wordAt(means, row), f32x4.lane(f32x4.add(mean, rest), 0)));
+  f.do(f32.store(wordAt(inverses, row), f32x4.lane(inverse, 0)));
+  mapRow(v, size, rowAt(y, row, size), [from, weight, ...(hasMean ? [bias] : [])], (w, [a, scale, shift]) => {
+    const level = centred(w, centred(w, a!, mean), rest);
+    const normalised = w.mul(w.mul(level, beside(w, inverse)), scale!);
+    return shift === undefined ? normalised : w.add(normalised, shift);
   });
+}
+
+export function emitNorm(m: ModuleBuilder, multiply: Multiply, name: string, hasMean: boolean): void {
+  rowFunction(m, multiply, name, ["x", ...normPlaces], (v, row, { x, ...places }) =>
+    normRow(v, row, v.f.let(rowAt(x, row, places.size)), hasMean, places),
+  );
 }
 
 /** dx = (g·weight - mean of it - x̂ · mean of (g·weight·x̂)) / σ. */

@@ -1,0 +1,53 @@
+import type { BufferView, FusedKernels, TypedArray } from "@revnet-zero/tensor";
+import type { Device, LoadedKernel } from "../device/device.ts";
+import { emitAddNorm, emitFixedPointAddNorm } from "../rows/addNorm.ts";
+import { floatBits } from "./floatBits.ts";
+import { rowsOf } from "./rows.ts";
+
+type View = BufferView<TypedArray>;
+type Kernels = Required<Pick<FusedKernels<TypedArray>, "addNorm" | "fixedPointAddNorm">>;
+
+/** Residual sums with the norm behind them. Other types than float32 round the sum between two kernels. */
+export function addNormKernels(device: Device): Kernels {
+  const { multiply } = device.tier;
+  const loaded = device.load(
+    (m) => {
+      for (const hasMean of [true, false]) {
+        const kind = hasMean ? "Layer" : "Rms";
+        emitAddNorm(m, multiply, `add${kind}`, hasMean);
+        emitFixedPointAddNorm(m, multiply, `fixedPointAdd${kind}`, hasMean);
+      }
+    },
+    ["addLayer", "addRms", "fixedPointAddLayer", "fixedPointAddRms"],
+  );
+  const run = (
+    [layer, rms]: readonly [LoadedKernel, LoadedKernel],
+    [x, r, weight, bias]: readonly View[],
+    [sum, y, first, second]: readonly View[],
+    eps: number,
+    rest: readonly number[],
+  ): void => {
+    const { size, rows } = rowsOf(x!);
+    const hasMean = bias !== undefined;
+    const [mean, inverse] = hasMean ? [first, second] : [undefined, first];
+    const at = [x, r, sum, weight, bias, y, mean, inverse].map((v) => (v === undefined ? 0 : device.addressOf(v)));
+    const work = { units: rows, nanosecondsPerUnit: size };
+    device.run(hasMean ? layer : rms, work, ...at, size, floatBits(size), floatBits(eps), ...rest);
+  };
+  return {
+    addNorm: {
+      inputs: "contiguous",
+      dtypes: ["f32"],
+      run: (inputs, outputs, { eps }) => run([loaded.addLayer, loaded.addRms], inputs, outputs, eps, []),
+    },
+    fixedPointAddNorm: {
+      inputs: "contiguous",
+      run: (inputs, outputs, { eps, fractionBits, sign }) => {
+        const counts = outputs[outputs.length - 1]!;
+        counts.data.fill(0);
+        const kernels = [loaded.fixedPointAddLayer, loaded.fixedPointAddRms] as const;
+        run(kernels, inputs, outputs, eps, [device.addressOf(counts), fractionBits, sign]);
+      },
+    },
+  };
+}
