@@ -47,6 +47,14 @@ const cases: { readonly [name: string]: Make } = {
     inputs: [n(rows, columns), n(columns), n(rows), n(rows, columns)],
     attrs: { eps: 1e-5 },
   }),
+  addNorm: (n, { rows, columns }) => ({
+    ...{ op: ops.addNorm, inputs: [n(rows, columns), n(rows, columns), n(columns), n(columns)], attrs: { eps: 1e-5 } },
+  }),
+  fixedPointAddNorm: (n, { rows, columns }) => ({
+    op: ops.fixedPointAddNorm,
+    inputs: [n(rows, columns).quantise(20), n(rows, columns), n(columns), n(columns)],
+    attrs: { fractionBits: 20, sign: 1, eps: 1e-5 },
+  }),
   attention: (n, { tokens }) => {
     const [q, k, v] = [n(4, 8, tokens, 64), n(4, 8, tokens, 64), n(4, 8, tokens, 64)];
     return { op: ops.attention, inputs: [q, k, v], attrs: { isCausal: true, scale: 0.125 } };

@@ -38,17 +38,16 @@ export const matmul: Suite = {
         const name = nameOf(product);
         const { times: measured, peaks } = await contest.measure(task, { repeats, withPeak: true });
         const [ours, amount] = [measured.get("revnet-zero")!, amountOf(task)];
-        // Pairs: each run against what the units did right after it.
-        const shareOfPeak =
-          peaks.length === 0 ? null : median(peaks.map((peak, i) => (amount * 1000) / ours[i]! / peak));
         allPeaks.push(...peaks);
-        if (shareOfPeak !== null) shares.push(shareOfPeak);
         for (const [impl, times] of measured) {
           const { timeMs, ...time } = timeColumns(times);
           const gflops = amount / timeMs / 1e6;
-          const own = impl === "revnet-zero" ? { tier: contest.tier, shareOfPeak } : { tier: null, shareOfPeak: null };
+          // Pairs: each run against what the units did at that moment.
+          const shareOfPeak = peaks.length === 0 ? null : median(times.map((t, i) => (amount * 1000) / t / peaks[i]!));
           if (impl !== "revnet-zero") ratios.set(impl, [...(ratios.get(impl) ?? []), ratio(times, ours)]);
-          rows.push({ impl, ...product, threads, gflops, ...own, timeMs, ...time });
+          else if (shareOfPeak !== null) shares.push(shareOfPeak);
+          const tier = impl === "revnet-zero" ? contest.tier : null;
+          rows.push({ impl, tier, ...product, threads, gflops, shareOfPeak, timeMs, ...time });
           log(`  ${name}, ${threads} threads, ${impl}: ${gflops.toFixed(1)} GFLOP/s`);
         }
         ourTimes.set(`${name} ${threads}`, median(ours));

@@ -1,4 +1,4 @@
-import { Attention, Dropout, LayerNorm, MLP, Module, RMSNorm } from "@revnet-zero/nn";
+import { Attention, Dropout, LayerNorm, MLP, type Norm, PreNormBranch, RMSNorm } from "@revnet-zero/nn";
 import { foldKey, type Key, type Tensor } from "@revnet-zero/tensor";
 import type { ResolvedOptions } from "./options.ts";
 
@@ -6,14 +6,14 @@ import type { ResolvedOptions } from "./options.ts";
 const ATTENTION = 0;
 const FEED_FORWARD = 1;
 
-function normOf(width: number, { norm, engine }: ResolvedOptions): LayerNorm | RMSNorm {
+function normOf(width: number, { norm, engine }: ResolvedOptions): Norm {
   const options = engine === undefined ? { dim: width } : { dim: width, engine };
   return norm === "layer" ? new LayerNorm(options) : new RMSNorm(options);
 }
 
 /** dropout(attention(norm(x))): `[batch, time, width]` in and out. */
-export class AttentionBranch extends Module {
-  readonly norm: LayerNorm | RMSNorm;
+export class AttentionBranch extends PreNormBranch {
+  override readonly norm: Norm;
   readonly attention: Attention;
   readonly dropout: Dropout;
 
@@ -33,14 +33,14 @@ export class AttentionBranch extends Module {
     this.dropout = new Dropout(dropout);
   }
 
-  override forward(x: Tensor): Tensor {
-    return this.dropout.call(this.attention.call(this.norm.call(x)));
+  protected override body(normalised: Tensor): Tensor {
+    return this.dropout.call(this.attention.call(normalised));
   }
 }
 
 /** dropout(mlp(norm(x))): `[batch, time, width]` in and out. */
-export class FeedForwardBranch extends Module {
-  readonly norm: LayerNorm | RMSNorm;
+export class FeedForwardBranch extends PreNormBranch {
+  override readonly norm: Norm;
   readonly mlp: MLP;
   readonly dropout: Dropout;
 
@@ -59,7 +59,7 @@ export class FeedForwardBranch extends Module {
     this.dropout = new Dropout(dropout);
   }
 
-  override forward(x: Tensor): Tensor {
-    return this.dropout.call(this.mlp.call(this.norm.call(x)));
+  protected override body(normalised: Tensor): Tensor {
+    return this.dropout.call(this.mlp.call(normalised));
   }
 }

@@ -1,4 +1,4 @@
-import { Module } from "@revnet-zero/nn";
+import { addNorm, Module } from "@revnet-zero/nn";
 import { foldKey, type Tensor } from "@revnet-zero/tensor";
 import { AttentionBranch, FeedForwardBranch } from "./branches.ts";
 import { BLOCKS, LanguageModel, PredictionHead, TokenEmbedding } from "./languageModel.ts";
@@ -16,8 +16,8 @@ export class TransformerBlock extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    const y = x.add(this.attention.call(x));
-    return y.add(this.mlp.call(y));
+    const { sum, normalised } = addNorm(this.mlp.norm, x, this.attention.call(x));
+    return sum.add(this.mlp.afterNorm(normalised));
   }
 }
 

@@ -25,6 +25,11 @@ export class LayerNorm extends Module {
     this.eps = eps;
   }
 
+  /** The parameters as the op takes them. */
+  get operands(): readonly Tensor[] {
+    return [this.weight, this.bias];
+  }
+
   override forward(x: Tensor): Tensor {
     return x.layerNorm(this.weight, this.bias, this.eps);
   }

@@ -58,15 +58,20 @@ export abstract class Module {
 
   /** Runs `forward` in a scope of its own: of what it makes, only tensors in its result (arrays, maps, objects) live. */
   call(...inputs: Parameters<this["forward"]>): ReturnType<this["forward"]> {
+    return this.within(engineOf(inputs), () => this.forward(...inputs));
+  }
+
+  /** Runs a part of the computation as `call` runs the whole: in a scope of its own, under this module's name. */
+  protected within<T>(engine: Engine | undefined, f: () => T): T {
     if (this.#isDisposed) {
       throw new LifetimeError(this.#label, "called after dispose()", "make a new module, or dispose it later");
     }
-    const engine = engineOf(inputs) ?? this.engine;
+    const on = engine ?? this.engine;
     // The outermost module names the tree, so that errors and reports can say paths.
-    if (this.#path === undefined && engine.modulePath.length === 0) this.finalizeNames();
+    if (this.#path === undefined && on.modulePath.length === 0) this.finalizeNames();
     // Inside another module the field will do; code that runs again in backward is outside of all.
-    const name = engine.modulePath.length === 0 ? this.#label : (this.#field ?? this.#label);
-    return engine.inModule(name, () => engine.scope(() => this.forward(...inputs), this.#label));
+    const name = on.modulePath.length === 0 ? this.#label : (this.#field ?? this.#label);
+    return on.inModule(name, () => on.scope(f, this.#label));
   }
 
   /** The engine of this module's tensors; the default engine when it has none. */

@@ -23,6 +23,11 @@ export class RMSNorm extends Module {
     this.eps = eps;
   }
 
+  /** The parameters as the op takes them. */
+  get operands(): readonly Tensor[] {
+    return [this.weight];
+  }
+
   override forward(x: Tensor): Tensor {
     return x.rmsNorm(this.weight, this.eps);
   }

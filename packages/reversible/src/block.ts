@@ -1,4 +1,4 @@
-import { Module } from "@revnet-zero/nn";
+import { Module, type Norm, PreNormBranch } from "@revnet-zero/nn";
 import { describe, ShapeError, sameShape, type Tensor } from "@revnet-zero/tensor";
 
 /**
@@ -35,9 +35,19 @@ export function runBranch(branch: Branch, x: Tensor): Tensor {
   return branch instanceof Module ? branch.call(x) : branch(x);
 }
 
+/** What a branch reads: its source stream's value, or the norm of that which it begins with. */
+export type BranchInput = { readonly value: Tensor } | { readonly normalised: Tensor };
+
+/** The norm that a half-step begins with when it reads the stream that the one before it has written. */
+export function normAfter(before: HalfStep, next: HalfStep | undefined): Norm | undefined {
+  if (next === undefined || next.source !== before.target) return undefined;
+  return next.branch instanceof PreNormBranch ? next.branch.norm : undefined;
+}
+
 /** What a half-step adds to its target. Checked here for every mode and run: a float sum would broadcast instead. */
-export function incrementOf({ branch, name }: HalfStep, x: Tensor): Tensor {
-  const increment = runBranch(branch, x);
+export function incrementOf({ branch, name }: HalfStep, input: BranchInput): Tensor {
+  const x = "value" in input ? input.value : input.normalised;
+  const increment = "value" in input ? runBranch(branch, x) : (branch as PreNormBranch).afterNorm(x);
   if (sameShape(x.shape, increment.shape)) return increment;
   throw new ShapeError(
     "reversible",

@@ -1,6 +1,6 @@
 import type { BackwardContext, Engine, Tensor } from "@revnet-zero/tensor";
 import type { StreamArithmetic } from "./arithmetic.ts";
-import { type HalfStep, incrementOf } from "./block.ts";
+import { type BranchInput, type HalfStep, incrementOf, normAfter } from "./block.ts";
 import type { BranchRunner } from "./context.ts";
 import { noteCounts } from "./health.ts";
 
@@ -20,7 +20,10 @@ function owning<T>(owned: readonly (Tensor | undefined)[], f: () => T): T {
   }
 }
 
-/** All half-steps forward, unrecorded, in place where possible. The streams given are given up. */
+/**
+ * All half-steps forward, unrecorded, in place where possible. The streams given are given up. A branch that begins with
+ * a norm of what the step before has written finds it computed with that step's sum.
+ */
 export function runForward(
   engine: Engine,
   steps: readonly HalfStep[],
@@ -29,15 +32,22 @@ export function runForward(
   context: BranchRunner,
   record?: Tensor,
 ): Tensor[] {
+  let normalised: Tensor | undefined;
   steps.forEach((half, i) => {
     const { target, source } = half;
     const step = (): void => {
-      const increment = context.run(i, () => incrementOf(half, arithmetic.read(streams[source]!)));
-      const { stream, counts } = arithmetic.add(streams[target]!, increment);
-      streams[target] = ownStream(stream);
-      if (record !== undefined) noteCounts(record, i, counts);
+      const given = normalised;
+      const input = (): BranchInput =>
+        given === undefined ? { value: arithmetic.read(streams[source]!) } : { normalised: given };
+      const increment = context.run(i, () => incrementOf(half, input()));
+      normalised = undefined;
+      given?.dispose();
+      const sum = arithmetic.add(streams[target]!, increment, normAfter(half, steps[i + 1]));
+      streams[target] = ownStream(sum.stream);
+      if (sum.normalised !== undefined) normalised = engine.keep(sum.normalised);
+      if (record !== undefined) noteCounts(record, i, sum.counts);
     };
-    owning(streams, () => engine.scope(step));
+    owning([...streams, normalised], () => engine.scope(step));
   });
   return streams;
 }
@@ -54,7 +64,7 @@ export function runInverse(
     const half = steps[i]!;
     const { target, source } = half;
     const step = (): void => {
-      const increment = context.run(i, () => incrementOf(half, arithmetic.read(streams[source]!)));
+      const increment = context.run(i, () => incrementOf(half, { value: arithmetic.read(streams[source]!) }));
       streams[target] = ownStream(arithmetic.remove(streams[target]!, increment));
     };
     owning(streams, () => engine.scope(step));
@@ -80,7 +90,7 @@ export function runBackward(
     const { target, source } = half;
     const step = (): void => {
       const leaf = arithmetic.read(streams[source]!).requireGrad();
-      const increment = backward.recompute(() => context.run(i, () => incrementOf(half, leaf)));
+      const increment = backward.recompute(() => context.run(i, () => incrementOf(half, { value: leaf })));
       streams[target] = ownStream(arithmetic.remove(streams[target]!, increment.detach()));
       const [gradient] = backward.backward([increment], [cotangents[target]?.cast(increment.dtype)], [leaf]);
       if (gradient === undefined) return;

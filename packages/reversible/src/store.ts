@@ -19,7 +19,7 @@ export function runStored(
     const before = streams[target]!;
     // A scope a step: what the graph does not save dies at once, so that the comparison of memory is fair.
     streams[target] = before.engine.scope(() => {
-      const increment = context.run(i, () => incrementOf(half, streams[source]!.dequantise(fractionBits)));
+      const increment = context.run(i, () => incrementOf(half, { value: streams[source]!.dequantise(fractionBits) }));
       return before.add(increment.cast("f32").quantise(fractionBits));
     });
     if (!inputs.includes(before)) before.dispose();
@@ -35,7 +35,7 @@ export function runStoredFloat(steps: readonly HalfStep[], inputs: readonly Tens
     const { target, source } = half;
     const before = streams[target]!;
     streams[target] = before.engine.scope(() => {
-      const increment = context.run(i, () => incrementOf(half, streams[source]!));
+      const increment = context.run(i, () => incrementOf(half, { value: streams[source]! }));
       return before.add(increment.cast("f32"));
     });
     if (!floats.includes(before)) before.dispose();

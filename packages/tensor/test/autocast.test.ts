@@ -44,6 +44,8 @@ test("the products compute low, and norms, softmax, losses and positions high", 
   }).toMatchInlineSnapshot(`
     {
       "high": [
+        "addNorm",
+        "fixedPointAddNorm",
         "layerNorm",
         "layerNormBackward",
         "rmsNorm",

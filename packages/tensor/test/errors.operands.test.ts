@@ -84,6 +84,9 @@ describe("operands of ops with roles say which role is wrong", () => {
         () => adamw(one, p, t([2], "bf16"), p, p),
         () => dispatch(engine, ops.fixedPointAdd, [t([2], "i32"), t([3])], stream),
         () => dispatch(engine, ops.fixedPointAdd, [t([2]), t([2])], stream),
+        () => dispatch(engine, ops.addNorm, [t([2]), t([2])], { eps: 1e-5 }),
+        () => dispatch(engine, ops.addNorm, [t([2]), t([3]), t([2])], { eps: 1e-5 }),
+        () => dispatch(engine, ops.fixedPointAddNorm, [t([2], "i32"), t([2]), t([3])], { ...stream, eps: 1e-5 }),
         () => dispatch(engine, ops.scatterAddAlong, [t([2], "i32"), t([3])], { axis: 0, size: 4 }),
       ),
     ).toMatchInlineSnapshot(`
@@ -100,6 +103,12 @@ describe("operands of ops with roles say which role is wrong", () => {
         hint: F must return the shape of its input stream
       DTypeError: fixedPointAdd: needs i32, got [2] f32
         hint: cast it first: x.cast("i32")
+      ValueError: addNorm: takes 3 or 4 tensors, got 2
+        hint: stream, increment, weight and, for a layer norm, bias
+      ShapeError: addNorm: stream and increment differ: [2] f32, [3] f32
+        hint: both need one shape and one dtype
+      ShapeError: fixedPointAddNorm: parameter [3] f32 does not fit the last axis of [2] f32
+        hint: a parameter is [2]
       ShapeError: scatterAddAlong: shapes differ: [2] i32, [3] f32
         hint: one index for every update
       "

@@ -8,16 +8,17 @@ import { layerNorm, layerNormBackward, type NormAttrs, rmsNorm, rmsNormBackward,
 // A residual sum and the norm that the next branch begins with, in one pass over the rows. Inputs: stream, increment,
 // weight and, for a layer norm, bias; without one it is an RMS norm. The sum is rounded as if it had been an op of its own.
 
+function checkCount(name: string, { length }: readonly Meta[]): void {
+  if (length === 3 || length === 4) return;
+  throw new ValueError(
+    name,
+    `takes 3 or 4 tensors, got ${length}`,
+    "stream, increment, weight and, for a layer norm, bias",
+  );
+}
+
 /** Outputs of a norm: y, and per row the statistics (mean of a layer norm, 1/σ). */
-function normMeta(name: string, x: Meta, inputs: readonly Meta[]): Meta[] {
-  const parameters = inputs.slice(2);
-  if (parameters.length !== 1 && parameters.length !== 2) {
-    throw new ValueError(
-      name,
-      `takes 3 or 4 tensors, got ${inputs.length}`,
-      "stream, increment, weight and, for a layer norm, bias",
-    );
-  }
+function normMeta(name: string, x: Meta, parameters: readonly Meta[]): Meta[] {
   const row = rowMeta(name, [x, ...parameters]);
   return [x, ...parameters.map(() => row)];
 }
@@ -53,8 +54,8 @@ export const addNorm: FusedOp<NormAttrs> = fused({
   doc: "x + r, and its layer norm (with a bias) or RMS norm (without)",
   mayAlias: 0,
   meta: (inputs) => {
-    const [x, r] = inputs as [Meta, Meta];
-    const outputs = normMeta("addNorm", x, inputs);
+    checkCount("addNorm", inputs);
+    const [x, r, ...parameters] = inputs as [Meta, Meta];
     if (!sameShape(x.shape, r.shape) || x.dtype !== r.dtype) {
       throw new ShapeError(
         "addNorm",
@@ -62,7 +63,7 @@ export const addNorm: FusedOp<NormAttrs> = fused({
         "both need one shape and one dtype",
       );
     }
-    return [x, ...outputs];
+    return [x, ...normMeta("addNorm", x, parameters)];
   },
   flops,
   decompose: ([x, r, ...parameters], { eps }) => {
@@ -87,12 +88,14 @@ export interface CouplingNorm extends CouplingStep, NormAttrs {}
 export const fixedPointAddNorm: FusedOp<CouplingNorm> = fused({
   name: "fixedPointAddNorm",
   arity: "variadic",
+  autocast: "high",
   doc: "x ± quantise(f) modulo 2^32, the layer or RMS norm of its value, and counts [saturated, wrapped, NaN]",
   mayAlias: 0,
   meta: (inputs, attrs) => {
+    checkCount("fixedPointAddNorm", inputs);
     checkStep("fixedPointAddNorm", inputs, attrs);
-    const [x] = inputs as [Meta];
-    return [x, ...normMeta("fixedPointAddNorm", { shape: x.shape, dtype: "f32" }, inputs), countsMeta];
+    const [x, , ...parameters] = inputs as [Meta, Meta];
+    return [x, ...normMeta("fixedPointAddNorm", { shape: x.shape, dtype: "f32" }, parameters), countsMeta];
   },
   flops,
   decompose: ([x, f, ...parameters], { fractionBits, sign, eps }) => {
