@@ -50,6 +50,14 @@ export class CpuBackend extends HostBackend {
     this.arithmetic = found?.arithmetic ?? "float64 sums in ascending order, rounded once";
   }
 
+  /**
+   * Whether all threads are at work. In Node they are from the first job on; in a browser they join as soon as the page's event loop has
+   * let them start, and until then this one computes alone: the same bits, later.
+   */
+  get areThreadsReady(): boolean {
+    return this.#accelerator?.device.areThreadsReady ?? true;
+  }
+
   /** Bytes of linear memory ever in use; 0 on the tier "scalar", which has none. */
   get heapBytes(): number {
     return this.#accelerator?.device.heap.highWaterBytes ?? 0;

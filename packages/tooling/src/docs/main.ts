@@ -3,11 +3,13 @@ import { dirname, join } from "node:path";
 import { root } from "../packages.ts";
 import { envPage } from "./envPage.ts";
 import { opsPage } from "./opsPage.ts";
+import { performancePage } from "./performancePage.ts";
 
 // Writes the generated pages; with --check, only says whether they are what would be written.
 const pages: Readonly<Record<string, () => string>> = {
   "docs/generated/env.md": envPage,
   "docs/generated/ops.md": opsPage,
+  "docs/generated/performance.md": performancePage,
 };
 
 const isCheck = process.argv.includes("--check");

@@ -5,7 +5,8 @@ import { CONV_SCRATCH_BYTES } from "../conv/geometry.ts";
 import { gemmScratchBytes, shared } from "../gemm/tile.ts";
 import { type Module, webAssembly } from "../webAssembly.ts";
 import { Heap } from "./heap.ts";
-import { canThread, Pool } from "./pool.ts";
+import { Pool } from "./pool.ts";
+import { threadHost } from "./threads.ts";
 import type { Tier } from "./tier.ts";
 import { controlWords } from "./workerSource.ts";
 
@@ -66,7 +67,7 @@ export class Device {
       reservedBytes,
       ...(memoryLimitBytes === undefined ? {} : { limitBytes: memoryLimitBytes }),
     });
-    this.threads = this.heap.isShared && canThread() ? threads : 1;
+    this.threads = this.heap.isShared && threadHost !== undefined ? threads : 1;
     if (this.threads > 1) {
       this.#pool = new Pool({
         heap: this.heap,
@@ -95,12 +96,7 @@ export class Device {
     ) as unknown as Record<K, LoadedKernel>;
     this.#kernels += all.length;
     this.#modules.push(module);
-    if (this.#pool !== undefined) {
-      const at = this.heap.allocate("u8", bytes.length);
-      at.set(bytes);
-      this.#pool.load(at.byteOffset, bytes.length);
-      this.heap.free(at);
-    }
+    this.#pool?.load(bytes);
     return found;
   }
 
@@ -110,7 +106,7 @@ export class Device {
     const pool = this.#pool;
     const total = units * nanosecondsPerUnit;
     const worth = pool?.isAwake === true ? worthNanoseconds.awake : worthNanoseconds.asleep;
-    if (pool === undefined || total < worth || units <= align) {
+    if (pool === undefined || total < worth || units <= align || !pool.isReady) {
       call(run, this.#scratchStart, 0, units, args);
       return;
     }
@@ -118,6 +114,10 @@ export class Device {
     const share = aligned(units / this.threads);
     const part = total < WORTH_HELP_NANOSECONDS ? share : Math.max(least, aligned(share / PARTS_A_SHARE));
     pool.run(index, { units, share, part }, args, (from, to) => call(run, this.#scratchStart, from, to, args));
+  }
+
+  get areThreadsReady(): boolean {
+    return this.#pool?.isReady ?? true;
   }
 
   /** The address of a view's first element. */

@@ -1,26 +1,7 @@
 import { type Module, webAssembly } from "../webAssembly.ts";
 import type { Heap } from "./heap.ts";
-import {
-  controlWords,
-  MOST_ARGUMENTS,
-  order,
-  type Team,
-  takeParts,
-  teamOf,
-  type WorkerStart,
-  word,
-  workerMain,
-} from "./workerSource.ts";
-
-interface WorkerLike {
-  postMessage(value: unknown): void;
-  unref?(): void;
-  on?(event: "error", listener: (error: Error) => void): void;
-  terminate(): unknown;
-}
-interface ThreadsModule {
-  readonly Worker: new (source: string, options: object) => WorkerLike;
-}
+import { type Thread, type ThreadHost, threadHost } from "./threads.ts";
+import { controlWords, MOST_ARGUMENTS, order, type Team, takeParts, teamOf, word } from "./workerSource.ts";
 
 /** A worker stays awake through a training step, whose gaps between kernels this outlasts, and sleeps between runs. */
 const PATIENCE_MS = 0.3;
@@ -42,6 +23,8 @@ export interface PoolOptions {
   readonly modules: () => readonly Module[];
   /** Milliseconds that workers may take to start. Default: half a minute. */
   readonly startMs?: number;
+  /** Default: what this engine has. */
+  readonly host?: ThreadHost;
 }
 
 /**
@@ -53,7 +36,11 @@ export class Pool {
   readonly #options: PoolOptions;
   readonly #team: Team;
   readonly #control: Int32Array;
-  #workers: WorkerLike[] | undefined;
+  readonly #host: ThreadHost;
+  #workers: Thread[] | undefined;
+  #isReady: boolean;
+  /** Modules loaded while workers start. */
+  #pending: Uint8Array[] = [];
   #spawnedAt = 0;
   /** What ended a worker; known when this thread has been idle since. */
   #failure = "";
@@ -63,6 +50,20 @@ export class Pool {
     this.threads = options.threads;
     this.#team = teamOf(options.threads);
     this.#control = new Int32Array(options.heap.memory.buffer, 0, controlWords(options.threads));
+    this.#host = options.host ?? threadHost!;
+    this.#isReady = this.#host.startsAtOnce;
+    // Elsewhere they start when the first job needs them.
+    if (!this.#isReady) this.#workers = this.#spawn();
+  }
+
+  /** Whether jobs may be given out. In a browser workers join when they have started; until then this thread works alone: same bits. */
+  get isReady(): boolean {
+    if (this.#isReady) return true;
+    if (Atomics.load(this.#control, word.started) < this.threads - 1) return false;
+    this.#isReady = true;
+    for (const bytes of this.#pending) this.load(bytes);
+    this.#pending = [];
+    return true;
   }
 
   /** Whether the workers can start on a job at once. */
@@ -91,17 +92,27 @@ export class Pool {
     if (failure !== undefined) throw failure;
   }
 
-  /** Hands the bytes of a new module, lying in the heap at `address`, to workers that run already. */
-  load(address: number, bytes: number): void {
+  /** Hands the bytes of a new module to workers that run already; those that start later find it among the modules. */
+  load(bytes: Uint8Array): void {
     if (this.#workers === undefined) return;
-    this.#start(order.load, bytes, address);
+    if (!this.isReady) {
+      this.#pending.push(bytes);
+      return;
+    }
+    const { heap } = this.#options;
+    const at = heap.allocate("u8", bytes.length) as Uint8Array;
+    at.set(bytes);
+    this.#start(order.load, bytes.length, at.byteOffset);
     this.#join();
+    heap.free(at);
   }
 
   stop(): void {
     if (this.#workers === undefined) return;
-    this.#start(order.stop, 0, 0);
-    this.#join();
+    if (this.isReady) {
+      this.#start(order.stop, 0, 0);
+      this.#join();
+    }
     for (const w of this.#workers) w.terminate();
     this.#workers = undefined;
   }
@@ -121,7 +132,8 @@ export class Pool {
     const control = this.#control;
     const all = this.threads - 1;
     for (let spin = 0; Atomics.load(control, word.done) < all; spin++) {
-      if (spin < 1_000_000 || !canWait) continue;
+      // A page may not wait; it spins.
+      if (spin < 1_000_000 || !this.#host.startsAtOnce) continue;
       const done = Atomics.load(control, word.done);
       if (done < all) Atomics.wait(control, word.done, done, 1);
       this.#expectStarted(all);
@@ -142,43 +154,17 @@ export class Pool {
     );
   }
 
-  #spawn(): WorkerLike[] {
+  #spawn(): Thread[] {
     this.#spawnedAt = performance.now();
     const { heap, threads, scratchStart, scratchBytes } = this.#options;
-    const { Worker } = threadsModule()!;
     const modules = this.#options.modules();
     const epoch = Atomics.load(this.#control, word.epoch);
-    return Array.from({ length: threads - 1 }, (_, i) => {
-      const start: WorkerStart = {
-        word,
-        order,
-        team: this.#team,
-        controlWords: controlWords(threads),
-        patienceMs: PATIENCE_MS,
-        memory: heap.memory,
-        modules,
-        index: i + 1,
-        scratchStart,
-        scratchBytes,
-        epoch,
-      };
-      const source = `(${workerMain})(require("node:worker_threads").workerData, ${takeParts})`;
-      const worker = new Worker(source, { eval: true, workerData: start, execArgv: [], env: {}, stdout: false });
-      worker.unref?.();
-      worker.on?.("error", ({ message }) => {
+    const shared = { word, order, team: this.#team, controlWords: controlWords(threads), patienceMs: PATIENCE_MS };
+    const place = { memory: heap.memory, scratchStart, scratchBytes };
+    return Array.from({ length: threads - 1 }, (_, i) =>
+      this.#host.start({ ...shared, ...place, modules, index: i + 1, epoch }, (message) => {
         this.#failure = ` (${message})`;
-      });
-      return worker;
-    });
+      }),
+    );
   }
 }
-
-/** Node's threads; undefined where they cannot be had at once. */
-function threadsModule(): ThreadsModule | undefined {
-  const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } };
-  return process?.getBuiltinModule?.("node:worker_threads") as ThreadsModule | undefined;
-}
-
-export const canThread = (): boolean => threadsModule() !== undefined;
-/** A browser's page may not wait; it spins. */
-const canWait = threadsModule() !== undefined;

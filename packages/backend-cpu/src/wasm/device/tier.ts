@@ -2,6 +2,7 @@ import { i32, ModuleBuilder, v128 } from "../assembler/index.ts";
 import type { Tile } from "../gemm/tile.ts";
 import { fusedMultiply, type Multiply, roundedMultiply } from "../multiply.ts";
 import { webAssembly } from "../webAssembly.ts";
+import { faultOf, gainOfPairs } from "./selfTest.ts";
 
 /**
  * What kernels are generated for. `wide` and `relaxed` give equal bits: the same instructions, which V8 may join in pairs to 256 bits.
@@ -53,20 +54,30 @@ export function chooseTier(wanted?: TierName): Choice {
   if (wanted === "simd") return { tier: simd, name: "simd", why: asked };
   const v8 = v8Version();
   if (v8 !== undefined && v8[0] === 11 && !compiles("relaxed")) setFlag("--experimental-wasm-relaxed-simd");
-  if (!compiles("relaxed")) {
-    if (wanted !== undefined) return refuse(wanted, "this engine has no relaxed SIMD");
-    return { tier: simd, name: "simd", why: "this engine has no relaxed SIMD (fused multiply-add)" };
-  }
+  const withoutFused = (why: string): Choice =>
+    wanted === undefined ? { tier: simd, name: "simd", why } : refuse(wanted, why);
+  if (!compiles("relaxed")) return withoutFused("this engine has no relaxed SIMD (fused multiply-add)");
+  const reason = wanted === "relaxed" ? asked : noWide(v8);
+  if (reason === undefined) setFlag("--experimental-wasm-revectorize");
+  fault ??= faultOf(fusedMultiply) ?? "";
+  if (fault !== "") return withoutFused(`self-test: ${fault}`);
   const isEarly = v8 !== undefined && v8[0] < 13;
   const relaxed: Tier = { name: "relaxed", tile: isEarly ? tiles.early : tiles.narrow, multiply: fusedMultiply };
-  if (wanted === "relaxed") return { tier: relaxed, name: "relaxed", why: asked };
-  const reason = noWide(v8);
   if (reason !== undefined) {
     return wanted === "wide" ? refuse(wanted, reason) : { tier: relaxed, name: "relaxed", why: reason };
   }
-  setFlag("--experimental-wasm-revectorize");
-  return { tier: { name: "wide", tile: tiles.wide, multiply: fusedMultiply }, name: "wide", why: asked };
+  const wide: Tier = { name: "wide", tile: tiles.wide, multiply: fusedMultiply };
+  if (wanted === "wide") return { tier: wide, name: "wide", why: asked };
+  // Timing chooses between tiers of equal bits alone.
+  gain ??= gainOfPairs(fusedMultiply);
+  return gain > 1
+    ? { tier: wide, name: "wide", why: `${asked}, its self-test passed` }
+    : { tier: relaxed, name: "relaxed", why: "self-test: V8 joins no vectors to 256 bits on this processor" };
 }
+
+/** What the self-test has found in this process: a fault ("" for none), and what joined vectors gain. */
+let fault: string | undefined;
+let gain: number | undefined;
 
 function refuse(wanted: TierName | undefined, reason: string): Choice {
   if (wanted === undefined) return { tier: undefined, name: "scalar", why: reason };
