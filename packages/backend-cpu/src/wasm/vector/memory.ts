@@ -33,6 +33,8 @@ interface Access {
   readonly storeLane: (address: I32, packed: V128, lane: number, offset: number) => readonly number[];
   /** Stores four packed lanes. */
   readonly store: (address: I32, packed: V128, offset: number) => readonly number[];
+  /** Stores eight: for types of which they fill a vector. */
+  readonly storePair?: (address: I32, first: V128, second: V128, offset: number) => readonly number[];
 }
 
 const asTheyAre = (_: VectorCode, values: Vectors): Vectors => values;
@@ -47,14 +49,14 @@ const words = {
   store: (address, packed, offset) => v128.store(address, packed, offset),
 } satisfies Access;
 
-/** The low 16 bits of every lane, side by side. */
-const lowHalves = (v: VectorCode, values: Vectors): Vectors => v.unary((w) => i32x4.narrowU(w, w), values);
+/** Packed lanes are 0 to 65535 in 32 bits. */
 const halves = {
   bytes: 2,
   load: (address, offset) => v128.load16x4U(address, offset),
   loadOne: (address) => i32.load16u(address),
-  storeLane: (address, packed, lane, offset) => v128.storeLane16(address, packed, lane, offset + 2 * lane),
-  store: (address, packed, offset) => v128.storeLane64(address, packed, 0, offset),
+  storeLane: (address, packed, lane, offset) => v128.storeLane16(address, packed, 2 * lane, offset + 2 * lane),
+  store: (address, packed, offset) => v128.storeLane64(address, i32x4.narrowU(packed, packed), 0, offset),
+  storePair: (address, first, second, offset) => v128.store(address, i32x4.narrowU(first, second), offset),
 } satisfies Partial<Access>;
 
 const bytes = {
@@ -83,16 +85,16 @@ const access: { readonly [K in VectorDType]: Access } = {
       const rounded = v.binary(i32x4.add, values, v.binary(i32x4.add, odd, v.int(0x7fff)));
       const isNan = v.binary(i32x4.gtS, v.binary(v128.and, values, v.int(0x7fffffff)), v.int(0x7f800000));
       const quiet = v.binary(v128.or, values, v.int(0x400000));
-      return lowHalves(v, v.shift(i32x4.shrU, v.select(isNan, quiet, rounded), 16));
+      return v.shift(i32x4.shrU, v.select(isNan, quiet, rounded), 16);
     },
   },
-  f16: { ...halves, expand: fromHalf, pack: (v, values) => lowHalves(v, toHalf(v, values)) },
+  f16: { ...halves, expand: fromHalf, pack: toHalf },
   i16: {
     ...halves,
     load: (address, offset) => v128.load16x4S(address, offset),
     loadOne: (address) => i32.load16s(address),
     expand: asTheyAre,
-    pack: (v, values) => lowHalves(v, v.binary(v128.and, values, v.int(0xffff))),
+    pack: (v, values) => v.binary(v128.and, values, v.int(0xffff)),
   },
   i8: {
     ...bytes,
@@ -151,10 +153,13 @@ export function gatherVectors(v: VectorCode, d: VectorDType, address: I32, step:
 }
 
 export function storeVectors(v: VectorCode, d: VectorDType, address: I32, values: Vectors): void {
-  const packed = access[d].pack(v, values);
-  packed.forEach((p, i) => {
-    v.f.do(access[d].store(address, p, 4 * i * access[d].bytes));
-  });
+  const { pack, store, storePair, bytes } = access[d];
+  const packed = pack(v, values);
+  for (let i = 0; i < packed.length; i++) {
+    const offset = 4 * i * bytes;
+    if (storePair !== undefined && i + 1 < packed.length) v.f.do(storePair(address, packed[i]!, packed[++i]!, offset));
+    else v.f.do(store(address, packed[i]!, offset));
+  }
 }
 
 /** The first `count` (1 to 3) of one vector's lanes. */
