@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { startPytorch } from "../pytorch.ts";
+import { avx2Environment, startPytorch } from "../pytorch.ts";
 import { median } from "../statistics.ts";
 import { Subject } from "../subject.ts";
 import type { Row } from "../suite.ts";
@@ -8,7 +8,11 @@ import { amountOf, type Task } from "./task.ts";
 /** JavaScript libraries that have no threads in Node: measured where ours has one. */
 const singleThreaded = ["tfjs-wasm", "tfjs-cpu", "jax-js", "numpy-ts"];
 /** Every peer there is. */
-export const taskPeers: readonly string[] = [...singleThreaded, "onnxruntime-web", "pytorch"];
+export const taskPeers: readonly string[] = [...singleThreaded, "onnxruntime-web", "pytorch", "pytorch-avx2"];
+const pytorchEnvironments: { readonly [impl: string]: NodeJS.ProcessEnv } = {
+  pytorch: process.env,
+  "pytorch-avx2": avx2Environment,
+};
 
 /** Longer than this for one run, and a library is measured once. */
 const PATIENCE_MS = 1000;
@@ -152,8 +156,9 @@ function paceKey(impl: string, task: Task): string {
 }
 
 async function startPeer(impl: string, threads: number): Promise<Subject> {
-  if (impl === "pytorch") {
-    const subject = await startPytorch("pytorch_tasks.py", { start: true, threads });
+  const pytorch = pytorchEnvironments[impl];
+  if (pytorch !== undefined) {
+    const subject = await startPytorch("pytorch_tasks.py", { start: true, threads }, pytorch);
     if (typeof subject === "string") throw new Error(subject);
     return subject;
   }
