@@ -84,9 +84,9 @@ describe("threads", () => {
       });
     expect(run).toThrow(/^1 of 1 worker threads did not start within 0.3 s: run with REVNET_THREADS=1$/);
     expect(units).toBe(4);
-    // What ended it is known once this thread lets events in.
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    expect(run).toThrow(/REVNET_THREADS=1 \(WebAssembly.Instance\(\): Argument 0 must be a WebAssembly.Module\)$/);
+    // What ended it is known once it has, and this thread lets events in.
+    const reason = /REVNET_THREADS=1 \(WebAssembly.Instance\(\): Argument 0 must be a WebAssembly.Module\)$/;
+    await vi.waitFor(() => expect(run).toThrow(reason), { timeout: 20_000, interval: 50 });
   });
 
   test("wake up again after they slept", async () => {
