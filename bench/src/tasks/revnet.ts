@@ -6,12 +6,15 @@ import { operandsOf, type Task, type TaskLibrary } from "./task.ts";
 export function start(): TaskLibrary {
   const backend = new CpuBackend();
   const engine = new Engine(backend);
-  const meter = PeakMeter.make({ tier: backend.tier, threads: backend.threads });
+  let meter: PeakMeter | undefined;
   let operands: readonly Tensor[] = [];
   return {
     version: "0.1.0",
     tier: backend.tier,
-    peakFlops: () => meter?.measure(),
+    peakFlops: () => {
+      meter ??= PeakMeter.make({ tier: backend.tier, threads: backend.threads });
+      return meter?.measure();
+    },
     prepare: (task) => {
       for (const t of operands) t.dispose();
       operands = operandsOf(task).map(({ shape, values }) => tensor(values, { shape, engine }));

@@ -1,5 +1,6 @@
-import { f32x4, i32, ModuleBuilder, v128 } from "../assembler/index.ts";
+import { i32, ModuleBuilder, v128 } from "../assembler/index.ts";
 import type { Multiply } from "../multiply.ts";
+import { emitRegisterSums, REGISTER_SUMS } from "../registerSums.ts";
 import { VectorCode } from "../vector/vectors.ts";
 import { webAssembly } from "../webAssembly.ts";
 
@@ -69,45 +70,29 @@ export function faultOf(multiply: Multiply): string | undefined {
   return undefined;
 }
 
-const SUMS = [12, 24] as const;
-const ROUNDS = 4000;
+const ROUNDS = 1000;
 const PATIENCE_MS = 100;
 
-/** Twelve or 24 running sums in registers: 24 fit only where two make one of 256 bits. */
-function emitSums(m: ModuleBuilder, multiply: Multiply, count: number): void {
-  m.function(`sums${count}`, ["i32"], (f, rounds) => {
-    const at = i32.const(0);
-    const factor = f.let(v128.load(at, 0));
-    const sums = f.locals("v128", count);
-    const left = f.let(rounds);
-    for (const s of sums) f.set(s, f32x4.const(0));
-    f.while(i32.gtS(left, i32.const(0)), () => {
-      for (const s of sums) f.set(s, multiply.add(factor, factor, s));
-      f.advance(left, -1);
-    });
-    for (const [i, s] of sums.entries()) f.do(v128.store(at, s, 16 * (i + 1)));
-  });
-}
-
 /**
- * How many times more multiply-adds a second 24 sums make than 12: about 1.3 to 2 where the engine joins vectors in pairs, 0.5 where 24
+ * How many times more multiply-adds a second 24 running sums make than 12: about 1.3 to 2 where the engine joins vectors in pairs, 0.5 where 24
  * do not fit its registers. Takes a few milliseconds, until the optimised code has arrived.
  */
 export function gainOfPairs(multiply: Multiply): number {
   const { exports } = instantiate((m) => {
-    for (const count of SUMS) emitSums(m, multiply, count);
+    emitRegisterSums(m, multiply, "few", REGISTER_SUMS);
+    emitRegisterSums(m, multiply, "many", 2 * REGISTER_SUMS);
   });
-  const time = (count: number): number => {
+  const time = (name: "few" | "many"): number => {
     const start = performance.now();
-    exports[`sums${count}`]!(ROUNDS);
-    return (performance.now() - start) / count;
+    exports[name]!(0, 0, ROUNDS);
+    return performance.now() - start;
   };
   const best = { few: Number.POSITIVE_INFINITY, many: Number.POSITIVE_INFINITY };
   const start = performance.now();
   // The least of interleaved runs, until the gain is plain or patience ends.
   for (let round = 0; performance.now() - start < PATIENCE_MS; round++) {
-    best.few = Math.min(best.few, time(SUMS[0]));
-    best.many = Math.min(best.many, time(SUMS[1]));
+    best.few = Math.min(best.few, time("few"));
+    best.many = Math.min(best.many, time("many") / 2);
     if (round >= 20 && best.few / best.many > 1.2) break;
   }
   return best.few / best.many;
