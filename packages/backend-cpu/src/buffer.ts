@@ -82,7 +82,25 @@ export function store(
   for (let i = 0; i < values.length; i++) view.data[i] = encode(values[i]!);
 }
 
-/** Splits a shape around an axis: [outer, size, inner] of row-major data. */
-export function around(shape: Shape, axis: number): { outer: number; size: number; inner: number } {
+/** A shape as [outer, size, inner] of row-major data. */
+export interface Split {
+  readonly outer: number;
+  readonly size: number;
+  readonly inner: number;
+}
+
+/** Splits a shape around an axis. */
+export function around(shape: Shape, axis: number): Split {
   return { outer: numel(shape.slice(0, axis)), size: shape[axis]!, inner: numel(shape.slice(axis + 1)) };
+}
+
+/** Splits a shape around ascending axes as if they were one; undefined where they are no neighbours. */
+export function aroundAll(shape: Shape, axes: readonly number[]): Split | undefined {
+  const [first, last] = [axes[0] ?? 0, axes[axes.length - 1] ?? -1];
+  if (last - first + 1 !== axes.length) return undefined;
+  return {
+    outer: numel(shape.slice(0, first)),
+    size: numel(shape.slice(first, last + 1)),
+    inner: numel(shape.slice(last + 1)),
+  };
 }

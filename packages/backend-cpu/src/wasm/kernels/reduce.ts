@@ -1,5 +1,5 @@
-import { numel, type PrimitiveKernels, type TypedArray } from "@revnet-zero/tensor";
-import { around } from "../../buffer.ts";
+import type { PrimitiveKernels, TypedArray } from "@revnet-zero/tensor";
+import { around, aroundAll, type Split } from "../../buffer.ts";
 import { plainKernels } from "../../plain/index.ts";
 import type { Device, LoadedKernel } from "../device/device.ts";
 import { emitCumsum } from "../rows/cumsum.ts";
@@ -7,7 +7,6 @@ import { emitExtremum, emitPosition } from "../rows/extremum.ts";
 import { COLUMN_ALIGN } from "./rows.ts";
 
 type Kernels = Pick<PrimitiveKernels<TypedArray>, "max" | "min" | "argmax" | "argmin" | "cumsum">;
-type Split = ReturnType<typeof around>;
 
 /** With this many matrices they are shared out whole; fewer are shared out by columns. */
 const MANY_MATRICES = 16;
@@ -43,14 +42,9 @@ export function reduceKernels(device: Device): Kernels {
     return {
       inputs: "contiguous",
       run: ([x], [y], attrs) => {
-        const { axes } = attrs;
-        const [first, last] = [axes[0] ?? 0, axes[axes.length - 1] ?? -1];
-        if (x!.dtype !== "f32" || last - first + 1 !== axes.length) plainKernels[name].run([x!], [y!], attrs);
-        else {
-          const [outer, inner] = [numel(x!.shape.slice(0, first)), numel(x!.shape.slice(last + 1))];
-          const size = numel(x!.shape.slice(first, last + 1));
-          run(loaded, [device.addressOf(x!), device.addressOf(y!)], { outer, size, inner }, 1);
-        }
+        const split = x!.dtype === "f32" ? aroundAll(x!.shape, attrs.axes) : undefined;
+        if (split === undefined) plainKernels[name].run([x!], [y!], attrs);
+        else run(loaded, [device.addressOf(x!), device.addressOf(y!)], split, 1);
       },
     };
   };

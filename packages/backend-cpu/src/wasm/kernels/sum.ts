@@ -1,8 +1,12 @@
-import { isContiguous, numel, type PrimitiveKernels, type TypedArray } from "@revnet-zero/tensor";
+import { isContiguous, type PrimitiveKernels, type TypedArray } from "@revnet-zero/tensor";
+import { aroundAll } from "../../buffer.ts";
 import { plainKernels } from "../../plain/index.ts";
 import type { Device } from "../device/device.ts";
 import { emitSumColumns, emitSumRows } from "../rows/sum.ts";
 import { COLUMN_ALIGN } from "./rows.ts";
+
+/** Columns are summed matrix by matrix; of more than these the plain kernel does better. */
+const FEW_MATRICES = 16;
 
 /** Sums over neighbouring axes of dense float32 tensors: rows, or the columns of matrices. Anything else is plain. */
 export function sumKernel(device: Device): PrimitiveKernels<TypedArray>["sum"] {
@@ -16,17 +20,12 @@ export function sumKernel(device: Device): PrimitiveKernels<TypedArray>["sum"] {
   );
   return {
     run: ([x, ...rest], [y], attrs) => {
-      const { axes } = attrs;
-      const [first, last] = [axes[0] ?? 0, axes[axes.length - 1] ?? -1];
-      const areNeighbours = last - first + 1 === axes.length;
-      const outer = numel(x!.shape.slice(0, first));
-      const size = numel(x!.shape.slice(first, last + 1));
-      const inner = numel(x!.shape.slice(last + 1));
-      const areFewMatrices = inner === 1 || outer <= 16;
-      if (x!.dtype !== "f32" || !isContiguous(x!) || !areNeighbours || !areFewMatrices) {
+      const split = x!.dtype === "f32" && isContiguous(x!) ? aroundAll(x!.shape, attrs.axes) : undefined;
+      if (split === undefined || (split.inner !== 1 && split.outer > FEW_MATRICES)) {
         plainKernels.sum.run([x!, ...rest], [y!], attrs);
         return;
       }
+      const { outer, size, inner } = split;
       const [from, to] = [device.addressOf(x!), device.addressOf(y!)];
       if (inner === 1) {
         device.run(sumRows, { units: outer, nanosecondsPerUnit: 0.2 * size }, from, to, size);
