@@ -2,7 +2,7 @@ import { f32x4, type I32, i32, i32x4, type Local, type ModuleBuilder, type V128,
 import { roundedMultiply } from "../multiply.ts";
 import { storeSome, storeVectors } from "../vector/memory.ts";
 import { VectorCode, type Vectors } from "../vector/vectors.ts";
-import { wordAt } from "./rowFunction.ts";
+import { kernelFunction, wordAt } from "./rowFunction.ts";
 
 type L = Local<"i32">;
 
@@ -99,13 +99,12 @@ export class FixedPointAdder {
   }
 }
 
-/** The step on elements [from, to). Parameters: scratch, from, to, x, f, y, counts, fraction bits, sign. */
+/** The step on elements [from, to). */
 export function emitFixedPointAdd(m: ModuleBuilder): void {
-  const parameters = Array.from({ length: 9 }, () => "i32" as const);
-  m.function("fixedPointAdd", parameters, (f, ...locals) => {
-    const [, from, to, x, increment, y, counts, fractionBits, sign] = locals as [L, L, L, L, L, L, L, L, L];
+  const parameters = ["x", "f32s", "y", "counts", "fractionBits", "sign"] as const;
+  kernelFunction(m, "fixedPointAdd", parameters, (f, { from, to, x, f32s, y, counts, fractionBits, sign }) => {
     const adder = new FixedPointAdder(new VectorCode(f, 4, roundedMultiply), fractionBits, sign);
-    const [first, second, third] = [x, increment, y].map((base) => wordAt(base, from)) as [I32, I32, I32];
+    const [first, second, third] = [x, f32s, y].map((base) => wordAt(base, from)) as [I32, I32, I32];
     adder.run(i32.sub(to, from), first, second, third);
     adder.writeCounts(counts);
   });

@@ -1,27 +1,45 @@
-import { type I32, i32, i32x4, type Local, type ModuleBuilder, type V128 } from "../assembler/index.ts";
+import {
+  type FunctionBuilder,
+  type I32,
+  i32,
+  i32x4,
+  type Local,
+  type ModuleBuilder,
+  type V128,
+} from "../assembler/index.ts";
 import type { Multiply } from "../multiply.ts";
 import { VectorCode } from "../vector/vectors.ts";
 
 type L = Local<"i32">;
 
-/**
- * A kernel whose units are rows: `write` is the code of one row. Parameters: scratch, from, to, then those named,
- * all i32; addresses are of row 0.
- */
+type Named<P extends readonly string[]> = { readonly [K in P[number]]: L };
+
+/** A kernel with its parameters by name. Parameters: scratch, from, to, then those named, all i32. */
+export function kernelFunction<const P extends readonly string[]>(
+  m: ModuleBuilder,
+  name: string,
+  parameters: P,
+  write: (f: FunctionBuilder, given: Named<P> & Named<readonly ["scratch", "from", "to"]>) => void,
+): void {
+  const names = ["scratch", "from", "to", ...parameters];
+  const types = names.map(() => "i32" as const);
+  m.function(name, types, (f, ...locals) => {
+    write(f, Object.fromEntries(names.map((n, i) => [n, locals[i]!])) as Parameters<typeof write>[1]);
+  });
+}
+
+/** A kernel whose units are rows: `write` is the code of one row. Addresses are of row 0. */
 export function rowFunction<const P extends readonly string[]>(
   m: ModuleBuilder,
   multiply: Multiply,
   name: string,
   parameters: P,
-  write: (v: VectorCode, row: L, given: { readonly [K in P[number]]: L }) => void,
+  write: (v: VectorCode, row: L, given: Named<P>) => void,
 ): void {
-  const types = Array.from({ length: 3 + parameters.length }, () => "i32" as const);
-  m.function(name, types, (f, ...locals) => {
-    const [scratch, from, to, ...rest] = locals as unknown as [L, L, L, ...L[]];
-    const given = Object.fromEntries(parameters.map((p, i) => [p, rest[i]!])) as { readonly [K in P[number]]: L };
-    const v = new VectorCode(f, 4, multiply, scratch);
+  kernelFunction(m, name, parameters, (f, given) => {
+    const v = new VectorCode(f, 4, multiply, given.scratch);
     const row = f.local("i32");
-    f.for(row, from, to, 1, () => write(v, row, given));
+    f.for(row, given.from, given.to, 1, () => write(v, row, given));
   });
 }
 
