@@ -18,6 +18,7 @@ import {
   ofF32,
   ofF64,
   ofI32,
+  type Scalar,
   shifts,
   testsOfF32,
   truncated,
@@ -34,23 +35,9 @@ const cover = (table: object, ...names: readonly string[]): void => {
   covered.set(table, known);
 };
 
-/** All pairs of values. */
-function onPairs(
-  values: readonly number[],
-  put: (at: number, x: number) => void,
-  look: (a: number, b: number) => void,
-): void {
-  for (const a of values) {
-    for (const b of values) {
-      put(A, a);
-      put(B, b);
-      look(a, b);
-    }
-  }
-}
-
 // biome-ignore lint/suspicious/noExplicitAny: tables of instructions by name.
 type Any = any;
+type Kind = "i32" | "f32" | "f64";
 
 /** An instruction, given as many operands as its model takes. */
 const applied =
@@ -58,71 +45,50 @@ const applied =
   (a: Any, b: Any): Any =>
     model.length === 1 ? (table as Any)[name](a) : (table as Any)[name](a, b);
 
+const put = (m: Machine, type: Kind, at: number, x: number): void => {
+  if (type === "i32") m.view.setInt32(at, x, true);
+  else if (type === "f32") m.view.setFloat32(at, x, true);
+  else m.view.setFloat64(at, x, true);
+};
+const get = (m: Machine, type: Kind, at: number): number => {
+  if (type === "i32") return m.view.getInt32(at, true);
+  return type === "f32" ? m.view.getFloat32(at, true) : m.view.getFloat64(at, true);
+};
+const valuesOf: { readonly [K in Kind]: readonly number[] } = { i32: words, f32: floats, f64: doubles };
+const scalars = { i32, f32, f64 };
+
 describe("scalar instructions", () => {
-  test.each([...Object.entries(ofI32), ...Object.entries(divisions)])("i32.%s", (name, model) => {
-    cover(i32, name);
-    const m = machine((f) => f.do(i32.store(place(OUT), (i32 as Any)[name](i32.load(place(A)), i32.load(place(B))))));
-    onPairs(
-      words,
-      (at, x) => m.view.setInt32(at, x, true),
-      (a, b) => {
+  const all: readonly (readonly [Scalar, Kind, Kind])[] = [
+    [{ ...ofI32, ...divisions }, "i32", "i32"],
+    [{ ...ofF32, ...unaryF32 }, "f32", "f32"],
+    [testsOfF32, "f32", "i32"],
+    [ofF64, "f64", "f64"],
+  ];
+  const cases = all.flatMap(([models, from, to]) =>
+    Object.entries(models).map(([name, model]) => [`${from}.${name}`, from, to, name, model] as const),
+  );
+  test.each(cases)("%s", (what, from, to, name, model) => {
+    cover(scalars[from], name, "load");
+    cover(scalars[to], "store");
+    const [table, target] = [scalars[from], scalars[to]] as [Any, Any];
+    const emit = applied(table, name, model);
+    const m = machine((f) => f.do(target.store(place(OUT), emit(table.load(place(A)), table.load(place(B))))));
+    for (const a of valuesOf[from]) {
+      for (const b of valuesOf[from]) {
+        put(m, from, A, a);
+        put(m, from, B, b);
         const expected = model(a, b);
-        if (Number.isNaN(expected)) expect(() => m.run()).toThrow();
+        if (name in divisions && Number.isNaN(expected)) expect(() => m.run()).toThrow();
         else {
           m.run();
-          expect(m.view.getInt32(OUT, true), `${a} ${name} ${b}`).toBe(expected);
+          expect(get(m, to, OUT), `${what} ${a} ${b}`).toBe(expected);
         }
-      },
-    );
-  });
-
-  test.each(Object.entries({ ...ofF32, ...unaryF32 }))("f32.%s", (name, model) => {
-    cover(f32, name);
-    const emit = applied(f32, name, model);
-    const m = machine((f) => f.do(f32.store(place(OUT), emit(f32.load(place(A)), f32.load(place(B))))));
-    onPairs(
-      floats,
-      (at, x) => m.view.setFloat32(at, x, true),
-      (a, b) => {
-        m.run();
-        expect(m.view.getFloat32(OUT, true), `${a} ${name} ${b}`).toBe(model(a, b));
-      },
-    );
-  });
-
-  test.each(Object.entries(testsOfF32))("f32.%s", (name, model) => {
-    cover(f32, name);
-    const m = machine((f) => f.do(i32.store(place(OUT), (f32 as Any)[name](f32.load(place(A)), f32.load(place(B))))));
-    onPairs(
-      floats,
-      (at, x) => m.view.setFloat32(at, x, true),
-      (a, b) => {
-        m.run();
-        expect(m.view.getInt32(OUT, true), `${a} ${name} ${b}`).toBe(model(a, b));
-      },
-    );
-  });
-
-  test.each(Object.entries(ofF64))("f64.%s", (name, model) => {
-    cover(f64, name, "load", "store");
-    const m = machine((f) => f.do(f64.store(place(OUT), (f64 as Any)[name](f64.load(place(A)), f64.load(place(B))))));
-    onPairs(
-      doubles,
-      (at, x) => m.view.setFloat64(at, x, true),
-      (a, b) => {
-        m.run();
-        expect(m.view.getFloat64(OUT, true), `${a} ${name} ${b}`).toBe(model(a, b));
-      },
-    );
+      }
+    }
   });
 });
 
 type Lane = "f32" | "i32";
-const put = (m: Machine, lane: Lane, at: number, x: number): void =>
-  lane === "f32" ? m.view.setFloat32(at, x, true) : m.view.setInt32(at, x, true);
-const get = (m: Machine, lane: Lane, at: number): number =>
-  lane === "f32" ? m.view.getFloat32(at, true) : m.view.getInt32(at, true);
-const some = (lane: Lane): readonly number[] => (lane === "f32" ? floats : words);
 
 /** A vector instruction that does the same in each of four lanes. */
 function expectLanes(
@@ -132,7 +98,7 @@ function expectLanes(
   what: string,
 ): void {
   const m = machine((f) => f.do(v128.store(place(OUT), emit(v128.load(place(A)), v128.load(place(B))))));
-  const values = some(from);
+  const values = valuesOf[from];
   for (let i = 0; i < values.length; i++) {
     for (let j = 0; j < values.length; j++) {
       const pick = (first: number, step: number): number[] =>
