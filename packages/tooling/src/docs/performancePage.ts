@@ -148,7 +148,7 @@ function ratios(what: string, summary: Summary): string {
     [what, ...names],
     Object.entries(summary).map(([name, found]) => [
       name,
-      ...names.map((n) => (found![n] === undefined ? "" : figure(found![n]))),
+      ...names.map((n) => (found![n] === undefined ? "" : figure(number(found![n])))),
     ]),
   );
 }

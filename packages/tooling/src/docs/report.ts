@@ -32,6 +32,13 @@ type Column =
 /** A row of a report; suites have different columns. */
 export type Row = { readonly [K in Column]?: unknown };
 
+/** Of values over shapes. */
+export interface Spread {
+  readonly least: number;
+  readonly median: number;
+  readonly most: number;
+}
+
 /** Ratios by subject and name. */
 export interface Summary {
   readonly linear?: Ratios;
@@ -43,7 +50,8 @@ export interface Ratios {
   readonly biasOverBare?: number;
   readonly geluOverBare?: number;
   readonly exactTimeOverStored?: number;
-  readonly [name: string]: number | undefined;
+  readonly shareOfPeak?: Spread;
+  readonly [name: string]: number | Spread | Readonly<Record<string, number>> | undefined;
 }
 
 /** A report as `npm run bench -- <suite> --save` writes it. */
@@ -73,10 +81,11 @@ export const percent = (value: unknown): string => (typeof value === "number" ? 
 export const figure = (value: number): string =>
   Math.abs(value) >= 100 ? Math.round(value).toLocaleString("en-US") : String(Number(value.toPrecision(3)));
 
-export function median(values: readonly number[]): number {
+export function spreadOf(values: readonly number[]): Spread {
   const sorted = [...values].sort((a, b) => a - b);
   const half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+  const median = sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+  return { least: sorted[0]!, median, most: sorted.at(-1)! };
 }
 
 export const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
