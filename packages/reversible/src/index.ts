@@ -9,12 +9,18 @@ export type {
 export { fixedPointArithmetic, storedFixedPoint } from "./arithmetic/fixedPoint.ts";
 export { floatArithmetic, storedFloat } from "./arithmetic/float.ts";
 export {
+  type PartialOptimizer,
+  type UpdateInBackwardOptions,
+  updateInBackward,
+} from "./backwardUpdate.ts";
+export {
   type AdditiveBranches,
   type CoupledBlock,
   couplingOf,
   type Permutation,
   type ReversibleBlock,
 } from "./block.ts";
+export { type CheckLevel, ReconstructionError } from "./blockChecks.ts";
 export { type Branch, runBranch } from "./branch.ts";
 export {
   BitComparison,
@@ -36,6 +42,7 @@ export { reversibleHeun } from "./couplings/reversibleHeun.ts";
 export { type UserDefinedOptions, userDefined } from "./couplings/userDefined.ts";
 export type { StepHealth, StreamHealth } from "./health.ts";
 export { type ReversibleMode, reversibleModes, storedTwin } from "./modes.ts";
+export { type ByteStore, HostStore, type Offloaded, type OffloadStore, offloadTo } from "./offload.ts";
 export { type BlockPolicy, blockPolicies, type MemoryPlan } from "./plan.ts";
 export {
   type Invertible,

@@ -5,6 +5,8 @@ import {
   type Engine,
   full,
   isFloat,
+  type Recall,
+  ReplayLog,
   ShapeError,
   sameShape,
   Tensor,
@@ -12,15 +14,19 @@ import {
   zeros,
 } from "@revnet-zero/tensor";
 import type { StreamArithmetic } from "./arithmetic/arithmetic.ts";
+import type { BackwardUpdate } from "./backwardUpdate.ts";
 import { type Program, placeBlocks, type ReversibleBlock } from "./block.ts";
+import { BlockChecks, type CheckLevel } from "./blockChecks.ts";
 import { readHealth, type StreamHealth } from "./health.ts";
 import { checkMode, modes, type ReversibleMode } from "./modes.ts";
+import { HostStore, type OffloadStore, offloadTo } from "./offload.ts";
 import { PassContext } from "./passes/context.ts";
 import { ForwardPass } from "./passes/forwardPass.ts";
 import { SideInformation } from "./passes/side.ts";
-import { ownStream, runOwning, StreamPass, type StreamPassOptions } from "./passes/streamPass.ts";
+import { ownStream, StreamPass, type StreamPassOptions } from "./passes/streamPass.ts";
 import { type BlockPolicy, checkPlan, type MemoryPlan, segmentsOf } from "./plan.ts";
-import { runSegments, type SegmentRun } from "./segments.ts";
+import type { SegmentRun } from "./segments/flow.ts";
+import { runSegments } from "./segments/run.ts";
 
 export interface ReversibleSequenceOptions<B extends ReversibleBlock = ReversibleBlock> {
   /** Pairs of branches `{ F, G }` (additive), or what the couplings' functions make. */
@@ -32,6 +38,14 @@ export interface ReversibleSequenceOptions<B extends ReversibleBlock = Reversibl
   readonly engine?: Engine;
   /** What is done with each block, in modes that rebuild activations. Default: all are rebuilt. */
   readonly plan?: MemoryPlan | undefined;
+  /** Where the plan's offloaded streams go. Default: arrays in JavaScript's own memory. */
+  readonly offload?: OffloadStore;
+  /**
+   * Keep something of every block's input streams and compare it when backward has rebuilt them; a difference is a
+   * `ReconstructionError` that names block, stream and element. True is `sums`. Default false. For finding a branch
+   * that is not its own twin: each block's streams are read back in both passes.
+   */
+  readonly check?: boolean | CheckLevel;
 }
 
 /** Two residual streams, of one shape. */
@@ -62,6 +76,10 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   #mode: ReversibleMode;
   #plan: MemoryPlan | undefined;
   readonly #program: Program;
+  readonly offload: OffloadStore;
+  #check: CheckLevel | false;
+  /** @internal Set by `updateInBackward`: makes the updates of one pass. */
+  backwardUpdate: (() => BackwardUpdate) | undefined;
   /** Counts of the last forward pass in mode `exact`, a row a step; kept on the device until somebody asks. */
   readonly counts: Tensor;
   /** Relative error of the last reconstruction in mode `float`; NaN before the first. */
@@ -78,6 +96,8 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     this.#mode = checkMode(mode);
     this.#program = placeBlocks(blocks);
     this.#plan = plan && checkPlan(plan, blocks.length);
+    this.offload = options.offload ?? offloadTo(new HostStore());
+    this.#check = levelOf(options.check ?? false);
     const engine = options.engine ?? this.#engineOfBranches();
     const temporary = { isPersistent: false };
     this.counts = this.buffer(zeros([this.#program.steps.length, 3], { dtype: "i32", engine }), temporary);
@@ -98,6 +118,14 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   /** Takes effect at the next forward pass. Modes that rebuild activations follow it; the others say all blocks' policy. */
   set plan(plan: MemoryPlan | undefined) {
     this.#plan = plan && checkPlan(plan, this.blocks.length);
+  }
+
+  /** What the next forward pass keeps to check the second run by: false for nothing. */
+  get check(): CheckLevel | false {
+    return this.#check;
+  }
+  set check(check: boolean | CheckLevel) {
+    this.#check = levelOf(check);
   }
 
   /** How many streams the blocks join. */
@@ -145,7 +173,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     const { streams: xs, context } = this.#inputs("invertible", [x1, ...rest]);
     const { engine } = x1;
     const arithmetic = this.#arithmetic();
-    const { order, steps } = this.#program;
+    const { order, blocks } = this.#program;
     const side = new SideInformation(engine);
     return engine.noGrad(() => {
       const pass = engine.scope(() => {
@@ -154,28 +182,25 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
         const runner = this.#passContext(engine);
         return { engine, arithmetic, streams, runner, context, side };
       });
-      new ForwardPass(pass).runSteps(steps, 0);
+      const log = new ReplayLog("reversible sequence");
+      engine.withRecall(log.recorder(engine.ambient.recall), () => new ForwardPass(pass).runBlocks(blocks));
       return {
         streams: order.map((slot) => pass.streams[slot]!.detach()),
-        inverse: () => engine.noGrad(() => engine.scope(() => this.#undo(pass, isFloat(x1.dtype)))),
+        inverse: () => {
+          const back = engine.noGrad(() => engine.scope(() => this.#undo(pass, isFloat(x1.dtype), log.player())));
+          log.release();
+          return back;
+        },
       };
     });
   }
 
   /** Runs all steps back; what the pass owns is given up, what it returns is the caller's scope's. */
-  #undo(pass: StreamPassOptions, isFloatOut: boolean): Tensor[] {
+  #undo(pass: StreamPassOptions, isFloatOut: boolean, recall?: Recall): Tensor[] {
     const { engine, arithmetic, streams, side } = pass;
     const { steps, numStreams } = this.#program;
-    const inverse = new StreamPass(pass);
     try {
-      for (let i = steps.length - 1; i >= 0; i--) {
-        inverse.step = i;
-        runOwning(
-          engine,
-          () => streams,
-          () => steps[i]!.inverse(inverse),
-        );
-      }
+      engine.asReplay(() => new StreamPass(pass).undoSteps(steps, 0), recall);
     } finally {
       side.dispose();
     }
@@ -200,14 +225,21 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     const { engine, shape } = streams[0]!;
     const { order, blocks } = this.#program;
     const stored = modes[this.#mode].stored(this);
+    const arithmetic = this.#arithmetic();
     const run: SegmentRun = {
       engine,
-      arithmetic: this.#arithmetic(),
+      arithmetic,
       stored,
       runner: this.#passContext(engine),
       context,
       counts: this.counts,
       drift: this.lastDrift,
+      offload: this.offload,
+      checks:
+        this.check !== false && engine.recordsGradients
+          ? new BlockChecks(this.check, this.numStreams, arithmetic)
+          : undefined,
+      update: engine.recordsGradients ? this.backwardUpdate?.() : undefined,
     };
     const logDeterminant = wantsLogDeterminant ? zeros(shape.slice(0, 1), { engine }) : undefined;
     const given = { streams, logDeterminant, isEntered: false };
@@ -261,6 +293,8 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     return { streams, context: inputs.slice(numStreams) };
   }
 }
+
+const levelOf = (check: boolean | CheckLevel): CheckLevel | false => (check === true ? "sums" : check);
 
 const numbers = ["no", "one", "two", "three", "four", "five", "six"];
 
