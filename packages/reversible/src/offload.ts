@@ -30,8 +30,9 @@ export function offloadTo<Ticket>(bytes: ByteStore<Ticket>): OffloadStore {
       const ticket = bytes.write(bytesOf(t));
       return {
         fetch: () => {
-          // A copy, so that words lie where their type wants them.
-          const words = new dtypes[dtype].array(bytes.read(ticket).slice().buffer as unknown as number);
+          // A copy, so that words lie where their type wants them (and no Buffer's pool comes along).
+          const { buffer } = new Uint8Array(bytes.read(ticket));
+          const words = new dtypes[dtype].array(buffer as unknown as number);
           return fromWords(words, shape, dtype, engine);
         },
         release: () => bytes.remove(ticket),
