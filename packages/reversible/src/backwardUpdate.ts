@@ -77,14 +77,16 @@ export class BackwardUpdate {
     }
   }
 
-  /** Before the first block's backward: gradients that are there already are not this pass's. */
-  assertFresh(blocks: readonly PlacedBlock[]): void {
+  /** Before a node's backward: refuses what an update in it would break, while nothing has been updated by it. */
+  assertAllowed(): void {
     for (const [t, block] of this.#users) {
-      if (!blocks.includes(block) || t.grad === undefined) continue;
+      // Held by its own handle and by the node of its block; whoever else holds it will read it, or has.
+      if (t.edge!.node.holders > 2) throw tied(t, `block ${block.index} and elsewhere`);
+      if (t.grad === undefined) continue;
       throw new AutogradError(
         "updateInBackward",
         `parameter ${nameOf(t)} has a gradient before block ${block.index} is differentiated`,
-        "it is used outside of its block, or gradients are accumulated: use optimizer.step() after backward instead",
+        "gradients are accumulated, or were not freed: use optimizer.step() after backward instead",
       );
     }
   }
@@ -92,8 +94,6 @@ export class BackwardUpdate {
   /** After a block's backward. */
   apply(block: PlacedBlock): void {
     const own = [...this.#users].flatMap(([t, user]) => (user === block && t.grad !== undefined ? [t] : []));
-    // Held by its own handle and by the node of its block; whoever else holds it will read it, or has.
-    for (const t of own) if (t.edge!.node.holders > 2) throw tied(t, `block ${block.index} and elsewhere`);
     if (own.length === 0) return;
     this.#update(own);
     for (const t of own) {

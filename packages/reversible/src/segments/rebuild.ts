@@ -54,7 +54,7 @@ export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: Seg
       return flat({ streams, logDeterminant: pass.logDeterminant, isEntered: true });
     },
     backward(backward, ...gradients) {
-      update?.assertFresh(blocks);
+      update?.assertAllowed();
       const { streams, samples, side } = take(backward, left);
       const cotangents = gradients.slice(0, left.numStreams).map((g) => (g === undefined ? undefined : takeOver(g)));
       const logDeterminant = hasLogDeterminant ? gradients.at(-1) : undefined;
