@@ -27,9 +27,15 @@ export {
   type CheckOptions,
   checkReversible,
   compareGradients,
+  type InputKind,
+  type PropertyLibrary,
   type ReversibilityReport,
+  ReversibilitySurvey,
+  reversibleProperty,
+  type SurveyedCase,
+  type SurveyOptions,
   takeGradients,
-} from "./check.ts";
+} from "./check/index.ts";
 export { additive } from "./couplings/additive.ts";
 export { type AffineOptions, affine } from "./couplings/affine.ts";
 export { GatedMixture, gated, type MixtureOptions } from "./couplings/gated.ts";

@@ -1,5 +1,6 @@
 import { Module } from "@revnet-zero/nn";
 import {
+  type DType,
   defaultEngine,
   describe,
   type Engine,
@@ -142,8 +143,35 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     return this.#run([x1, ...rest], false).streams;
   }
 
+  /** The type of this mode's streams. */
+  get streamDType(): DType {
+    return this.#arithmetic().dtype;
+  }
+
+  /** A float tensor as a stream of this mode, outside of the graph; a stream as itself. */
+  enter(x: Tensor): Tensor {
+    return this.#arithmetic().enter(x);
+  }
+  /** The float value of a stream, outside of the graph; a float tensor's as it is. */
+  value(x: Tensor): Tensor {
+    return isFloat(x.dtype) ? x.detach() : this.#arithmetic().read(x).detach();
+  }
+
+  /** Whether every block says by how much it changes volumes. */
+  get hasLogDeterminant(): boolean {
+    return this.#program.steps.every((s) => s.logDeterminant !== "unknown");
+  }
+
   /** Like `call`, with the log-determinant. */
   transform(x1: Tensor, ...rest: unknown[]): Transformed {
+    if (!this.hasLogDeterminant) {
+      const { name } = this.#program.steps.find((s) => s.logDeterminant === "unknown")!;
+      throw new ValueError(
+        "transform",
+        `the log-determinant of the ${name} is not known`,
+        "add logDeterminant to the coupling, or use call",
+      );
+    }
     const { streams, logDeterminant } = this.within(x1.engine, () => this.#run([x1, ...rest], true));
     return { streams, logDeterminant: logDeterminant! };
   }
