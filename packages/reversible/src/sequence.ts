@@ -65,6 +65,8 @@ export interface Invertible {
   readonly streams: Tensor[];
   /** The input streams again (floats where floats went in), freeing what was remembered. Call it once. */
   inverse(): Tensor[];
+  /** Frees what was remembered, where nobody wants the inverse. */
+  dispose(): void;
 }
 
 /**
@@ -148,13 +150,13 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     return this.#arithmetic().dtype;
   }
 
-  /** A float tensor as a stream of this mode, outside of the graph; a stream as itself. */
+  /** A float tensor as a stream of this mode, unrecorded: on its grid, in its type. A stream is itself. */
   enter(x: Tensor): Tensor {
-    return this.#arithmetic().enter(x);
+    return x.engine.noGrad(() => this.#arithmetic().enter(x));
   }
-  /** The float value of a stream, outside of the graph; a float tensor's as it is. */
-  value(x: Tensor): Tensor {
-    return isFloat(x.dtype) ? x.detach() : this.#arithmetic().read(x).detach();
+  /** The float value of a stream. */
+  read(stream: Tensor): Tensor {
+    return stream.engine.noGrad(() => this.#arithmetic().read(stream));
   }
 
   /** Whether every block says by how much it changes volumes. */
@@ -211,13 +213,29 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
         return { engine, arithmetic, streams, runner, context, side };
       });
       const log = new ReplayLog("reversible sequence");
-      engine.withRecall(log.recorder(engine.ambient.recall), () => new ForwardPass(pass).runBlocks(blocks));
+      const forget = (): void => {
+        side.dispose();
+        log.release();
+      };
+      try {
+        engine.withRecall(log.recorder(engine.ambient.recall), () => new ForwardPass(pass).runBlocks(blocks));
+      } catch (error) {
+        forget();
+        throw error;
+      }
       return {
         streams: order.map((slot) => pass.streams[slot]!.detach()),
         inverse: () => {
-          const back = engine.noGrad(() => engine.scope(() => this.#undo(pass, isFloat(x1.dtype), log.player())));
-          log.release();
-          return back;
+          try {
+            const undo = (): Tensor[] => this.#undo(pass, isFloat(x1.dtype), log.player());
+            return pass.runner.again(() => engine.noGrad(() => engine.scope(undo)));
+          } finally {
+            forget();
+          }
+        },
+        dispose: () => {
+          for (const s of pass.streams) s.dispose();
+          forget();
         },
       };
     });
@@ -227,11 +245,8 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   #undo(pass: StreamPassOptions, isFloatOut: boolean, recall?: Recall): Tensor[] {
     const { engine, arithmetic, streams, side } = pass;
     const { steps, numStreams } = this.#program;
-    try {
-      engine.asReplay(() => new StreamPass(pass).undoSteps(steps, 0), recall);
-    } finally {
-      side.dispose();
-    }
+    engine.asReplay(() => new StreamPass(pass).undoSteps(steps, 0), recall);
+    side.dispose();
     const visible = streams.slice(0, numStreams);
     const result = isFloatOut ? visible.map((s) => arithmetic.read(s)) : visible.map((s) => s.detach());
     for (const s of streams) s.dispose();

@@ -108,6 +108,27 @@ describe("routing that depends on a state", () => {
   });
 });
 
+test("an invertible pass that nobody inverts, or that fails, leaves nothing behind", () => {
+  let fails = false;
+  const branch: Branch = (x) => {
+    if (fails) throw new Error("a branch failed");
+    return x.mul(engine.remember(() => x.greater(0).cast("f32")));
+  };
+  const sequence = new ReversibleSequence({ blocks: [{ F: branch, G: branch }], engine });
+  const x = full([3], 1, { engine });
+  expectNoLeak(engine, () => {
+    engine.scope(() => sequence.invertible(x, x).dispose());
+    engine.scope(() => {
+      const pass = sequence.invertible(x, x);
+      fails = true;
+      expect(errorText(() => pass.inverse())).toBe("Error: a branch failed");
+      expect(errorText(() => sequence.invertible(x, x))).toBe("Error: a branch failed");
+    });
+  });
+  x.dispose();
+  sequence.dispose();
+});
+
 describe("a context that is passed to every branch", () => {
   interface Given {
     readonly memory: Tensor;

@@ -1,4 +1,4 @@
-import type { Engine, HostData, Key, Tensor } from "@revnet-zero/tensor";
+import { type Engine, type HostData, isFloat, type Key, type Tensor } from "@revnet-zero/tensor";
 import { type ReversibleMode, storedTwin } from "../modes.ts";
 import type { ReversibleSequence } from "../sequence.ts";
 import { BitComparison, compareGradients, takeGradients } from "./compare.ts";
@@ -45,7 +45,7 @@ export async function compareReversible(
   try {
     return await withStateKept(sequence, async () => {
       const reconstruction = new BitComparison();
-      const streams = engine.noGrad(() => inputs.map((x) => sequence.enter(x)));
+      const streams = inputs.map((x) => sequence.enter(x));
       const pass = keyed(engine, key, () => sequence.invertible(streams[0]!, ...streams.slice(1), ...context));
       const back = pass.inverse();
       for (const [i, x] of streams.entries()) reconstruction.add(`stream ${i}`, await back[i]!.data(), await x.data());
@@ -90,7 +90,7 @@ async function gradientsIn(
 ): Promise<Map<string, HostData | undefined>> {
   const { engine } = inputs[0]!;
   sequence.mode = mode;
-  const leaves = inputs.map((x) => sequence.value(x).requireGrad());
+  const leaves = inputs.map((x) => (isFloat(x.dtype) ? x.detach() : sequence.read(x)).requireGrad());
   await takeGradients(sequence);
   keyed(engine, key, () =>
     engine.scope(() => {
