@@ -114,6 +114,34 @@ describe("an offload store", () => {
     sequence.dispose();
   });
 
+  test("that is full fails the pass, and nothing is left of it", () => {
+    const branch = (x: Tensor): Tensor => x.sin();
+    const plans: BlockPolicy[][] = [
+      ["reconstruct", "offload"],
+      ["offload", "store"],
+    ];
+    for (const blocks of plans) {
+      const host = new HostStore();
+      let room = 1;
+      const write = (bytes: Uint8Array): Uint8Array => {
+        if (room-- === 0) throw new Error("no space left");
+        return host.write(bytes);
+      };
+      const store: ByteStore<Uint8Array> = { write, read: (t) => host.read(t), remove: (t) => host.remove(t) };
+      const sequence = new ReversibleSequence({
+        blocks: blocks.map(() => ({ F: branch, G: branch })),
+        plan: { blocks },
+        offload: offloadTo(store),
+        engine,
+      });
+      const x = ones([3], { engine }).requireGrad();
+      expectNoLeak(engine, () => expect(errorText(() => sequence.call(x, x))).toBe("Error: no space left"));
+      expect(host.heldBytes).toBe(0);
+      x.dispose();
+      sequence.dispose();
+    }
+  });
+
   test("can be asked twice where the graph is kept", () => {
     const store = new HostStore();
     const branch = (x: Tensor): Tensor => x.sin();

@@ -5,7 +5,7 @@ import { SharedOffload } from "../offload.ts";
 import { BackwardPass } from "../passes/backwardPass.ts";
 import { ForwardPass } from "../passes/forwardPass.ts";
 import { SideInformation } from "../passes/side.ts";
-import { ownStream } from "../passes/streamPass.ts";
+import { owning, ownStream } from "../passes/streamPass.ts";
 import type { Segment } from "../plan.ts";
 import { contextTensors, type Flow, flat, makeBuffers, type SegmentRun, unflat } from "./flow.ts";
 
@@ -18,7 +18,7 @@ interface Left {
 
 /** Blocks as one node, whose backward pass rebuilds the streams from its outputs. */
 export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: SegmentRun): Flow {
-  const { engine, arithmetic, runner, context, counts, checks, update } = run;
+  const { engine, arithmetic, runner, context, counts, checks, update, offload, drift } = run;
   const shared = { engine, arithmetic, runner, context };
   const hasLogDeterminant = flow.logDeterminant !== undefined;
   const keeps = engine.recordsGradients;
@@ -33,7 +33,8 @@ export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: Seg
       const side = new SideInformation(engine, { keeps });
       const logDeterminant = hasLogDeterminant ? engine.keep(inputs.at(-1)!.detach()) : undefined;
       const pass = new ForwardPass({ ...shared, streams, side, counts, logDeterminant });
-      try {
+      const owned = (): (Tensor | undefined)[] => [...streams, pass.logDeterminant];
+      const runAndKeep = (): void => {
         pass.runBlocks(blocks, (block, runSteps) => {
           checks?.note(startOf(block), streams);
           if (update === undefined) runSteps();
@@ -43,11 +44,14 @@ export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: Seg
         left.numSamples = samples.length;
         hold(...contextTensors(context));
         if (endsOffloaded && keeps) {
-          const offloaded = new SharedOffload(run.offload, streams);
+          const offloaded = new SharedOffload(offload, streams);
           left.offloaded = offloaded;
           onRelease(() => offloaded.release());
           save(...samples, ...side.tensors);
         } else save(...streams, ...samples, ...side.tensors);
+      };
+      try {
+        owning(owned, runAndKeep);
       } finally {
         side.dispose();
       }
@@ -70,7 +74,7 @@ export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: Seg
       } finally {
         side.dispose();
       }
-      if (!arithmetic.isExact) run.drift.assign(relativeDrift(samples, sampleStreams(streams)));
+      if (!arithmetic.isExact) drift.assign(relativeDrift(samples, sampleStreams(streams)));
       for (const s of streams) s.dispose();
       for (const c of cotangents) if (c !== undefined) engine.adopt(c);
       const own = flow.isEntered ? cotangents : cotangents.slice(0, flow.streams.length);
