@@ -1,5 +1,5 @@
 import type { DType } from "../dtype.ts";
-import { isFloat } from "../dtype.ts";
+import { isFloat, isInteger } from "../dtype.ts";
 import { DTypeError, describeAll } from "../errors.ts";
 import { differentiate } from "../expr/differentiate.ts";
 import { argument, argumentsOf, type Expr, mul, substitute } from "../expr/expr.ts";
@@ -109,7 +109,7 @@ export function smooth<A = undefined>(op: Written<A>): ElementwiseOp<A> {
         // An integer operand (a stream's whole coefficient) is a number to the float gradient, not a word.
         const operand = (u: number): Tensor => {
           const x = context.input(u);
-          return isFloat(x.dtype) ? x : x.cast(context.gradient.dtype);
+          return isInteger(x.dtype) ? x.cast(context.gradient.dtype) : x;
         };
         return context.gradient.apply(chain, [...used.map(operand), context.gradient], undefined);
       }),
