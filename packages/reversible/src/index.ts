@@ -48,7 +48,7 @@ export { reversibleHeun } from "./couplings/reversibleHeun.ts";
 export { type UserDefinedOptions, userDefined } from "./couplings/userDefined.ts";
 export type { StepHealth, StreamHealth } from "./health.ts";
 export { type ReversibleMode, reversibleModes, storedTwin } from "./modes.ts";
-export { type ByteStore, HostStore, type Offloaded, type OffloadStore, offloadTo } from "./offload.ts";
+export { type ByteStore, HostStore, type Offloaded, type OffloadStore, offloadTo, shapeStore } from "./offload.ts";
 export { type BlockPolicy, blockPolicies, type MemoryPlan } from "./plan.ts";
 export {
   type Invertible,

@@ -1,4 +1,4 @@
-import { BackendError, describe, dtypes, type Engine, fromWords, type Tensor } from "@revnet-zero/tensor";
+import { BackendError, describe, dtypes, type Engine, fromWords, full, type Tensor } from "@revnet-zero/tensor";
 
 /** A tensor's values outside of the engine. */
 export interface Offloaded {
@@ -71,6 +71,11 @@ export class HostStore implements ByteStore<Uint8Array> {
     this.heldBytes -= ticket.byteLength;
   }
 }
+
+/** For a backend without values, which only counts bytes: what is fetched has shape and type. */
+export const shapeStore: OffloadStore = {
+  put: ({ engine, shape, dtype }) => ({ fetch: () => full(shape, 0, { dtype, engine }), release: () => {} }),
+};
 
 /** Tensors that several nodes of the graph need until the last of them lets go. */
 export class SharedOffload {

@@ -1,11 +1,21 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expectNoLeak, ones, type Tensor, zeros } from "@revnet-zero/tensor";
+import { CpuBackend } from "@revnet-zero/backend-cpu";
+import { MetaBackend } from "@revnet-zero/backend-meta";
+import { Engine, expectNoLeak, ones, type Tensor, zeros } from "@revnet-zero/tensor";
 import { errorText, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type BlockPolicy, type ByteStore, HostStore, offloadTo, ReversibleSequence } from "../src/index.ts";
+import {
+  type BlockPolicy,
+  type ByteStore,
+  HostStore,
+  type OffloadStore,
+  offloadTo,
+  ReversibleSequence,
+  shapeStore,
+} from "../src/index.ts";
 import { buildCoupled, coupledGradients, coupledRecipes, plansOf, withCoupled } from "./coupled.ts";
 import { expectSameGradients, newEngine } from "./fixtures.ts";
 
@@ -44,6 +54,41 @@ describe("what a plan keeps between forward and backward", () => {
   ])("%s", (_, plan, held, offloaded) => {
     expect(usage(plan)).toEqual({ held, offloaded, after: 0 });
   });
+});
+
+test("a backend without values predicts the peak of any plan, to the byte", () => {
+  const cases = coupledRecipes().chain((recipe) => fc.tuple(fc.constant(recipe), plansOf(recipe.depth)));
+  fc.assert(
+    fc.property(cases, ([recipe, blocks]) => {
+      const peak = (own: Engine, offload: OffloadStore) => {
+        const subject = buildCoupled({ ...recipe, sort: "f32" }, own);
+        const { fractionBits } = subject.sequence;
+        const sequence = new ReversibleSequence({
+          blocks: subject.sequence.blocks,
+          fractionBits,
+          engine: own,
+          plan: { blocks },
+          offload,
+        });
+        own.ledger.resetPeak();
+        own.scope(() => {
+          const xs = Array.from({ length: sequence.numStreams }, () =>
+            zeros(recipe.shape, { engine: own }).requireGrad(),
+          );
+          const ys = sequence.call(xs[0]!, ...xs.slice(1));
+          ys.reduce((a, b) => a.add(b))
+            .sum()
+            .backward();
+        });
+        const { peakBytes, atPeak } = own.memory();
+        return { peakBytes, atPeak };
+      };
+      const backend = new CpuBackend();
+      const predicted = peak(new Engine(MetaBackend.like(backend)), shapeStore);
+      expect(peak(new Engine(backend), offloadTo(new HostStore()))).toEqual(predicted);
+    }),
+    runs(30),
+  );
 });
 
 describe("an offload store", () => {
