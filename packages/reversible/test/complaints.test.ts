@@ -86,6 +86,22 @@ test("inputs are gone, or changed, after a pass", () => {
   sequence.dispose();
 });
 
+test("an output is an input in disguise, and freeing the one frees the other", () => {
+  const blocks = [midpoint({ f: linear(0) })];
+  for (const mode of reversibleModes) {
+    for (const own of [blocks, []]) {
+      const sequence = new ReversibleSequence<ReversibleBlock>({ blocks: own, mode, engine });
+      const [x1, x2] = [input(0), input(1)];
+      engine.scope(() => {
+        for (const y of sequence.call(x1, x2)) y.dispose();
+      });
+      expect([x1.isDisposed, x2.isDisposed]).toEqual([false, false]);
+      for (const x of [x1, x2]) x.dispose();
+      for (const b of sequence.namedBuffers().values()) b.dispose();
+    }
+  }
+});
+
 test("running statistics are updated twice a step", () => {
   const norm = new BatchNorm({ dim: 4, engine, momentum: 0.5 });
   const sequence = new ReversibleSequence({ blocks: [{ F: norm, G: linear(1) }], engine });

@@ -1,4 +1,4 @@
-import { type Engine, isFloat, Tensor, tensorsIn } from "@revnet-zero/tensor";
+import { type Engine, Tensor, tensorsIn } from "@revnet-zero/tensor";
 import type { StoredArithmetic, StreamArithmetic } from "../arithmetic/arithmetic.ts";
 import type { BackwardUpdate } from "../backwardUpdate.ts";
 import type { BlockChecks } from "../blockChecks.ts";
@@ -51,10 +51,12 @@ export const contextTensors = (context: readonly unknown[]): Tensor[] =>
 /** Floats as streams, recorded, with their buffers. */
 export function enterStored(flow: Flow, { stored }: SegmentRun): Flow {
   if (flow.isEntered) return flow;
-  // An alias, so that a stream's gradient is summed up before it joins what else its tensor receives: the same order
-  // of additions as in the reconstructing modes, one tensor for several streams included.
-  const streams = flow.streams.map((x) =>
-    x.dtype === stored.dtype && !isFloat(x.dtype) ? x.alias() : stored.enter(x),
-  );
+  // An alias where nothing was converted, so that a stream's gradient is summed up before it joins what else its tensor
+  // receives: the same order of additions as in the reconstructing modes, one tensor for several streams included. And no
+  // output is ever an input.
+  const streams = flow.streams.map((x) => {
+    const stream = x.dtype === stored.dtype ? x : stored.enter(x);
+    return stream === x ? x.alias() : stream;
+  });
   return { ...flow, streams: [...streams, ...makeBuffers(streams, stored)], isEntered: true };
 }
