@@ -31,6 +31,8 @@ export const dtypes: { readonly [D in DType]: DTypeInfo } = {
 export const allDTypes: readonly DType[] = Object.keys(dtypes) as DType[];
 
 export const isFloat = (d: DType): boolean => dtypes[d].kind === "float";
+/** Types of fixed-point streams: integers that may carry gradients. */
+export const mayBeStream = (d: DType): boolean => d === "i32" || d === "i16" || d === "i8";
 export const isInteger = (d: DType): boolean => dtypes[d].kind === "int";
 
 /** Small to large; a wider entry holds every value of a narrower one of the same kind, except the two pairs below. */

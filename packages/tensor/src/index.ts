@@ -47,6 +47,7 @@ export { expectNoLeak, liveReport } from "./memory/report.ts";
 export { tensorsIn } from "./memory/scope.ts";
 export type { Storage } from "./memory/storage.ts";
 export * from "./op.ts";
+export type { NarrowDType } from "./ops/channelFixedPoint.ts";
 export { flat, smooth, smoothByOutput } from "./ops/derive.ts";
 export * as ops from "./ops/index.ts";
 export type { Activation } from "./ops/matmul.ts";

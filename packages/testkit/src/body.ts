@@ -43,6 +43,14 @@ function halfToEven(v: number): number {
 const toInt32 = (v: number): number =>
   Number.isNaN(v) ? 0 : Math.max(-2147483648, Math.min(2147483647, halfToEven(v)));
 
+/** The value whose word as one type is another's as the other. */
+function wordOf(v: number, from: "f32" | "i32", to: "f32" | "i32"): number {
+  const view = new DataView(new ArrayBuffer(4));
+  if (from === "f32") view.setFloat32(0, v);
+  else view.setInt32(0, v);
+  return to === "f32" ? view.getFloat32(0) : view.getInt32(0);
+}
+
 const truth = (v: boolean): number => (v ? 1 : 0);
 
 const unary: { readonly [K in expr.UnaryOp]: (a: number) => number } = {
@@ -66,6 +74,8 @@ const unary: { readonly [K in expr.UnaryOp]: (a: number) => number } = {
   toFloat: (a) => a,
   not: (a) => truth(a === 0),
   bitNot: (a) => ~a,
+  bits: (a) => wordOf(a, "f32", "i32"),
+  fromBits: (a) => wordOf(a, "i32", "f32"),
 };
 
 const binary: { readonly [K in expr.BinaryOp]: (a: number, b: number) => number } = {
@@ -95,7 +105,19 @@ const wrap32 = (op: string, a: number, b: number, value: number): number =>
   op === "mul" ? Math.imul(a, b) : value | 0;
 
 /** Nodes whose float result is exact: no rounding is charged. */
-const exact: ReadonlySet<string> = new Set(["neg", "abs", "sign", "floor", "ceil", "trunc", "rint", "fixed", "not"]);
+const exact: ReadonlySet<string> = new Set([
+  "neg",
+  "abs",
+  "sign",
+  "floor",
+  "ceil",
+  "trunc",
+  "rint",
+  "fixed",
+  "not",
+  "bits",
+  "fromBits",
+]);
 const exactBinary: ReadonlySet<string> = new Set(["min", "max", "eq", "lt", "le", "and", "or", "xor"]);
 
 /** Functions that no library has to the last place of float64. */

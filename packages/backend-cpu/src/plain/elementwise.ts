@@ -12,6 +12,7 @@ import {
 } from "@revnet-zero/tensor";
 import type { CpuView } from "../buffer.ts";
 import { erf } from "../erf.ts";
+import { bitsOf, floatOf } from "../floatWord.ts";
 import { fixed, rint } from "../rounding.ts";
 import { scalarKind } from "../scalar.ts";
 import { collapse, type Loop } from "./collapse.ts";
@@ -48,7 +49,7 @@ export function runElementwise(
   let run = variants.get(key);
   if (run === undefined) {
     const source = loopSource(op, attrs, dtypes, loops.length, pattern);
-    const helpers = { erf, rint, fixed, fromBf16, fromF16, toBf16, toF16 };
+    const helpers = { erf, rint, fixed, bitsOf, floatOf, fromBf16, fromF16, toBf16, toF16 };
     run = new Function(...Object.keys(helpers), source)(...Object.values(helpers)) as Run;
     variants.set(key, run);
   }

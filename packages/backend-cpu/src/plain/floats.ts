@@ -1,4 +1,4 @@
-import { isContiguous, numel } from "@revnet-zero/tensor";
+import { dtypes, isContiguous, numel, type TypedArray } from "@revnet-zero/tensor";
 import { type CpuView, dense, store } from "../buffer.ts";
 
 export type Floats = Float32Array | Float64Array;
@@ -21,6 +21,15 @@ export function floatsOut(view: CpuView, fill: (values: Floats) => void): void {
   const values = new Float32Array(numel(view.shape));
   fill(values);
   store(view, values);
+}
+
+/** The dense values of an integer view, in its own type. */
+export function integersIn(view: CpuView): TypedArray {
+  const { data, dtype, offset, shape } = view;
+  if (isContiguous(view)) return data.subarray(offset, offset + numel(shape));
+  const values = new dtypes[dtype].array(numel(shape));
+  values.set(dense(view));
+  return values;
 }
 
 /** The dense i32 values of a view. */

@@ -1,10 +1,12 @@
 import type { FusedKernels, KernelTable, PrimitiveKernels, TypedArray } from "@revnet-zero/tensor";
 import { referenceKernels } from "../reference/index.ts";
 import { attentionKernels } from "./attention.ts";
+import { channelFixedPointKernel } from "./channelFixedPoint.ts";
 import { copyKernels } from "./copy.ts";
 import { dropoutKernel } from "./dropout.ts";
 import { fixedPointKernel } from "./fixedPoint.ts";
 import { gatherKernels } from "./gather.ts";
+import { gridKernel } from "./grid.ts";
 import { linearKernel } from "./linear.ts";
 import { matmul } from "./matmul.ts";
 import { normKernels } from "./norm.ts";
@@ -24,8 +26,10 @@ const primitives: Partial<PrimitiveKernels<TypedArray>> = {
 
 const fused: FusedKernels<TypedArray> = {
   ...attentionKernels,
+  ...channelFixedPointKernel,
   ...dropoutKernel,
   ...fixedPointKernel,
+  ...gridKernel,
   ...linearKernel,
   ...normKernels,
   ...optimizerKernels,

@@ -1,6 +1,6 @@
 import type { Printer } from "@revnet-zero/tensor";
 
-/** JavaScript. Floats are doubles, rounded when stored; helpers `erf`, `rint`, `fixed` are in scope of generated code. */
+/** JavaScript. Floats are doubles, rounded when stored; helpers `erf`, `rint`, `fixed`, `bitsOf`, `floatOf` are in scope of generated code. */
 export const javascript: Printer = {
   constant: (v) => (Object.is(v, -0) ? "-0" : v < 0 ? `(${v})` : String(v)),
   argument: (i) => `x${i}`,
@@ -26,6 +26,8 @@ export const javascript: Printer = {
     toFloat: (a) => a,
     not: (a) => `(${a} ? 0 : 1)`,
     bitNot: (a) => `(~${a})`,
+    bits: (a) => `bitsOf(${a})`,
+    fromBits: (a) => `floatOf(${a})`,
   },
   intUnary: { neg: (a) => `(-${a} | 0)`, abs: (a) => `(Math.abs(${a}) | 0)` },
   float: {

@@ -1,5 +1,6 @@
 import { expr } from "@revnet-zero/tensor";
 import { erf } from "../erf.ts";
+import { bitsOf, floatOf } from "../floatWord.ts";
 import { fixed, rint } from "../rounding.ts";
 
 type Unary = (a: number) => number;
@@ -26,6 +27,8 @@ const unary: { readonly [K in expr.UnaryOp]: Unary } = {
   toFloat: (a) => a,
   not: (a) => (a === 0 ? 1 : 0),
   bitNot: (a) => ~a,
+  bits: bitsOf,
+  fromBits: floatOf,
 };
 
 const float: { readonly [K in expr.BinaryOp]: Binary } = {

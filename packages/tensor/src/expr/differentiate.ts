@@ -40,6 +40,8 @@ const unaryRules: { readonly [K in UnaryOp]: ((a: Expr, node: Expr) => Expr) | u
   fixed: undefined,
   not: undefined,
   bitNot: undefined,
+  bits: undefined,
+  fromBits: undefined,
 };
 
 type Partials = (a: Expr, b: Expr) => readonly [Expr, Expr];

@@ -12,6 +12,7 @@ export type Expr =
 /**
  * `rint` rounds half to even. `fixed` is `rint`, then saturation to int32, NaN to 0 (the quantisation of the
  * fixed-point streams). `toFloat` reads an integer or a truth value as a number. `not` is logical, `bitNot` bitwise.
+ * `bits` reads the word of a float32 as an integer, `fromBits` an integer as such a word.
  */
 export type UnaryOp =
   | "neg"
@@ -33,7 +34,9 @@ export type UnaryOp =
   | "fixed"
   | "toFloat"
   | "not"
-  | "bitNot";
+  | "bitNot"
+  | "bits"
+  | "fromBits";
 
 /** Integer `+ - *` wrap modulo 2^32. `mod` has the sign of the divisor. Comparisons give truth values. */
 export type BinaryOp =
@@ -94,6 +97,8 @@ export const fixed: U = unary("fixed");
 export const toFloat: U = unary("toFloat");
 export const not: U = unary("not");
 export const bitNot: U = unary("bitNot");
+export const bits: U = unary("bits");
+export const fromBits: U = unary("fromBits");
 
 export const mod: B = binary("mod");
 export const pow: B = binary("pow");
@@ -205,8 +210,8 @@ export function scalarType(e: Expr, args: readonly ScalarType[]): ScalarType | "
     case "constant":
       return "constant";
     case "unary":
-      if (e.op === "fixed") return "int";
-      if (e.op === "toFloat") return "float";
+      if (e.op === "fixed" || e.op === "bits") return "int";
+      if (e.op === "toFloat" || e.op === "fromBits") return "float";
       if (e.op === "not") return "bool";
       return scalarType(e.a, args);
     case "binary": {

@@ -41,6 +41,15 @@ export const atan2: ElementwiseOp = arithmetic("atan2", e.atan2, "angle of the p
   domain: [0.3, 2],
 });
 
+/** Integers only; the quotient of the smallest integer and -1 wraps, and what a divisor of 0 gives is not said. */
+export const floorDivide: ElementwiseOp = bits(
+  "floorDivide",
+  "int",
+  (x, y) => e.div(e.sub(x, e.mod(x, y)), y),
+  "x / y rounded down",
+);
+export const floorMod: ElementwiseOp = bits("floorMod", "int", e.mod, "what floorDivide leaves, with the sign of y");
+
 export const equal: ElementwiseOp = comparison("equal", e.eq, "x = y");
 export const notEqual: ElementwiseOp = comparison("notEqual", (x, y) => e.not(e.eq(x, y)), "x ≠ y (true for NaN)");
 export const less: ElementwiseOp = comparison("less", e.lt, "x < y");

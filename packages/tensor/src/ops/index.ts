@@ -10,6 +10,8 @@ export {
   bitwiseXor,
   div,
   equal,
+  floorDivide,
+  floorMod,
   greater,
   greaterEqual,
   less,
@@ -27,14 +29,17 @@ export {
   shiftRight,
   sub,
 } from "./binary.ts";
+export { channelFixedPointAdd, dequantiseChannels, quantiseChannels } from "./channelFixedPoint.ts";
 export { conv2d, conv2dInputGradient, conv2dWeightGradient } from "./conv.ts";
 export { assign, cast, copy, fill } from "./copy.ts";
 export { dequantise, fixedPointAdd, quantise } from "./fixedPoint.ts";
 export { scatterAdd, scatterAddAlong, take, takeAlong } from "./gather.ts";
+export { gridAdd, snapToGrid } from "./grid.ts";
 export { linear, matmul } from "./matmul.ts";
 export { concat, pad, writeSlice } from "./move.ts";
 export { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward } from "./norm.ts";
 export { adamw, globalNorm, lion } from "./optimizer.ts";
+export { fromOrdered, toOrdered } from "./ordered.ts";
 export { bitsToNormal, bitsToUniform, dropout, randomBits } from "./random.ts";
 export { argmax, argmin, cumsum, max, min, prod, sum } from "./reduce.ts";
 export { rope } from "./rope.ts";

@@ -1,6 +1,6 @@
 import { type BackwardOptions, backward } from "../autograd/backward.ts";
 import { type Edge, LeafNode } from "../autograd/node.ts";
-import { type DType, dtypes, gradientDType, isFloat, type TypedArray } from "../dtype.ts";
+import { type DType, dtypes, gradientDType, isFloat, mayBeStream, type TypedArray } from "../dtype.ts";
 import type { Engine } from "../engine.ts";
 import { AutogradError, BackendError, describe, LifetimeError, ShapeError } from "../errors.ts";
 import { fromBf16, fromF16 } from "../float16.ts";
@@ -159,7 +159,7 @@ export abstract class TensorBase<S extends Shape = Shape> {
       return this.self;
     }
     if (this.edge !== undefined) return this.self;
-    if (!isFloat(this.dtype) && this.dtype !== "i32") {
+    if (!isFloat(this.dtype) && !mayBeStream(this.dtype)) {
       throw new AutogradError("requireGrad", `${describe(this)} has no gradient`, 'cast it first: x.cast("f32")');
     }
     const node = new LeafNode(this.engine.nextNodeId(), this.self);

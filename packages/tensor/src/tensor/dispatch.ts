@@ -1,7 +1,7 @@
 import type { Edge } from "../autograd/node.ts";
 import { OpNode, savesOf } from "../autograd/opNode.ts";
 import { type BufferView, findKernel, type Kernel } from "../backend.ts";
-import { isFloat } from "../dtype.ts";
+import { isFloat, mayBeStream } from "../dtype.ts";
 import type { Engine } from "../engine.ts";
 import { BackendError, DTypeError, describe, LifetimeError, NonFiniteError, ValueError } from "../errors.ts";
 import { contiguous, isContiguous, type Layout } from "../layout.ts";
@@ -261,8 +261,8 @@ function record(engine: Engine, op: AnyOp, inputs: readonly Tensor[], outputs: T
 /** Integer outputs carry gradients only as fixed-point streams: where one was entered, or continues. */
 function isTracked(op: AnyOp, inputs: readonly Tensor[], t: Tensor): boolean {
   if (isFloat(t.dtype)) return true;
-  if (t.dtype !== "i32") return false;
-  return op.entersFixedPoint === true || inputs.some((x) => x.dtype === "i32" && x.edge !== undefined);
+  if (!mayBeStream(t.dtype)) return false;
+  return op.entersFixedPoint === true || inputs.some((x) => mayBeStream(x.dtype) && x.edge !== undefined);
 }
 
 function checkFinite(engine: Engine, op: AnyOp, outputs: readonly Tensor[]): void {

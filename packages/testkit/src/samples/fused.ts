@@ -3,7 +3,7 @@ import fc from "fast-check";
 import type { OperandFacts, OperandPlan, Plan, PlanOptions, SamplerTable } from "../sample.ts";
 import { axisSize, shapes } from "../shapes.ts";
 import type { Interval } from "../values.ts";
-import { fixedPointDomain } from "./elementwise.ts";
+import { channelPlan, fixedPointDomain, gridDomain } from "./elementwise.ts";
 import { rows } from "./reduce.ts";
 
 const floats = allDTypes.filter(isFloat);
@@ -142,6 +142,8 @@ export const fusedSamplers: Pick<
   | "attention"
   | "attentionBackward"
   | "fixedPointAdd"
+  | "channelFixedPointAdd"
+  | "gridAdd"
   | "adamw"
   | "lion"
 > = {
@@ -252,6 +254,33 @@ export const fusedSamplers: Pick<
           .map(([shape, domain, sign]) => ({
             operands: [
               { shape, dtype: "i32" },
+              { shape, dtype, domain },
+            ],
+            attrs: { fractionBits: bits, sign },
+          })),
+      ),
+  },
+  channelFixedPointAdd: {
+    dtypes: ["i16", "i8"],
+    compare: "bits",
+    straightThrough: ({ sign }) => [1, sign],
+    plan: (options) =>
+      fc.tuple(channelPlan(options), fc.constantFrom(1 as const, -1 as const)).map(([[x, scale], sign]) => ({
+        operands: [x, { shape: x.shape, dtype: "f32", domain: [-3e4, 3e4] }, scale],
+        attrs: { sign },
+      })),
+  },
+  gridAdd: {
+    dtypes: ["f32"],
+    compare: "bits",
+    straightThrough: ({ sign }) => [1, sign],
+    plan: ({ dtype, ...sizes }) =>
+      fc.integer({ min: 0, max: 24 }).chain((bits) =>
+        fc
+          .tuple(shapes(sizes), gridDomain(bits), fc.constantFrom(1 as const, -1 as const))
+          .map(([shape, domain, sign]) => ({
+            operands: [
+              { shape, dtype, values: (random) => Math.round(random.between(...domain) * 2 ** bits) * 2 ** -bits },
               { shape, dtype, domain },
             ],
             attrs: { fractionBits: bits, sign },

@@ -3,6 +3,7 @@ import { plainKernels } from "../../plain/index.ts";
 import type { Device } from "../device/device.ts";
 import { addNormKernels } from "./addNorm.ts";
 import { attentionKernels } from "./attention.ts";
+import { channelFixedPointKernel } from "./channelFixedPoint.ts";
 import { convKernels } from "./conv.ts";
 import type { ElementwiseKernels } from "./elementwise.ts";
 import { fixedPointKernel } from "./fixedPoint.ts";
@@ -45,6 +46,7 @@ export function kernelTable(device: Device, elementwise: ElementwiseKernels): Ke
     ...Object.fromEntries(served),
     ...optimizerKernels(device),
     ...addNormKernels(device),
+    channelFixedPointAdd: channelFixedPointKernel(device),
     fixedPointAdd: fixedPointKernel(device),
     randomBits,
     scatterAdd: scatterKernel(device),

@@ -37,6 +37,7 @@ const floatUnary: UnaryTable = {
     return v.select(isNonzero, signed, a); // zeros and NaN stay
   },
   toFloat: (_, a) => a,
+  bits: (_, a) => a,
   exp,
   expm1,
   log,
@@ -51,6 +52,7 @@ const intUnary: UnaryTable = {
   abs: one(i32x4.abs),
   toFloat: one(f32x4.fromI32),
   bitNot: one(v128.not),
+  fromBits: (_, a) => a,
 };
 const boolUnary: UnaryTable = {
   not: one(v128.not),
