@@ -1,4 +1,4 @@
-import { arange, foldKey, randomKey, randomWord, type Tensor, tensor } from "@revnet-zero/tensor";
+import { arange, dispatch, foldKey, ops, randomKey, randomWord, type Tensor, tensor } from "@revnet-zero/tensor";
 
 const SAMPLES = 256;
 
@@ -15,6 +15,13 @@ export function relativeDrift(before: readonly Tensor[], after: readonly Tensor[
     return error.div(size.maximum(1e-30)).sqrt();
   });
 }
+
+/** Writes a drift into the record `[blocks]`, in place. */
+export function noteDrift(record: Tensor, block: number, drift: Tensor): void {
+  const [same] = dispatch(record.engine, ops.writeSlice, [record, drift.reshape([1])], { starts: [block] }, donating);
+  same!.dispose();
+}
+const donating = { donates: true };
 
 /** The same places for the same size of stream: all elements of a small one, random ones of a large one. */
 function sample(stream: Tensor, index: number): Tensor {

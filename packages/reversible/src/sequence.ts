@@ -6,6 +6,7 @@ import {
   type Engine,
   full,
   isFloat,
+  ones,
   type Recall,
   ReplayLog,
   ShapeError,
@@ -14,18 +15,21 @@ import {
   ValueError,
   zeros,
 } from "@revnet-zero/tensor";
+import { Anchors } from "./anchors.ts";
 import type { StreamArithmetic } from "./arithmetic/arithmetic.ts";
 import type { BackwardUpdate } from "./backwardUpdate.ts";
+import { BinaryPoint, checkFractionBits, isMeasured } from "./binaryPoint.ts";
 import { type Program, placeBlocks, type ReversibleBlock } from "./block.ts";
 import { BlockChecks, type CheckLevel } from "./blockChecks.ts";
 import { readHealth, type StreamHealth } from "./health.ts";
-import { checkMode, modes, type ReversibleMode } from "./modes.ts";
+import { type ArithmeticOptions, checkMode, modes, type ReversibleMode } from "./modes.ts";
 import { HostStore, type OffloadStore, offloadTo } from "./offload.ts";
 import { PassContext } from "./passes/context.ts";
 import { ForwardPass } from "./passes/forwardPass.ts";
-import { SideInformation } from "./passes/side.ts";
+import { bytesOf, SideInformation } from "./passes/side.ts";
 import { ownStream, StreamPass, type StreamPassOptions } from "./passes/streamPass.ts";
 import { type BlockPolicy, checkPlan, type MemoryPlan, segmentsOf } from "./plan.ts";
+import { measureRange } from "./range.ts";
 import type { SegmentRun } from "./segments/flow.ts";
 import { runSegments } from "./segments/run.ts";
 
@@ -33,8 +37,19 @@ export interface ReversibleSequenceOptions<B extends ReversibleBlock = Reversibl
   /** Pairs of branches `{ F, G }` (additive), or what the couplings' functions make. */
   readonly blocks: readonly B[];
   readonly mode?: ReversibleMode;
-  /** Bits after the binary point of the streams. Default 20 (Q12.20): steps of 9.5e-7, range ±2048. */
-  readonly fractionBits?: number;
+  /**
+   * Bits after the binary point of fixed-point and grid streams. Default 20 (Q12.20: steps of 9.5e-7, range ±2048) for
+   * int32 streams; for the others, and with "auto" for all, as many as leave four times the range that `calibrate` or
+   * the first forward pass measures. What was measured is saved with the parameters.
+   */
+  readonly fractionBits?: number | "auto" | undefined;
+  /** Width of the streams' last axis: mode `exact16` then measures and scales each channel by itself. Default: all alike. */
+  readonly channels?: number | undefined;
+  /**
+   * How far mode `float` may drift, relative to the streams: where a backward pass measures more, the next pass keeps the
+   * streams halfway (an anchor), and so on until every drift is below. Default: no bound.
+   */
+  readonly driftTolerance?: number | undefined;
   /** Default: that of the branches' parameters, or the default engine. */
   readonly engine?: Engine;
   /** What is done with each block, in modes that rebuild activations. Default: all are rebuilt. */
@@ -63,6 +78,8 @@ export interface Transformed {
 export interface Invertible {
   /** The output streams: fixed-point ones in the fixed-point modes. */
   readonly streams: Tensor[];
+  /** Bytes of what was remembered: side information of the steps, and information buffers. */
+  readonly sideBytes: number;
   /** The input streams again (floats where floats went in), freeing what was remembered. Call it once. */
   inverse(): Tensor[];
   /** Frees what was remembered, where nobody wants the inverse. */
@@ -75,7 +92,11 @@ export interface Invertible {
  */
 export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> extends Module {
   readonly blocks: readonly B[];
-  readonly fractionBits: number;
+  /** Largest magnitudes that the streams were measured to have, [] or [channels]; 0 before. */
+  readonly range: Tensor;
+  /** What int16 streams multiply values by: powers of two, of the range's shape. */
+  readonly scales: Tensor;
+  readonly #binaryPoint: BinaryPoint;
   #mode: ReversibleMode;
   #plan: MemoryPlan | undefined;
   readonly #program: Program;
@@ -83,19 +104,22 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   #check: CheckLevel | false;
   /** @internal Set by `updateInBackward`: makes the updates of one pass. */
   backwardUpdate: (() => BackwardUpdate) | undefined;
+  /**
+   * Bytes that the last recorded forward pass remembered beside the streams: what the steps pushed, and information buffers.
+   * They are among the ledger's saved bytes until backward has taken them.
+   */
+  sideBytes = 0;
   /** Counts of the last forward pass in mode `exact`, a row a step; kept on the device until somebody asks. */
   readonly counts: Tensor;
-  /** Relative error of the last reconstruction in mode `float`; NaN before the first. */
-  readonly lastDrift: Tensor;
+  /** Relative error of the last reconstruction in mode `float`, where a run of rebuilt blocks begins; NaN elsewhere and before. */
+  readonly drifts: Tensor;
+  readonly #anchors: Anchors | undefined;
+  #policiesOfPass: readonly BlockPolicy[] = [];
 
   constructor(options: ReversibleSequenceOptions<B>) {
     super();
-    const { blocks, mode = "exact", fractionBits = 20, plan } = options;
-    if (!Number.isInteger(fractionBits) || fractionBits < 0 || fractionBits > 30) {
-      throw new ValueError("ReversibleSequence", `fractionBits is ${fractionBits}`, "use an integer from 0 to 30");
-    }
+    const { blocks, mode = "exact", fractionBits, channels, plan } = options;
     this.blocks = blocks;
-    this.fractionBits = fractionBits;
     this.#mode = checkMode(mode);
     this.#program = placeBlocks(blocks);
     this.#plan = plan && checkPlan(plan, blocks.length);
@@ -103,8 +127,14 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     this.#check = levelOf(options.check ?? false);
     const engine = options.engine ?? this.#engineOfBranches();
     const temporary = { isPersistent: false };
+    const ofRange = channels === undefined ? [] : [channels];
+    const isPersistent = isMeasured(fractionBits, modes[mode]);
+    this.range = this.buffer(zeros(ofRange, { engine }), { isPersistent });
+    this.scales = this.buffer(ones(ofRange, { engine }), temporary);
+    this.#binaryPoint = new BinaryPoint(checkFractionBits(fractionBits), this.range, this.scales);
     this.counts = this.buffer(zeros([this.#program.steps.length, 3], { dtype: "i32", engine }), temporary);
-    this.lastDrift = this.buffer(full([], Number.NaN, { engine }), temporary);
+    this.drifts = this.buffer(full([blocks.length], Number.NaN, { engine }), temporary);
+    this.#anchors = options.driftTolerance === undefined ? undefined : new Anchors(options.driftTolerance);
   }
 
   get mode(): ReversibleMode {
@@ -129,6 +159,11 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   }
   set check(check: boolean | CheckLevel) {
     this.#check = levelOf(check);
+  }
+
+  /** Bits after the binary point of the streams; an error where they are to be measured and were not yet. */
+  get fractionBits(): number {
+    return this.#binaryPoint.fractionBits(modes[this.#mode]);
   }
 
   /** How many streams the blocks join. */
@@ -186,6 +221,13 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     const { streams: ys, context } = this.#inputs("inverse", [y1, ...rest]);
     const { engine } = y1;
     const arithmetic = this.#arithmetic();
+    if (arithmetic.remembers) {
+      throw new ValueError(
+        "inverse",
+        `${arithmetic.name} are undone with what their forward pass remembered, not from outputs alone`,
+        "const { streams, inverse } = sequence.invertible(...); inverse()",
+      );
+    }
     const { order } = this.#program;
     return engine.noGrad(() =>
       engine.scope(() => {
@@ -202,6 +244,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   invertible(x1: Tensor, ...rest: unknown[]): Invertible {
     const { streams: xs, context } = this.#inputs("invertible", [x1, ...rest]);
     const { engine } = x1;
+    this.#prepare([x1, ...rest]);
     const arithmetic = this.#arithmetic();
     const { order, blocks } = this.#program;
     const side = new SideInformation(engine);
@@ -224,6 +267,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
         throw error;
       }
       return {
+        sideBytes: side.bytes + bytesOf(pass.streams.slice(this.numStreams)),
         streams: order.map((slot) => pass.streams[slot]!.detach()),
         inverse: () => {
           try {
@@ -253,22 +297,81 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     return result;
   }
 
+  /**
+   * Runs the blocks once, with float streams and unrecorded, on the arguments that a forward pass would get, and takes the
+   * binary point from how large the streams become. Deterministic. Where the backend can be read at once, the first
+   * forward pass does it by itself.
+   */
+  async calibrate(x1: Tensor, ...rest: unknown[]): Promise<void> {
+    const scope = x1.engine.openScope("calibrate");
+    try {
+      this.#binaryPoint.take(await this.#measure([x1, ...rest]).data());
+    } finally {
+      scope.close();
+    }
+  }
+
+  /** Calibrates, if the mode's binary point is to be measured and was not. */
+  async prepare(x1: Tensor, ...rest: unknown[]): Promise<void> {
+    if (this.#lacksRange) await this.calibrate(x1, ...rest);
+  }
+
+  get #lacksRange(): boolean {
+    return this.#binaryPoint.isMeasured(modes[this.#mode]) && !this.#binaryPoint.isKnown;
+  }
+
+  /** The largest magnitudes that the streams have on their way. */
+  #measure(inputs: readonly unknown[]): Tensor {
+    const { streams, context } = this.#inputs("calibrate", inputs);
+    const { engine } = streams[0]!;
+    // The keys that the pass to come will draw, and draws all the same.
+    const runner = engine.withAmbient(engine.ambient.fork(), () => this.#passContext(engine));
+    // What a branch would have remembered for its second run is of no use to the pass to come.
+    return engine.withRecall(undefined, () =>
+      measureRange({ engine, runner, context, streams, blocks: this.#program.blocks, like: this.range }),
+    );
+  }
+
+  #prepare(inputs: readonly unknown[]): void {
+    const { engine } = this.range;
+    if (!this.#lacksRange || !engine.backend.isSynchronous) return;
+    engine.scope(() => this.#binaryPoint.take(this.#measure(inputs).dataSync()));
+  }
+
   /** What the last forward pass in mode `exact` counted: saturated and NaN increments, wrapped sums. */
   health(): Promise<StreamHealth> {
     return readHealth(this.counts);
   }
 
-  /** Relative error of the last reconstruction in mode `float`, over a sample of the input streams. */
-  drift(): Promise<number> {
-    return this.lastDrift.item();
+  /**
+   * Relative error of the last reconstruction in mode `float`, over a sample of the streams where it ends: where the sequence
+   * begins and at every anchor. The largest of them; NaN before the first. With a tolerance it also puts the anchors for
+   * the next pass, which happens by itself where the backend can be read at once.
+   */
+  async drift(): Promise<number> {
+    return this.#takeDrifts(await this.drifts.data());
+  }
+
+  #takeDrifts(drifts: ArrayLike<number>): number {
+    this.#anchors?.insert(drifts, this.#policiesOfPass);
+    const measured = Array.from(drifts).filter((d) => !Number.isNaN(d));
+    return measured.length === 0 ? Number.NaN : Math.max(...measured);
+  }
+
+  /** The blocks whose input streams mode `float` keeps because streams drifted further than the tolerance. */
+  get anchors(): readonly number[] {
+    return [...(this.#anchors?.inserted.keys() ?? [])].sort((a, b) => a - b);
   }
 
   #run(inputs: readonly unknown[], wantsLogDeterminant: boolean) {
     const { streams, context } = this.#inputs("ReversibleSequence", inputs);
     const { engine, shape } = streams[0]!;
     const { order, blocks } = this.#program;
-    const stored = modes[this.#mode].stored(this);
+    this.#prepare(inputs);
+    const stored = modes[this.#mode].stored(this.#options());
     const arithmetic = this.#arithmetic();
+    const policies = this.#policies();
+    if (engine.recordsGradients) this.#startRecord(policies);
     const run: SegmentRun = {
       engine,
       arithmetic,
@@ -276,7 +379,10 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
       runner: this.#passContext(engine),
       context,
       counts: this.counts,
-      drift: this.lastDrift,
+      drifts: this.drifts,
+      noteSide: (bytes) => {
+        this.sideBytes += bytes;
+      },
       offload: this.offload,
       checks:
         this.check !== false && engine.recordsGradients
@@ -286,7 +392,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     };
     const logDeterminant = wantsLogDeterminant ? zeros(shape.slice(0, 1), { engine }) : undefined;
     const given = { streams, logDeterminant, isEntered: false };
-    const flow = runSegments(segmentsOf(blocks, this.#policies()), given, run);
+    const flow = runSegments(segmentsOf(blocks, policies), given, run);
     const isFloatIn = isFloat(streams[0]!.dtype);
     const outputs = order.map((slot) => flow.streams[slot]!);
     return {
@@ -296,13 +402,41 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   }
 
   #policies(): BlockPolicy[] {
+    if (this.#anchors !== undefined && this.range.engine.backend.isSynchronous)
+      this.#takeDrifts(this.drifts.dataSync());
     const { policy } = modes[this.#mode];
     const plan = policy === "reconstruct" ? this.#plan : undefined;
-    return this.blocks.map((_, i) => plan?.blocks[i] ?? policy);
+    const named = this.blocks.map((_, i) => plan?.blocks[i] ?? policy);
+    return this.#anchors !== undefined && this.#drifts ? this.#anchors.among(named) : named;
+  }
+
+  /** Whether what is rebuilt is not what was there. */
+  get #drifts(): boolean {
+    return modes[this.#mode].policy === "reconstruct" && !this.#arithmetic().isExact;
+  }
+
+  /** What is noted of a recorded pass begins anew; anchors are put where the one before drifted too far. */
+  #startRecord(policies: readonly BlockPolicy[]): void {
+    this.sideBytes = 0;
+    if (!this.#drifts) return;
+    this.#policiesOfPass = policies;
+    const { engine } = this.drifts;
+    engine.scope(() => {
+      this.drifts.assign(full([this.blocks.length], Number.NaN, { engine }));
+    });
   }
 
   #arithmetic(): StreamArithmetic {
-    return modes[this.#mode].arithmetic(this);
+    return modes[this.#mode].arithmetic(this.#options());
+  }
+
+  #options(): ArithmeticOptions {
+    const format = modes[this.#mode];
+    return {
+      fractionBits: format.magnitudeBits === undefined ? 0 : this.#binaryPoint.fractionBits(format),
+      scales: this.scales,
+      hasScales: this.#program.steps.some((s) => s.scales === true),
+    };
   }
 
   #passContext(engine: Engine): PassContext {
@@ -344,7 +478,7 @@ const numbers = ["no", "one", "two", "three", "four", "five", "six"];
 function checkStreams(op: string, streams: readonly Tensor[]): void {
   const [first] = streams as [Tensor];
   const fits = (x: Tensor): boolean =>
-    sameShape(x.shape, first.shape) && (x.dtype === "i32") === (first.dtype === "i32");
+    sameShape(x.shape, first.shape) && (isFloat(x.dtype) ? isFloat(first.dtype) : x.dtype === first.dtype);
   if (streams.every(fits)) return;
   throw new ShapeError(
     op,

@@ -99,7 +99,7 @@ export interface CoupledRecipe {
   readonly gain: number;
   readonly dropout: number;
   readonly values: ValueKind;
-  readonly fractionBits: number;
+  readonly fractionBits: number | "auto";
   readonly seed: number;
 }
 

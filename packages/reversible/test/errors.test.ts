@@ -26,7 +26,7 @@ describe("options that make no sense", () => {
     const mode = "reversible" as ReversibleMode;
     expect(errorText(() => sequenceOf(half, mode))).toMatchInlineSnapshot(`
       "ValueError: ReversibleSequence: unknown mode "reversible"
-        hint: use one of exact, float, store, checkpoint, store-float"
+        hint: use one of exact, exact16, grid-f32, lossless, float, store, store-exact16, store-grid-f32, store-float, checkpoint"
     `);
     const sequence = sequenceOf(half, "store");
     expect(
@@ -35,7 +35,7 @@ describe("options that make no sense", () => {
       }),
     ).toMatchInlineSnapshot(`
       "ValueError: ReversibleSequence: unknown mode "reversible"
-        hint: use one of exact, float, store, checkpoint, store-float"
+        hint: use one of exact, exact16, grid-f32, lossless, float, store, store-exact16, store-grid-f32, store-float, checkpoint"
     `);
     expect(sequence.mode).toBe("store");
   });
@@ -44,7 +44,7 @@ describe("options that make no sense", () => {
     const make = (fractionBits: number) => (): unknown => new ReversibleSequence({ blocks: [], fractionBits, engine });
     expect(errorText(make(31))).toMatchInlineSnapshot(`
       "ValueError: ReversibleSequence: fractionBits is 31
-        hint: use an integer from 0 to 30"
+        hint: use an integer from 0 to 30, or "auto""
     `);
     for (const bits of [-1, 1.5, Number.NaN]) expect(make(bits)).toThrow("use an integer from 0 to 30");
   });

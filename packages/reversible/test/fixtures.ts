@@ -14,7 +14,7 @@ import {
 } from "@revnet-zero/tensor";
 import { drawValues, expectBitEqual, Random, type ValueKind } from "@revnet-zero/testkit";
 import fc from "fast-check";
-import { type Branch, type ReversibleMode, ReversibleSequence } from "../src/index.ts";
+import { type Branch, type ReversibleMode, ReversibleSequence, reversibleModes } from "../src/index.ts";
 import { allKinds, type Kind, kinds, type Parts } from "./branches.ts";
 
 export const newEngine = (): Engine => new Engine(new CpuBackend());
@@ -56,6 +56,34 @@ export function recipes({
       blocks: blocks.map(([f, g]) => [f % pool.length, g % pool.length] as const),
     }));
 }
+
+/** Branches whose values stay in a small range, whatever their input. */
+const bounded: readonly Kind[] = [
+  "mlp",
+  "tanh",
+  "normed",
+  "attention",
+  "dropout",
+  "drawing",
+  "plain",
+  "captured",
+  "half",
+];
+
+/** A recipe that a mode can run: grid streams must stay in their range, and say so when they do not. */
+export const fitting = (recipe: Recipe, mode: ReversibleMode): Recipe =>
+  mode.endsWith("grid-f32")
+    ? {
+        ...recipe,
+        values: "plain",
+        fractionBits: Math.min(recipe.fractionBits, 12),
+        pool: recipe.pool.map((kind) => (bounded.includes(kind) ? kind : "plain")),
+      }
+    : recipe;
+
+/** Any mode, and a recipe for it. */
+export const modeRecipes = (options?: Parameters<typeof recipes>[0]): fc.Arbitrary<[Recipe, ReversibleMode]> =>
+  fc.tuple(recipes(options), fc.constantFrom(...reversibleModes)).map(([r, mode]) => [fitting(r, mode), mode]);
 
 export type Gradients = ReadonlyMap<string, HostData | undefined>;
 

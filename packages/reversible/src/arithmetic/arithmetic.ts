@@ -32,6 +32,8 @@ export interface StepMemory {
    * function's state: the stored form has the same one.
    */
   buffer: Tensor;
+  /** Whether what is pushed will be asked for: not under noGrad. */
+  readonly keeps: boolean;
   /** Keeps tensors that the inverse of this very step takes again: last in, first out. */
   push(...tensors: Tensor[]): void;
   /** The tensor pushed last, which the caller's scope then owns. */
@@ -48,6 +50,8 @@ export interface StreamArithmetic {
   readonly name: string;
   /** Whether the second of each pair undoes the first bit for bit. */
   readonly isExact: boolean;
+  /** Whether steps push what their inverses need: then outputs alone cannot be undone. */
+  readonly remembers: boolean;
   /** The type of its streams. Tensors of it that enter are streams, and streams come out; floats give floats. */
   readonly dtype: DType;
   /** A float tensor as a stream; a stream as itself (another handle). */

@@ -1,16 +1,25 @@
-import type { Norm } from "@revnet-zero/nn";
-import { dispatch, ops, type Tensor, ValueError } from "@revnet-zero/tensor";
-import type { StoredArithmetic, StreamArithmetic, StreamSum } from "./arithmetic.ts";
-import { combineTerms, opposite } from "./linear.ts";
+import { dispatch, ops } from "@revnet-zero/tensor";
+import { makeHead } from "../side/informationBuffer.ts";
+import type { StoredArithmetic, StreamArithmetic } from "./arithmetic.ts";
+import { scaleExactly, unscaleExactly } from "./exactScale.ts";
+import { combineRecorded, combineTerms, opposite } from "./linear.ts";
+import { firstHead, productByHand, withValue } from "./storedScale.ts";
+import { addTimes } from "./wrapping.ts";
 
 const donating = { donates: true };
 
+export interface FixedPointOptions {
+  readonly fractionBits: number;
+  /** Whether couplings scale streams: then each has an information buffer. Default false. */
+  readonly hasScales?: boolean;
+}
+
 /**
  * int32 fixed point with a wrapping sum: (Z mod 2^32, +) is a group, so every step with whole coefficients is a bijection
- * whatever the branch computes, overflow included.
+ * whatever the branch computes, overflow included. Other factors go by an information buffer.
  */
-export function fixedPointArithmetic(fractionBits: number): StreamArithmetic {
-  const once = (stream: Tensor, f: Tensor, sign: 1 | -1, norm?: Norm): StreamSum => {
+export function fixedPointArithmetic({ fractionBits, hasScales = false }: FixedPointOptions): StreamArithmetic {
+  const addOnce: Parameters<typeof addTimes>[0] = (stream, f, sign, norm) => {
     const { engine } = stream;
     const attrs = { fractionBits, sign };
     const outputs =
@@ -20,53 +29,29 @@ export function fixedPointArithmetic(fractionBits: number): StreamArithmetic {
     stream.dispose();
     return { stream: outputs[0]!, counts: outputs[outputs.length - 1]!, normalised: norm && outputs[1]! };
   };
-  /** The increment is rounded once; adding it again is adding the same word again. */
-  const step = (stream: Tensor, increment: Tensor, times: number, norm?: Norm): StreamSum => {
-    const f = increment.cast("f32");
-    const sign = times < 0 ? -1 : 1;
-    let sum: StreamSum | undefined;
-    for (let left = Math.abs(times); left > 0; left--) {
-      const next = once(sum?.stream ?? stream, f, sign, left === 1 ? norm : undefined);
-      sum = sum === undefined ? next : { ...next, counts: addCounts(sum.counts!, next.counts!) };
-    }
-    if (f !== increment) f.dispose();
-    return sum!;
-  };
   return {
     name: "int32 fixed-point streams",
     isExact: true,
+    remembers: hasScales,
     dtype: "i32",
     enter: (x) => (x.dtype === "i32" ? x.detach() : x.cast("f32").quantise(fractionBits)),
     read: (stream) => stream.dequantise(fractionBits),
-    add: (stream, increment, { times, norm }) => step(stream, increment, times, norm),
+    add: (stream, increment, { times, norm }) => addTimes(addOnce, stream, increment, times, norm),
     remove: (stream, increment, { times }) => {
-      const { stream: difference, counts } = step(stream, increment, -times);
+      const { stream: difference, counts } = addTimes(addOnce, stream, increment, -times);
       counts!.dispose();
       return difference;
     },
     combine: combineTerms,
     separate: (stream, sign, terms) => combineTerms(stream, sign, opposite(sign, terms)),
-    scale: refuseScale,
-    unscale: refuseScale,
+    scale: scaleExactly,
+    unscale: unscaleExactly,
+    ...(hasScales ? { makeBuffer: makeHead } : {}),
   };
 }
 
-/** Increments count once, however often they are added; sums that wrapped, each time. */
-function addCounts(first: Tensor, next: Tensor): Tensor {
-  const at = (t: Tensor, i: number): Tensor => t.narrow(0, i, 1);
-  return at(first, 0).concat([at(first, 1).add(at(next, 1)), at(first, 2)], 0);
-}
-
-export function refuseScale(): never {
-  throw new ValueError(
-    "reversible",
-    "int32 fixed-point streams cannot undo a multiplication: several numbers are rounded to one product",
-    'use mode "float" for couplings that scale a stream (affine, momentum), or a mode with an information buffer',
-  );
-}
-
 /** The function of `fixedPointArithmetic`, recorded. */
-export function storedFixedPoint(fractionBits: number): StoredArithmetic {
+export function storedFixedPoint({ fractionBits, hasScales = false }: FixedPointOptions): StoredArithmetic {
   return {
     dtype: "i32",
     enter: (x) => x.cast("f32").quantise(fractionBits),
@@ -75,11 +60,11 @@ export function storedFixedPoint(fractionBits: number): StoredArithmetic {
       const q = increment.cast("f32").quantise(fractionBits);
       return stream.add(times === 1 ? q : q.mul(times));
     },
-    combine: (stream, sign, terms) =>
-      terms.reduce(
-        (sum, t) => sum.add(t.times === 1 ? t.stream : t.stream.mul(t.times)),
-        sign === 1 ? stream : stream.neg(),
-      ),
-    scale: refuseScale,
+    combine: combineRecorded,
+    scale: (stream, factor, memory) => {
+      const value = productByHand(stream, factor, memory);
+      return withValue(stream.dequantise(fractionBits).mul(factor).quantise(fractionBits), value);
+    },
+    ...(hasScales ? { makeBuffer: firstHead } : {}),
   };
 }

@@ -1,12 +1,12 @@
-import { DTypeError, describe, dispatch, ops, type Tensor } from "@revnet-zero/tensor";
+import { DTypeError, describe, dispatch, isFloat, ops, type Tensor } from "@revnet-zero/tensor";
 import type { StoredArithmetic, StreamArithmetic } from "./arithmetic.ts";
-import { combineTerms, opposite } from "./linear.ts";
+import { combineRecorded, combineTerms, opposite } from "./linear.ts";
 
 const donating = { donates: true };
 
 /** The tensor, if it is a float one: a grid's whole numbers are not its values. */
 export function refuseFixedPoint(x: Tensor): Tensor {
-  if (x.dtype !== "i32") return x;
+  if (isFloat(x.dtype)) return x;
   throw new DTypeError(
     "reversible",
     `float streams cannot take the fixed-point tensor ${describe(x)}`,
@@ -24,6 +24,7 @@ function multiple(f: Tensor, times: number): Tensor {
 export const floatArithmetic: StreamArithmetic = {
   name: "f32 streams",
   isExact: false,
+  remembers: false,
   dtype: "f32",
   enter: (x) => refuseFixedPoint(x).cast("f32").detach(),
   read: (stream) => stream.detach(),
@@ -50,19 +51,21 @@ function replace(stream: Tensor, op: typeof ops.mul, y: Tensor): Tensor {
   return result!;
 }
 
-/** The function of `floatArithmetic`, recorded. */
+/**
+ * The function of `floatArithmetic`, recorded. Aliases, so that what a branch gives to the gradient of its source is summed up
+ * before it joins the stream's: the order of additions in the reconstructing modes, and the same bits in `lossless`.
+ */
 export const storedFloat: StoredArithmetic = {
   dtype: "f32",
-  enter: (x) => refuseFixedPoint(x).cast("f32"),
-  read: (stream) => stream,
+  enter: (x) => {
+    const f = refuseFixedPoint(x).cast("f32");
+    return f === x ? x.alias() : f;
+  },
+  read: (stream) => stream.alias(),
   add: (stream, increment, times) => {
     const f = increment.cast("f32");
     return stream.add(times === 1 ? f : f.mul(times));
   },
-  combine: (stream, sign, terms) =>
-    terms.reduce(
-      (sum, t) => sum.add(t.times === 1 ? t.stream : t.stream.mul(t.times)),
-      sign === 1 ? stream : stream.neg(),
-    ),
+  combine: combineRecorded,
   scale: (stream, factor) => stream.mul(factor),
 };

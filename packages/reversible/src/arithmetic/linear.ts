@@ -24,6 +24,14 @@ export function combineTerms(stream: Tensor, sign: 1 | -1, terms: readonly Term[
   return sum;
 }
 
+/** The same, recorded. */
+export function combineRecorded(stream: Tensor, sign: 1 | -1, terms: readonly Term[]): Tensor {
+  return terms.reduce(
+    (sum, t) => sum.add(t.times === 1 ? t.stream : t.stream.mul(t.times)),
+    sign === 1 ? stream : stream.neg(),
+  );
+}
+
 /** The terms that undo `terms` under the same sign: x = sign · y - sign · Σ times · source. */
 export const opposite = (sign: 1 | -1, terms: readonly Term[]): Term[] =>
   terms.map(({ stream, times }) => ({ stream, times: -sign * times }));

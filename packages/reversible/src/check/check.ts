@@ -43,6 +43,7 @@ export async function compareReversible(
   const scope = engine.openScope("checkReversible");
   const { mode, plan } = sequence;
   try {
+    await sequence.prepare(inputs[0]!, ...inputs.slice(1), ...context);
     return await withStateKept(sequence, async () => {
       const reconstruction = new BitComparison();
       const streams = inputs.map((x) => sequence.enter(x));

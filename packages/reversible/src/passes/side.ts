@@ -1,21 +1,23 @@
 import type { Engine, Tensor } from "@revnet-zero/tensor";
 
+export const bytesOf = (tensors: readonly Tensor[]): number => tensors.reduce((sum, t) => sum + t.bytes, 0);
+
 /** What the steps of one pass remember for their inverses: a stack of tensors that no scope owns. */
 export class SideInformation {
   readonly #engine: Engine;
   readonly #stack: Tensor[];
-  readonly #keeps: boolean;
+  readonly keeps: boolean;
 
   /** `keeps: false` for passes that nobody will undo: what is pushed is freed at once. */
   constructor(engine: Engine, { keeps = true, tensors = [] }: { keeps?: boolean; tensors?: readonly Tensor[] } = {}) {
     this.#engine = engine;
-    this.#keeps = keeps;
+    this.keeps = keeps;
     this.#stack = [...tensors];
   }
 
   push(...tensors: readonly Tensor[]): void {
     for (const t of tensors) {
-      if (this.#keeps) this.#stack.push(this.#engine.keep(t));
+      if (this.keeps) this.#stack.push(this.#engine.keep(t));
       else t.dispose();
     }
   }
@@ -31,6 +33,10 @@ export class SideInformation {
   /** All that is there, oldest first. */
   get tensors(): readonly Tensor[] {
     return this.#stack;
+  }
+
+  get bytes(): number {
+    return bytesOf(this.#stack);
   }
 
   dispose(): void {

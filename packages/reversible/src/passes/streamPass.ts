@@ -90,6 +90,7 @@ export class StreamPass {
         streams[at] = ownStream(next);
         if (before !== next) before?.dispose();
       },
+      keeps: side.keeps,
       push: (...tensors) => side.push(...tensors),
       pop: () => side.pop(),
     };

@@ -24,7 +24,9 @@ export interface SegmentRun {
   readonly runner: PassContext;
   readonly context: readonly unknown[];
   readonly counts: Tensor;
-  readonly drift: Tensor;
+  readonly drifts: Tensor;
+  /** Told how many bytes a segment remembers beside its streams. */
+  readonly noteSide: (bytes: number) => void;
   readonly offload: OffloadStore;
   readonly checks: BlockChecks | undefined;
   readonly update: BackwardUpdate | undefined;

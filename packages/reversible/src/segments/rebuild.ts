@@ -1,10 +1,10 @@
 import { type BackwardContext, defineFunction, isFloat, type Tensor } from "@revnet-zero/tensor";
 import { startOf } from "../blockChecks.ts";
-import { relativeDrift, sampleStreams } from "../drift.ts";
+import { noteDrift, relativeDrift, sampleStreams } from "../drift.ts";
 import { SharedOffload } from "../offload.ts";
 import { BackwardPass } from "../passes/backwardPass.ts";
 import { ForwardPass } from "../passes/forwardPass.ts";
-import { SideInformation } from "../passes/side.ts";
+import { bytesOf, SideInformation } from "../passes/side.ts";
 import { owning, ownStream } from "../passes/streamPass.ts";
 import type { Segment } from "../plan.ts";
 import { contextTensors, type Flow, flat, makeBuffers, type SegmentRun, unflat } from "./flow.ts";
@@ -18,7 +18,7 @@ interface Left {
 
 /** Blocks as one node, whose backward pass rebuilds the streams from its outputs. */
 export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: SegmentRun): Flow {
-  const { engine, arithmetic, runner, context, counts, checks, update, offload, drift } = run;
+  const { engine, arithmetic, runner, context, counts, checks, update, offload, drifts, noteSide } = run;
   const shared = { engine, arithmetic, runner, context };
   const hasLogDeterminant = flow.logDeterminant !== undefined;
   const keeps = engine.recordsGradients;
@@ -27,7 +27,8 @@ export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: Seg
     name: "reversible sequence",
     forward({ save, hold, onRelease }, ...inputs) {
       const xs = hasLogDeterminant ? inputs.slice(0, -1) : inputs;
-      const streams = xs.map((x) => ownStream(arithmetic.enter(x)));
+      // What has entered is a stream, or a buffer, whose type may be another.
+      const streams = xs.map((x) => ownStream(flow.isEntered ? x.detach() : arithmetic.enter(x)));
       if (!flow.isEntered) streams.push(...makeBuffers(streams, arithmetic).map(ownStream));
       const samples = arithmetic.isExact ? [] : sampleStreams(streams);
       const side = new SideInformation(engine, { keeps });
@@ -40,6 +41,7 @@ export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: Seg
           if (update === undefined) runSteps();
           else update.watch(block, engine, runSteps);
         });
+        noteSide(side.bytes + bytesOf(streams.slice(xs.length)));
         left.numStreams = streams.length;
         left.numSamples = samples.length;
         hold(...contextTensors(context));
@@ -74,7 +76,7 @@ export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: Seg
       } finally {
         side.dispose();
       }
-      if (!arithmetic.isExact) drift.assign(relativeDrift(samples, sampleStreams(streams)));
+      if (!arithmetic.isExact) noteDrift(drifts, blocks[0]!.index, relativeDrift(samples, sampleStreams(streams)));
       for (const s of streams) s.dispose();
       for (const c of cotangents) if (c !== undefined) engine.adopt(c);
       const own = flow.isEntered ? cotangents : cotangents.slice(0, flow.streams.length);

@@ -12,7 +12,7 @@ import { countSelected, packSelected, unpackSelected } from "./select.ts";
 /** Heads between multiplications are at least this, and below 256 times it. */
 const LOWEST = 2 ** 23;
 /** Numerators and denominators lie below: then a head loses less than 2^-8 bits of its digits to rounding. */
-export const RATIO_LIMIT = 2 ** 15;
+export const RATIO_LIMIT: number = 2 ** 15;
 
 /** In the middle of the range: a head at its end would move bytes to and fro. */
 const FIRST = 2 ** 27;

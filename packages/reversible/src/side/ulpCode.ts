@@ -27,7 +27,7 @@ export function encodeUlps(exact: Tensor, near: Tensor): UlpCode {
   });
 }
 
-/** The tensor that `encodeUlps` was given as exact, bit for bit (but that all NaN are one). */
+/** The tensor that `encodeUlps` was given as exact, bit for bit. */
 export function decodeUlps(near: Tensor, { codes, escapes }: UlpCode): Tensor {
   return near.engine.scope(() => {
     const code = unpackCodes(codes, near.size).reshape(near.shape);

@@ -42,6 +42,7 @@ export function scale({ target, sources, name = "scale", ...rest }: ScaleOptions
 class ScaleStep implements Step {
   readonly name: string;
   readonly branches: readonly Branch[];
+  readonly scales = true;
   readonly #target: number;
   readonly #sources: readonly number[];
   readonly #parts: ScaleOptions["parts"];

@@ -13,6 +13,8 @@ export interface Step {
   /** What errors call it, block included: "F of block 3". */
   readonly name: string;
   readonly branches: readonly Branch[];
+  /** Whether it multiplies a stream by other than a whole number: exact streams need an information buffer for it. */
+  readonly scales?: boolean | undefined;
   /** The norm that it begins with and the stream that this reads: the step before may compute it in its own pass. */
   readonly beginsWith?: { readonly stream: number; readonly norm: Norm } | undefined;
 

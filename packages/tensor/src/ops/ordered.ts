@@ -6,7 +6,6 @@ import { flat } from "./derive.ts";
 // The float32 numbers by rank: neighbours in value are neighbours in number, -0 is -1 and 0 is 0. The difference of two
 // ranks (modulo 2^32) is their distance in units in the last place, and adding it again is exact.
 
-const QUIET_NAN = 0x7fc00000;
 /** Keeps the words of numbers that are not negative, and mirrors those of the others. An involution. */
 const mirrored = (word: e.Expr): e.Expr => e.xor(word, e.and(e.shiftRight(word, 31), 0x7fffffff));
 
@@ -20,9 +19,9 @@ const convert =
 export const toOrdered: ElementwiseOp = flat({
   name: "toOrdered",
   arity: 1,
-  doc: "the rank of a float32 among all float32 numbers, an i32; every NaN has one rank",
+  doc: "the rank of a float32 among all float32 numbers, an i32; NaN lies beyond the infinities",
   meta: convert("toOrdered", "f32", "i32"),
-  body: ([x]) => e.select(e.eq(x!, x!), mirrored(e.bits(x!)), QUIET_NAN),
+  body: ([x]) => mirrored(e.bits(x!)),
 });
 
 export const fromOrdered: ElementwiseOp = flat({

@@ -1,0 +1,3 @@
+import { modeProperties } from "./modeProperties.ts";
+
+modeProperties(50);
