@@ -13,6 +13,10 @@ export {
   type UpdateInBackwardOptions,
   updateInBackward,
 } from "./backwardUpdate.ts";
+export { gridArithmetic, storedGrid } from "./arithmetic/grid.ts";
+export { losslessArithmetic } from "./arithmetic/lossless.ts";
+export { narrowArithmetic, storedNarrow } from "./arithmetic/narrow.ts";
+export { BdiaSequence, type BdiaSequenceOptions } from "./bdia.ts";
 export {
   type AdditiveBranches,
   type CoupledBlock,

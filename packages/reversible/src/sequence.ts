@@ -221,10 +221,10 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     const { streams: ys, context } = this.#inputs("inverse", [y1, ...rest]);
     const { engine } = y1;
     const arithmetic = this.#arithmetic();
-    if (arithmetic.remembers) {
+    if (arithmetic.remembers || this.#program.steps.some((s) => s.remembers === true)) {
       throw new ValueError(
         "inverse",
-        `${arithmetic.name} are undone with what their forward pass remembered, not from outputs alone`,
+        `these blocks on ${arithmetic.name} are undone with what their forward pass remembered, not from outputs alone`,
         "const { streams, inverse } = sequence.invertible(...); inverse()",
       );
     }

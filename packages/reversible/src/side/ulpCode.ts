@@ -1,4 +1,5 @@
-import { arange, ops, type Tensor } from "@revnet-zero/tensor";
+import { ops, type Tensor } from "@revnet-zero/tensor";
+import { packCodes, unpackCodes } from "./pack.ts";
 import { countSelected, packSelected, unpackSelected } from "./select.ts";
 
 // How far a reconstruction is from what it should be, in units in the last place: two bits for each element that is off by one
@@ -11,7 +12,7 @@ export interface UlpCode {
   readonly escapes: Tensor;
 }
 
-const PER_WORD = 16;
+const WIDTH = 2;
 const ESCAPED = 3;
 
 const ranks = (x: Tensor): Tensor => x.apply(ops.toOrdered, [x], undefined);
@@ -22,15 +23,15 @@ export function encodeUlps(exact: Tensor, near: Tensor): UlpCode {
     const distance = ranks(exact).sub(ranks(near));
     // Not by its size: the smallest integer has none.
     const isFar = distance.add(1).lessEqual(2).logicalAnd(distance.add(1).greaterEqual(0)).logicalNot().cast("i32");
-    const code = isFar.greater(0).where(ESCAPED, distance.add(1)).flatten();
-    return { codes: packCodes(code), escapes: packSelected(distance, isFar, countSelected(isFar), "i32") };
+    const code = isFar.greater(0).where(ESCAPED, distance.add(1));
+    return { codes: packCodes(code, WIDTH), escapes: packSelected(distance, isFar, countSelected(isFar), "i32") };
   });
 }
 
 /** The tensor that `encodeUlps` was given as exact, bit for bit. */
 export function decodeUlps(near: Tensor, { codes, escapes }: UlpCode): Tensor {
   return near.engine.scope(() => {
-    const code = unpackCodes(codes, near.size).reshape(near.shape);
+    const code = unpackCodes(codes, WIDTH, near.size).reshape(near.shape);
     const isFar = code.equal(ESCAPED).cast("i32");
     const distance = code.sub(1).mul(isFar.mul(-1).add(1)).add(unpackSelected(escapes, isFar));
     const rank = ranks(near).add(distance);
@@ -40,16 +41,3 @@ export function decodeUlps(near: Tensor, { codes, escapes }: UlpCode): Tensor {
 
 /** Bytes of a code. */
 export const ulpCodeBytes = ({ codes, escapes }: UlpCode): number => codes.bytes + escapes.bytes;
-
-const shifts = ({ engine }: Tensor): Tensor => arange(PER_WORD, { engine }).mul(2);
-
-function packCodes(code: Tensor): Tensor {
-  const missing = (PER_WORD - (code.size % PER_WORD)) % PER_WORD;
-  const padded = missing === 0 ? code : code.concat([code.fullOf([missing], 0)], 0);
-  // No two codes share a bit, so that the sum is their union.
-  return padded.reshape([-1, PER_WORD]).shiftLeft(shifts(code)).sum(1);
-}
-
-function unpackCodes(words: Tensor, size: number): Tensor {
-  return words.reshape([-1, 1]).shiftRight(shifts(words)).bitwiseAnd(3).flatten().narrow(0, 0, size);
-}

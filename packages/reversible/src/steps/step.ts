@@ -15,6 +15,8 @@ export interface Step {
   readonly branches: readonly Branch[];
   /** Whether it multiplies a stream by other than a whole number: exact streams need an information buffer for it. */
   readonly scales?: boolean | undefined;
+  /** Whether it keeps something for its inverse on any streams: then outputs alone cannot be undone. */
+  readonly remembers?: boolean | undefined;
   /** The norm that it begins with and the stream that this reads: the step before may compute it in its own pass. */
   readonly beginsWith?: { readonly stream: number; readonly norm: Norm } | undefined;
 
