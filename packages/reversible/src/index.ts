@@ -8,14 +8,14 @@ export type {
 } from "./arithmetic/arithmetic.ts";
 export { fixedPointArithmetic, storedFixedPoint } from "./arithmetic/fixedPoint.ts";
 export { floatArithmetic, storedFloat } from "./arithmetic/float.ts";
+export { gridArithmetic, storedGrid } from "./arithmetic/grid.ts";
+export { losslessArithmetic } from "./arithmetic/lossless.ts";
+export { narrowArithmetic, storedNarrow } from "./arithmetic/narrow.ts";
 export {
   type PartialOptimizer,
   type UpdateInBackwardOptions,
   updateInBackward,
 } from "./backwardUpdate.ts";
-export { gridArithmetic, storedGrid } from "./arithmetic/grid.ts";
-export { losslessArithmetic } from "./arithmetic/lossless.ts";
-export { narrowArithmetic, storedNarrow } from "./arithmetic/narrow.ts";
 export { BdiaSequence, type BdiaSequenceOptions } from "./bdia.ts";
 export {
   type AdditiveBranches,
