@@ -1,11 +1,13 @@
 import { Linear, Module } from "@revnet-zero/nn";
 import {
   type AdditiveBranches,
+  affine,
   type Branch,
   gated,
   hamiltonian,
   leapfrog,
   midpoint,
+  momentum,
   multiStream,
   type ReversibleBlock,
   reversibleHeun,
@@ -22,6 +24,20 @@ class OfSum extends Module {
   }
   override forward(x: Tensor, y: Tensor): Tensor {
     return runBranch(this.inner, x.add(y));
+  }
+}
+
+/** Log-scale and shift of an affine coupling from a branch: each a linear map of what it returns. */
+class Doubled extends Module {
+  readonly inner: Branch;
+  readonly double: Linear;
+  constructor(inner: Branch, { dModel, key, engine }: Place) {
+    super();
+    this.inner = inner;
+    this.double = new Linear({ in: dModel, out: 2 * dModel, key, engine });
+  }
+  override forward(x: Tensor): Tensor {
+    return this.double.call(runBranch(this.inner, x).cast("f32"));
   }
 }
 
@@ -52,4 +68,10 @@ export const couplings: Readonly<Record<string, (branches: AdditiveBranches, pla
     const mixture = { experts: [F, G], gate: new Linear({ in: dModel, out: 2, key, engine }) };
     return gated({ F: mixture, G: mixture });
   },
+};
+
+/** Couplings that multiply a stream: on whole numbers an information buffer keeps what the factors take away. */
+export const scalingCouplings: typeof couplings = {
+  affine: ({ F, G }, place) => affine({ F: new Doubled(F, place), G: new Doubled(G, place), bound: 0.1 }),
+  momentum: ({ F, G }, { index }) => momentum({ f: index % 2 === 0 ? F : G, gamma: 0.9 }),
 };

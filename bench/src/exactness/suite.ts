@@ -1,15 +1,16 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { ReversibleTransformer } from "@revnet-zero/models";
-import { checkReversible, type ReversibleMode, ReversibleSequence } from "@revnet-zero/reversible";
+import { BdiaSequence, checkReversible, type ReversibleMode, ReversibleSequence } from "@revnet-zero/reversible";
 import { Engine, foldKey, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
 import type { Row, Suite } from "../suite.ts";
-import { couplings } from "./couplings.ts";
+import { differenceOfInference, differenceOfModes, sideOf } from "./cost.ts";
+import { couplings, scalingCouplings } from "./couplings.ts";
 import { type BranchDType, inPrecision } from "./precision.ts";
 import { compareTraining } from "./training.ts";
 
 interface Case {
   readonly coupling: string;
-  readonly mode: Extract<ReversibleMode, "exact" | "float">;
+  readonly mode: ReversibleMode;
   readonly blocks: number;
   readonly fDtype: BranchDType;
   readonly dropout: number;
@@ -21,10 +22,12 @@ const size = { dModel: 32, numHeads: 4, batchSize: 2, sequenceLength: 32 };
 /** Branches as large as their streams, as training makes them; and as small as they start. */
 const weightScales = { large: 6, small: 1 };
 
-/** The additive coupling in both modes, with and without dropout; the others exact, with small and large branches. */
+const rebuilding = ["exact", "exact16", "grid-f32", "lossless", "float"] as const;
+
+/** The additive coupling in every mode, with and without dropout; the others exact, with small and large branches. */
 function casesOf(blocks: number): Case[] {
   const dtypes = ["f32", "bf16"] as const;
-  const additive = (["exact", "float"] as const).flatMap((mode) =>
+  const additive = rebuilding.flatMap((mode) =>
     dtypes.flatMap((fDtype) =>
       [0, 0.1].map((dropout) => ({
         coupling: "additive",
@@ -36,7 +39,7 @@ function casesOf(blocks: number): Case[] {
       })),
     ),
   );
-  const others = Object.keys(couplings).filter((coupling) => coupling !== "additive");
+  const others = [...Object.keys(couplings), ...Object.keys(scalingCouplings), "bdia"].filter((c) => c !== "additive");
   return [
     ...additive,
     ...others.flatMap((coupling) =>
@@ -76,7 +79,8 @@ export const exactness: Suite = {
       rows,
       summary: {
         exactRows: exact.length,
-        exactRowsBitEqual: exact.filter((r) => r.reconstructionBitEqual && r.gradientsBitEqual).length,
+        exactRowsBitEqual: exact.filter(isBitEqual).length,
+        modes: summariseModes(rows),
         ...training,
       },
     };
@@ -96,40 +100,68 @@ export const exactness: Suite = {
   }),
 };
 
+const isBitEqual = (r: Row): boolean => r.reconstructionBitEqual === true && r.gradientsBitEqual === true;
+
+/** What each way of keeping streams cost, and what it kept exact: the additive coupling by mode, the others by name. */
+function summariseModes(rows: readonly Row[]): Row[] {
+  const names = [...rebuilding, ...Object.keys(scalingCouplings), "bdia"];
+  return names.map((name) => {
+    const own = rows.filter((r) => (r.coupling === "additive" ? r.mode : r.coupling) === name);
+    const depths = own.map((r) => r.blocks as number);
+    const [least, most] = [Math.min(...depths), Math.max(...depths)];
+    const largest = (name: string, blocks: number, some = own): number =>
+      Math.max(...some.filter((r) => r.blocks === blocks).map((r) => r[name] as number));
+    const inF32 = own.filter((r) => r.fDtype === "f32");
+    return {
+      name,
+      streamBytes: largest("streamBytes", most),
+      sideBits: largest("sideBits", most),
+      outputDifferenceShallow: largest("outputDifference", least, inF32),
+      outputDifferenceDeep: largest("outputDifference", most, inF32),
+      rows: own.length,
+      rowsBitEqual: own.filter(isBitEqual).length,
+    };
+  });
+}
+
 async function check({ coupling, mode, blocks, fDtype, dropout, weightScale }: Case) {
   const engine = new Engine(new CpuBackend());
   const { dModel, numHeads, batchSize, sequenceLength } = size;
   const key = randomKey(blocks);
-  const model = new ReversibleTransformer({
-    numLayers: blocks,
-    dModel,
-    numHeads,
-    maxSeqLen: sequenceLength,
-    dropout,
-    key,
-    engine,
-  });
+  const options = { dModel, numHeads, maxSeqLen: sequenceLength, dropout, key, engine };
+  const model = new ReversibleTransformer({ ...options, numLayers: blocks });
   engine.noGrad(() =>
     engine.scope(() => {
       for (const p of model.sequence.parameters()) if (p.rank === 2) p.assign(p.mul(weightScale));
     }),
   );
-  const sequence = new ReversibleSequence({
-    blocks: model.sequence.blocks.map(({ F, G }, index) =>
-      couplings[coupling]!(
-        { F: inPrecision(F, fDtype), G: inPrecision(G, fDtype) },
-        { index, dModel, key: foldKey(key, index), engine },
+  const branches = model.sequence.blocks.map(({ F, G }) => ({ F: inPrecision(F, fDtype), G: inPrecision(G, fDtype) }));
+  // One stream has a block for each branch.
+  const bdia =
+    coupling === "bdia"
+      ? new BdiaSequence({ blocks: branches.flatMap(({ F, G }) => [F, G]).slice(0, blocks), engine })
+      : undefined;
+  const sequence =
+    bdia?.sequence ??
+    new ReversibleSequence({
+      blocks: branches.map((pair, index) =>
+        ({ ...couplings, ...scalingCouplings })[coupling]!(pair, { index, dModel, key: foldKey(key, index), engine }),
       ),
-    ),
-    mode,
-    engine,
-  });
+      mode,
+      channels: dModel,
+      engine,
+    });
   const shape = [batchSize, sequenceLength, dModel];
   const draw = (seed: number): Tensor[] =>
     Array.from({ length: sequence.numStreams }, (_, i) =>
       randomNormal(shape, { key: randomKey(sequence.numStreams * seed + i), engine }),
     );
-  const { firstDifference, ...figures } = await checkReversible(sequence, draw(1), draw(2), { key: randomKey(9) });
+  const inputs = draw(1);
+  const dropoutKey = randomKey(9);
+  const { firstDifference, ...figures } = await checkReversible(sequence, inputs, draw(2), { key: dropoutKey });
+  const side = sideOf(sequence, inputs, dropoutKey);
+  const outputDifference =
+    bdia === undefined ? differenceOfModes(sequence, inputs, dropoutKey) : differenceOfInference(bdia, inputs[0]!);
   const row = { coupling, mode, blocks, fDtype, dropout, weightScale, ...figures };
-  return { ...row, firstDifference: firstDifference ?? null };
+  return { ...row, firstDifference: firstDifference ?? null, ...side, outputDifference };
 }

@@ -43,7 +43,8 @@ export async function compareReversible(
   const scope = engine.openScope("checkReversible");
   const { mode, plan } = sequence;
   try {
-    await sequence.prepare(inputs[0]!, ...inputs.slice(1), ...context);
+    // The branches run before the first await, while the key is set.
+    await keyed(engine, key, () => sequence.prepare(inputs[0]!, ...inputs.slice(1), ...context));
     return await withStateKept(sequence, async () => {
       const reconstruction = new BitComparison();
       const streams = inputs.map((x) => sequence.enter(x));
