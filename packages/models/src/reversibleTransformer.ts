@@ -23,7 +23,7 @@ export class ReversibleTransformer extends LanguageModel {
   readonly sequence: ReversibleSequence<AdditiveBranches>;
   readonly head: PredictionHead;
 
-  constructor({ reversibility = "exact", streams = "full", fractionBits = 20, ...rest }: ReversibleTransformerOptions) {
+  constructor({ reversibility = "exact", streams = "full", fractionBits, ...rest }: ReversibleTransformerOptions) {
     super();
     const options = resolveOptions("ReversibleTransformer", rest);
     checkChoice("ReversibleTransformer", "streams", streams, ["full", "split"]);
@@ -43,7 +43,7 @@ export class ReversibleTransformer extends LanguageModel {
       const key = foldKey(foldKey(options.key, BLOCKS), layer);
       return { F: new AttentionBranch(width, options, key), G: new FeedForwardBranch(width, options, key) };
     });
-    this.sequence = new ReversibleSequence({ blocks, mode: reversibility, fractionBits });
+    this.sequence = new ReversibleSequence({ blocks, mode: reversibility, fractionBits, channels: width });
     this.head = new PredictionHead(options, this.embedding);
   }
 

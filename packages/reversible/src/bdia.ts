@@ -1,11 +1,19 @@
 import { Module } from "@revnet-zero/nn";
 import { type Engine, type Tensor, ValueError } from "@revnet-zero/tensor";
-import { permute } from "./block.ts";
+import { type CoupledBlock, permute } from "./block.ts";
 import { type Branch, runBranch } from "./branch.ts";
 import type { ReversibleMode } from "./modes.ts";
 import { ReversibleSequence } from "./sequence.ts";
 import { add } from "./steps/add.ts";
 import { bdiaStep } from "./steps/bdia.ts";
+
+/** A block that shows its branch, so that its parameters are the sequence's. */
+const blockOf = (h: Branch, ...program: CoupledBlock["program"]): CoupledBlock & { readonly h: Branch } => ({
+  h,
+  coupling: "bdia",
+  streams: 2,
+  program,
+});
 
 export interface BdiaSequenceOptions {
   /** h of every residual block x + h(x), in order: those of a pretrained network, as they are. */
@@ -39,12 +47,8 @@ export class BdiaSequence extends Module {
       mode,
       fractionBits,
       blocks: [
-        { coupling: "bdia", streams: 2, program: [add({ target: 1, sources: [0], branch: first, name: "h" })] },
-        ...others.map((branch) => ({
-          coupling: "bdia",
-          streams: 2,
-          program: [bdiaStep({ target: 0, source: 1, branch }), permute(1, 0)],
-        })),
+        blockOf(first, add({ target: 1, sources: [0], branch: first, name: "h" })),
+        ...others.map((h) => blockOf(h, bdiaStep({ target: 0, source: 1, branch: h }), permute(1, 0))),
       ],
     });
   }

@@ -2,14 +2,18 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { root } from "../packages.ts";
 import { envPage } from "./envPage.ts";
+import { floatErrorsTable, modesTable } from "./exactnessTables.ts";
 import { opsPage } from "./opsPage.ts";
 import { performancePage } from "./performancePage.ts";
+import { withRegions } from "./regions.ts";
 
 // Writes the generated pages; with --check, only says whether they are what would be written.
 const pages: Readonly<Record<string, () => string>> = {
   "docs/generated/env.md": envPage,
   "docs/generated/ops.md": opsPage,
   "docs/generated/performance.md": performancePage,
+  "docs/reversibility.md": () =>
+    withRegions("docs/reversibility.md", { modes: modesTable, "float errors": floatErrorsTable }),
 };
 
 const isCheck = process.argv.includes("--check");
