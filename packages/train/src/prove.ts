@@ -7,7 +7,7 @@ import {
   storedTwin,
   takeGradients,
 } from "@revnet-zero/reversible";
-import type { HostData, Key } from "@revnet-zero/tensor";
+import type { HostData, Key, Tensor } from "@revnet-zero/tensor";
 import { toTensors } from "./step.ts";
 
 export interface ExactnessResult {
@@ -56,15 +56,13 @@ async function compareStreams(
   const { engine } = embedding.tokens.weight;
   const scope = engine.openScope("reconstruction");
   try {
-    const isGrid = storedTwin(sequence.mode) === "store";
-    const streams = engine.noGrad(() => {
+    const inputs = engine.noGrad(() => {
       const x = embedding.call(toTensors(batch, engine)[0]);
-      const parts = model.streams === "full" ? [x, x] : x.split(2);
-      return parts.map((p) => (isGrid ? p.quantise(sequence.fractionBits) : p.contiguous()));
+      return (model.streams === "full" ? [x, x] : x.split(2)) as [Tensor, Tensor];
     });
-    const [x1, x2] = streams as [(typeof streams)[0], (typeof streams)[0]];
-    const outputs = engine.withKey(key, () => engine.noGrad(() => sequence.call(x1, x2)));
-    const back = engine.withKey(key, () => sequence.inverse(outputs[0]!, outputs[1]!));
+    await engine.withKey(key, () => sequence.prepare(...inputs));
+    const streams = inputs.map((x) => sequence.enter(x)) as [Tensor, Tensor];
+    const back = engine.withKey(key, () => sequence.invertible(...streams).inverse());
     for (const [i, x] of streams.entries()) comparison.add(`stream ${i}`, await back[i]!.data(), await x.data());
   } finally {
     scope.close();
