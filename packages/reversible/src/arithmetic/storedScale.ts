@@ -4,7 +4,7 @@ import type { StepMemory } from "./arithmetic.ts";
 // What exactScale.ts computes, said a second time for the stored form: in float64, which holds every number that occurs, and
 // without bytes. An oracle; it shares nothing with the other but the constants of the specification.
 
-const [DENOMINATOR, LARGEST, LOW, FIRST] = [2 ** 12, 2 ** 15 - 1, 2 ** 23, 2 ** 27];
+const [DENOMINATOR, LARGEST, LOW, FIRST] = [2 ** 12, 2 ** 15 - 1, 2 ** 23, 94906266];
 
 /** The first head of a stream. */
 export const firstHead = ({ shape, engine }: Tensor): Tensor => full(shape, FIRST, { dtype: "i32", engine });

@@ -14,8 +14,11 @@ const LOWEST = 2 ** 23;
 /** Numerators and denominators lie below: then a head loses less than 2^-8 bits of its digits to rounding. */
 export const RATIO_LIMIT: number = 2 ** 15;
 
-/** In the middle of the range: a head at its end would move bytes to and fro. */
-const FIRST = 2 ** 27;
+/**
+ * 2^26.5, rounded: no product of it with powers of a ratio comes near an end of the range, where heads would move bytes to and
+ * fro, and spill more than they take in.
+ */
+const FIRST = 94906266;
 
 /** The head of a stream's buffer before the first multiplication. */
 export const makeHead = (stream: Tensor): Tensor => full(stream.shape, FIRST, { dtype: "i32", engine: stream.engine });
