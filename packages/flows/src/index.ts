@@ -1,0 +1,2 @@
+export { haarDownsample, haarUpsample } from "./haar.ts";
+export { type CellOptions, depthToSpace, spaceToDepth } from "./spaceToDepth.ts";
