@@ -1,2 +1,36 @@
+export { ActNorm, type ActNormOptions, initialiseFromData } from "./actNorm.ts";
+export { type GlowOptions, glow, type RealNVPOptions, realNVP } from "./build.ts";
+export { type ConditionerOptions, ConvConditioner, denseConditioner } from "./conditioners.ts";
+export {
+  AdditiveCoupling,
+  type AdditiveCouplingOptions,
+  AffineCoupling,
+  type AffineCouplingOptions,
+  Coupling,
+  type CouplingOptions,
+} from "./coupling.ts";
+export {
+  type DequantisationOptions,
+  dequantisePixels,
+  Logit,
+  type LogitOptions,
+  quantisePixels,
+} from "./dequantise.ts";
+export {
+  bitsPerDimension,
+  DiagonalNormal,
+  Distribution,
+  type DistributionOptions,
+  StandardLogistic,
+  StandardNormal,
+} from "./distributions.ts";
+export { type FlowMode, FlowSequence, type FlowSequenceOptions } from "./flowSequence.ts";
 export { haarDownsample, haarUpsample } from "./haar.ts";
+export { Householder, type HouseholderOptions } from "./householder.ts";
+export { Bijection, Invertible, type Retraced, type Transformed } from "./invertible.ts";
+export { InvertibleLinear, type InvertibleLinearOptions } from "./invertibleLinear.ts";
+export { MultiScale, type Scale } from "./multiScale.ts";
+export { NormalizingFlow, type NormalizingFlowOptions } from "./normalizingFlow.ts";
+export { Permutation, type PermutationOptions, randomOrder, reversedOrder } from "./permutation.ts";
+export { HaarDownsampling, SpaceToDepth } from "./resolution.ts";
 export { type CellOptions, depthToSpace, spaceToDepth } from "./spaceToDepth.ts";

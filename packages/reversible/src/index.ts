@@ -8,6 +8,8 @@ export {
   type ReversibilityReport,
   takeGradients,
 } from "./check.ts";
+export { type BranchRunner, PassContext } from "./context.ts";
+export { relativeDrift, sampleStreams } from "./drift.ts";
 export type { StepHealth, StreamHealth } from "./health.ts";
 export {
   type ReversibleMode,

@@ -1,0 +1,95 @@
+import { checkSizes, type RandomLayerOptions } from "@revnet-zero/nn";
+import { foldKey, type Shape, ValueError } from "@revnet-zero/tensor";
+import { ActNorm } from "./actNorm.ts";
+import { ConvConditioner, denseConditioner } from "./conditioners.ts";
+import { AffineCoupling } from "./coupling.ts";
+import { type FlowMode, FlowSequence } from "./flowSequence.ts";
+import type { Invertible } from "./invertible.ts";
+import { InvertibleLinear } from "./invertibleLinear.ts";
+import { MultiScale } from "./multiScale.ts";
+import { SpaceToDepth } from "./resolution.ts";
+
+interface FlowOptions extends Omit<RandomLayerOptions, "init"> {
+  /** Units, or channels, of the couplings' hidden layers. */
+  readonly hidden: number;
+  /** Default "rebuild". */
+  readonly mode?: FlowMode;
+  /** Bound of a coupling's log-scale. Default 2. */
+  readonly scaleBound?: number;
+}
+
+export interface RealNVPOptions extends FlowOptions {
+  /** Elements of a sample, at least 2. */
+  readonly dim: number;
+  /** Couplings one after another. */
+  readonly couplings: number;
+}
+
+/**
+ * A flow of vectors `[batch, dim]`: ActNorm, invertible mixing, affine coupling, again and again.
+ * Source: Dinh et al. 2016 (arXiv:1605.08803); the mixing instead of alternating masks, Kingma & Dhariwal 2018 (arXiv:1807.03039).
+ */
+export function realNVP({ dim, couplings, mode = "rebuild", ...options }: RealNVPOptions): FlowSequence {
+  checkSizes("realNVP", { dim, couplings, hidden: options.hidden });
+  const layers = Array.from({ length: couplings }, (_, i) =>
+    step({ ...options, channels: dim, key: foldKey(options.key, i) }, denseConditioner),
+  );
+  return new FlowSequence({ layers: layers.flat(), mode });
+}
+
+export interface GlowOptions extends FlowOptions {
+  /** `[channels, height, width]` of an image; sides divide by 2^scales. */
+  readonly shape: Shape;
+  readonly scales: number;
+  /** Couplings of a scale. */
+  readonly couplings: number;
+}
+
+/**
+ * A flow of images `[batch, c, h, w]` -> `[batch, c·h·w]`: at each scale space to depth, then ActNorm, 1x1 mixing, affine coupling again
+ * and again, then half of the channels leave.
+ * Source: Kingma & Dhariwal 2018 (arXiv:1807.03039), figure 2.
+ */
+export function glow({ shape, scales, couplings, mode = "rebuild", ...options }: GlowOptions): MultiScale {
+  checkSizes("glow", { scales, couplings, hidden: options.hidden });
+  const cell = 2 ** scales;
+  if (shape.length !== 3 || shape[1]! % cell !== 0 || shape[2]! % cell !== 0) {
+    throw new ValueError(
+      "glow",
+      `the image shape is [${shape.join(", ")}]`,
+      `give [channels, height, width] with sides that divide by ${cell}, or fewer scales`,
+    );
+  }
+  let [channels, height, width] = shape as [number, number, number];
+  return new MultiScale(
+    Array.from({ length: scales }, (_, scale) => {
+      [channels, height, width] = [(scale === 0 ? channels : channels / 2) * 4, height / 2, width / 2];
+      const key = foldKey(options.key, scale);
+      const steps = Array.from({ length: couplings }, (_, i) =>
+        step({ ...options, channels, key: foldKey(key, i) }, (o) => new ConvConditioner(o)),
+      );
+      const layers = [new SpaceToDepth(), ...steps.flat()];
+      return { transform: new FlowSequence({ layers, mode }), shape: [channels, height, width] };
+    }),
+  );
+}
+
+interface StepOptions extends Omit<FlowOptions, "mode"> {
+  readonly channels: number;
+}
+
+/** ActNorm, mixing, coupling. */
+function step(
+  { channels, hidden, scaleBound, ...rest }: StepOptions,
+  conditioner: (
+    options: Parameters<typeof denseConditioner>[0],
+  ) => ReturnType<typeof denseConditioner> | ConvConditioner,
+): Invertible[] {
+  const moved = Math.floor(channels / 2);
+  const network = conditioner({ ...rest, in: channels - moved, out: 2 * moved, hidden, key: foldKey(rest.key, 1) });
+  return [
+    new ActNorm({ ...rest, channels }),
+    new InvertibleLinear({ ...rest, channels, key: foldKey(rest.key, 0) }),
+    new AffineCoupling({ channels, network, ...(scaleBound === undefined ? {} : { scaleBound }) }),
+  ];
+}

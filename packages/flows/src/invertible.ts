@@ -1,0 +1,62 @@
+import { Module } from "@revnet-zero/nn";
+import { gradientDType, type Tensor } from "@revnet-zero/tensor";
+
+/** A batch of transformed samples. */
+export interface Transformed {
+  readonly value: Tensor;
+  /** log |det ∂value/∂input| of every sample, `[batch]`. */
+  readonly logDeterminant: Tensor;
+}
+
+/** A layer recorded again on an input that was rebuilt from its output. */
+export interface Retraced extends Transformed {
+  /** The rebuilt input as leaves of the graph: whole, or its parts along axis 1 in order. */
+  readonly leaves: readonly Tensor[];
+}
+
+/**
+ * A bijection of samples: `forward` (run it with `call`) and `inverse`, each with its log-determinant. The first axis is the
+ * batch, the second the channels. What inverts exactly on fixed-point streams (i32) takes them too, and says so.
+ */
+export abstract class Invertible extends Module {
+  abstract override forward(x: Tensor): Transformed;
+  /** The inverse of `forward`; its log-determinant is that of the inverse. */
+  protected abstract invert(y: Tensor): Transformed;
+  /** Rebuilds the input that gave y and records the layer on it: what a backward pass without stored activations needs. */
+  abstract retrace(y: Tensor): Retraced;
+
+  inverse(y: Tensor): Transformed {
+    return this.within(y.engine, () => this.invert(y));
+  }
+}
+
+/** A bijection that is retraced by its inverse. One that shares work between inverse and forward does so itself. */
+export abstract class Bijection extends Invertible {
+  override retrace(y: Tensor): Retraced {
+    const { engine } = y;
+    const x = engine.noGrad(() => engine.scope(() => this.inverse(y).value)).requireGrad();
+    return { ...this.within(engine, () => this.forward(x)), leaves: [x] };
+  }
+}
+
+/** The log-determinants of a map that keeps volumes: zeros `[batch]`. */
+export const keepsVolume = (x: Tensor): Tensor => x.fullOf([x.shape[0]!], 0, gradientDType(x.dtype));
+
+/** The same log-determinant, a scalar, for every sample of x. */
+export const sameForAll = (x: Tensor, logDeterminant: Tensor): Tensor =>
+  logDeterminant.reshape([1]).expand([x.shape[0]!]);
+
+/** Positions behind the channel axis: 1 for vectors, h·w for images. */
+export const positionsOf = (x: Tensor): number => x.shape.slice(2).reduce((n, s) => n * s, 1);
+
+/** Per-channel values `[c]` in a shape that broadcasts over `[batch, c, ...]`. */
+export const perChannel = (values: Tensor, x: Tensor): Tensor =>
+  values.reshape([values.size, ...new Array<number>(x.rank - 2).fill(1)]);
+
+/** matrix · x along the channels: `[out, c]` and `[batch, c, ...]` -> `[batch, out, ...]`. */
+export function mixChannels(matrix: Tensor, x: Tensor): Tensor {
+  if (x.rank === 2) return x.linear(matrix);
+  const [batch, channels] = x.shape as [number, number];
+  const mixed = matrix.matmul(x.reshape([batch, channels, -1]));
+  return mixed.reshape([batch, matrix.shape[0]!, ...x.shape.slice(2)]);
+}
