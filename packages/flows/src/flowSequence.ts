@@ -1,5 +1,13 @@
 import { PassContext, relativeDrift, sampleStreams } from "@revnet-zero/reversible";
-import { defaultEngine, defineFunction, type Engine, full, type Tensor, ValueError } from "@revnet-zero/tensor";
+import {
+  defaultEngine,
+  defineFunction,
+  type Engine,
+  full,
+  isFloat,
+  type Tensor,
+  ValueError,
+} from "@revnet-zero/tensor";
 import { Bijection, type Invertible, type Retraced, type Transformed } from "./invertible.ts";
 
 /**
@@ -25,7 +33,7 @@ export interface FlowSequenceOptions {
 export class FlowSequence extends Bijection {
   readonly layers: readonly Invertible[];
   #mode: FlowMode;
-  /** Relative error of the last rebuilt input; NaN before the first. */
+  /** Relative error of the last rebuilt float input; NaN before the first. */
   readonly lastDrift: Tensor;
 
   constructor({ layers, mode = "rebuild", engine = engineOf(layers) }: FlowSequenceOptions) {
@@ -57,7 +65,7 @@ export class FlowSequence extends Bijection {
     return chain(y, [...this.layers].reverse(), (layer, value, i) => context.run(last - i, () => layer.inverse(value)));
   }
 
-  /** Relative error of the last input rebuilt in backward, over a sample of its elements. 0 for fixed-point streams. */
+  /** Relative error of the last float input rebuilt in backward, over a sample of its elements. Fixed-point ones are not measured. */
   drift(): Promise<number> {
     return this.lastDrift.item();
   }
@@ -68,12 +76,12 @@ export class FlowSequence extends Bijection {
       name: "flow sequence",
       forward({ save }, x) {
         const result = chain(x!, layers, (layer, value, i) => context.run(i, () => layer.call(value)));
-        save(result.value, ...sampleStreams([x!]));
+        save(result.value, ...(isFloat(x!.dtype) ? sampleStreams([x!]) : []));
         return [result.value, result.logDeterminant];
       },
       backward(backward, gradient, ofLogDeterminant) {
         const { engine } = backward;
-        const [final, sample] = backward.takeSaved() as [Tensor, Tensor];
+        const [final, ...samples] = backward.takeSaved() as [Tensor, ...Tensor[]];
         let value = engine.keep(final);
         let cotangent = gradient === undefined ? undefined : takeOver(gradient);
         const step = (i: number): void => {
@@ -92,7 +100,7 @@ export class FlowSequence extends Bijection {
           context.again(() => {
             for (let i = layers.length - 1; i >= 0; i--) engine.scope(() => step(i));
           });
-          lastDrift.assign(relativeDrift([sample], sampleStreams([value])));
+          if (samples.length > 0) lastDrift.assign(relativeDrift(samples, sampleStreams([value])).cast("f32"));
         } finally {
           value.dispose();
           if (cotangent !== undefined) engine.adopt(cotangent);
