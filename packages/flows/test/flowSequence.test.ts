@@ -1,0 +1,248 @@
+import { Dropout, Sequential } from "@revnet-zero/nn";
+import { expectNoLeak, type HostData, randomKey, type Tensor } from "@revnet-zero/tensor";
+import { errorText, expectBitEqual, runs } from "@revnet-zero/testkit";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  AdditiveCoupling,
+  AffineCoupling,
+  denseConditioner,
+  type FlowMode,
+  FlowSequence,
+  HaarDownsampling,
+  Invertible,
+  type Retraced,
+  realNVP,
+  type Transformed,
+} from "../src/index.ts";
+import { engine, floats } from "./fixtures.ts";
+import { build, type Name } from "./layers.ts";
+
+/** Layers that take and give vectors of 5 channels. */
+const vectorNames: readonly Name[] = [
+  "act norm",
+  "affine coupling",
+  "additive coupling",
+  "permutation",
+  "householder",
+  "invertible linear",
+  "sequence",
+  "stored sequence",
+];
+const recipes = fc.tuple(
+  fc.array(fc.constantFrom(...vectorNames), { minLength: 1, maxLength: 6 }),
+  fc.nat({ max: 1e6 }),
+  fc.constantFrom("value", "log-determinant", "both"),
+);
+
+const isFound = (g: HostData | undefined): g is HostData => g !== undefined;
+
+const same = (x: Tensor): Tensor => x;
+
+/** Outputs and every gradient of Σ c·value + Σ c·logDeterminant, in a mode. */
+function pass(
+  flow: FlowSequence,
+  mode: FlowMode,
+  input: Tensor,
+  { reads = "both", enter = same, leave = same } = {},
+): (HostData | undefined)[] {
+  flow.mode = mode;
+  return engine.scope(() => {
+    const x = input.detach().requireGrad();
+    const { value, logDeterminant } = engine.withKey(randomKey(7), () => flow.call(enter(x)));
+    const left = leave(value);
+    const [a, b] = [left, logDeterminant].map((t, i) => t.mul(floats(t.shape, 90 + i, t.dtype)).sum());
+    if (reads === "both") a!.add(b!).backward();
+    // What has no gradient at all cannot be asked for one.
+    else if ((reads === "value" ? a! : b!).requiresGrad) (reads === "value" ? a! : b!).backward();
+    const found = [left.dataSync(), logDeterminant.dataSync(), x.grad?.dataSync()];
+    for (const p of flow.parameters()) found.push(p.grad?.dataSync());
+    flow.zeroGrad();
+    x.dispose();
+    return found;
+  });
+}
+
+describe("rebuilt", () => {
+  test("gradients are those of ordinary backpropagation, up to rounding", () => {
+    fc.assert(
+      fc.property(recipes, ([names, seed, reads]) =>
+        expectNoLeak(engine, () => {
+          const layers = names.map((name, i) => build(name, [5], seed + i).layer);
+          const flow = new FlowSequence({ layers });
+          const x = floats([4, 5], seed);
+          const [rebuilt, stored] = [pass(flow, "rebuild", x, { reads }), pass(flow, "store", x, { reads })];
+          rebuilt.forEach((found, i) => {
+            const expected = stored[i];
+            // A node of many layers may hand on zeros where single ones hand on nothing.
+            if (!isFound(found) || !isFound(expected)) {
+              for (const g of [found, expected]) expect(g?.some((v) => v !== 0) ?? false).toBe(false);
+              return;
+            }
+            const scale = Math.max(1, ...expected.map(Math.abs));
+            found.forEach((v, k) => {
+              expect(Math.abs(v - expected[k]!)).toBeLessThan(2 ** 22 * Number.EPSILON * scale);
+            });
+          });
+          flow.dispose();
+          x.dispose();
+        }),
+      ),
+      runs(60),
+    );
+  });
+
+  test("fixed-point streams: gradients are those of ordinary backpropagation, bit for bit", () => {
+    const exact: readonly Name[] = ["additive coupling", "permutation"];
+    const arbitrary = fc.tuple(
+      fc.array(fc.constantFrom(...exact), { minLength: 1, maxLength: 8 }),
+      fc.nat({ max: 1e6 }),
+      fc.boolean(),
+    );
+    fc.assert(
+      fc.property(arbitrary, ([names, seed, isImage]) =>
+        expectNoLeak(engine, () => {
+          const inner = names.map((name, i) => build(name, isImage ? [4, 1, 2] : [4], seed + i, "f32").layer);
+          const flow = new FlowSequence({ layers: isImage ? [new HaarDownsampling(), ...inner] : inner, engine });
+          const x = floats(isImage ? [3, 1, 2, 4] : [3, 4], seed, "f32");
+          const streams = { enter: (t: Tensor) => t.quantise(20), leave: (t: Tensor) => t.dequantise(20) };
+          const [rebuilt, stored] = [pass(flow, "rebuild", x, streams), pass(flow, "store", x, streams)];
+          rebuilt.forEach((found, i) => {
+            expect(found === undefined).toBe(stored[i] === undefined);
+            if (found !== undefined) expectBitEqual(found, stored[i]!, `result ${i}`);
+          });
+          flow.dispose();
+          x.dispose();
+        }),
+      ),
+      runs(60),
+    );
+  });
+
+  test("a network's dropout is the same in both runs, also where the flags changed in between", () => {
+    const network = new Sequential(
+      denseConditioner({ in: 2, out: 4, hidden: 8, key: randomKey(1), engine, dtype: "f64" }),
+      new Dropout(0.5),
+    );
+    engine.scope(() => {
+      for (const p of network.parameters()) p.detach().assign(p.detach().add(floats(p.shape, 2).mul(0.2)));
+    });
+    const layers = [0, 1].map(() => new AffineCoupling({ channels: 4, network }));
+    const flow = new FlowSequence({ layers });
+    const x = floats([16, 4], 3);
+    const gradients = (mode: FlowMode, isSwitched: boolean): HostData[] =>
+      engine.scope(() => {
+        flow.mode = mode;
+        flow.train();
+        const { value } = engine.withKey(randomKey(4), () => flow.call(x));
+        if (isSwitched) flow.eval();
+        value.square().sum().backward();
+        const found = flow.parameters().map((p) => p.grad!.dataSync());
+        flow.zeroGrad();
+        return found;
+      });
+    const stored = gradients("store", false);
+    for (const isSwitched of [false, true]) {
+      gradients("rebuild", isSwitched).forEach((found, i) => {
+        found.forEach((v, k) => {
+          expect(Math.abs(v - stored[i]![k]!)).toBeLessThan(1e-9 * Math.max(1, ...stored[i]!.map(Math.abs)));
+        });
+      });
+    }
+    flow.dispose();
+    x.dispose();
+  });
+
+  test("drift tells a layer whose inverse is wrong", async () => {
+    class Wrong extends Invertible {
+      readonly inner: Invertible;
+      constructor(inner: Invertible) {
+        super();
+        this.inner = inner;
+      }
+      override forward(x: Tensor): Transformed {
+        return this.inner.forward(x);
+      }
+      protected override invert(y: Tensor): Transformed {
+        return this.inner.inverse(y);
+      }
+      override retrace(y: Tensor): Retraced {
+        return this.inner.retrace(y.mul(1.01));
+      }
+    }
+    const drifts: number[] = [];
+    for (const isWrong of [false, true]) {
+      const { layer } = build("affine coupling", [4], 1);
+      const flow = new FlowSequence({ layers: [isWrong ? new Wrong(layer) : layer] });
+      expect(await flow.drift()).toBeNaN();
+      const x = floats([8, 4], 1);
+      pass(flow, "rebuild", x);
+      drifts.push(await flow.drift());
+      flow.dispose();
+      x.dispose();
+    }
+    expect(drifts[0]).toBeLessThan(1e-14);
+    expect(drifts[1]).toBeGreaterThan(1e-3);
+  });
+
+  test("memory does not grow with depth; stored, it does", () => {
+    const activationBytes = (mode: FlowMode, couplings: number): number => {
+      const options = { dim: 8, hidden: 64, couplings, key: randomKey(1), engine, mode };
+      const flow = realNVP(options);
+      const x = floats([256, 8], 1, "f32");
+      engine.ledger.resetPeak();
+      engine.scope(() => {
+        const { value, logDeterminant } = flow.call(x);
+        value.square().sum().sub(logDeterminant.sum()).backward();
+      });
+      const { activationBytes } = engine.memory();
+      x.dispose();
+      flow.dispose();
+      return activationBytes;
+    };
+    const [few, many, most] = [4, 16, 32].map((n) => activationBytes("rebuild", n));
+    expect(many).toBe(few);
+    expect(most).toBe(few);
+    const [a, b, c] = [4, 16, 28].map((n) => activationBytes("store", n));
+    expect(b! - a!).toBeGreaterThan(12 * 256 * 64 * 4);
+    expect(c! - b!).toBe(b! - a!);
+  });
+});
+
+describe("a network that throws", () => {
+  test.each(["rebuild", "store"] as const)("leaves nothing behind, %s", (mode) => {
+    for (let at = 0; at < 6; at++) {
+      let calls = 0;
+      const network = (b: Tensor): Tensor => {
+        if (calls++ === at) throw new Error("a network failed");
+        return b.sin();
+      };
+      const layers = [0, 1, 2].map(() => new AdditiveCoupling({ channels: 4, network }));
+      const flow = new FlowSequence({ layers, mode, engine });
+      const x = floats([2, 4], 1).requireGrad();
+      expectNoLeak(engine, () => {
+        const run = (): void => engine.scope(() => flow.call(x).value.sum().backward());
+        // Stored, the networks run three times, not six.
+        if (mode === "store" && at > 2) run();
+        else expect(errorText(run)).toBe("Error: a network failed");
+        x.grad?.dispose();
+        x.grad = undefined;
+      });
+      flow.dispose();
+      x.dispose();
+    }
+  });
+});
+
+test("dropped without backward, a pass leaves nothing behind", () => {
+  for (const mode of ["rebuild", "store"] as const) {
+    const flow = realNVP({ dim: 3, hidden: 4, couplings: 2, key: randomKey(1), engine, mode });
+    const x = floats([2, 3], 1, "f32");
+    expectNoLeak(engine, () => {
+      const { value, logDeterminant } = flow.call(x);
+      for (const t of [value, logDeterminant]) t.dispose();
+    });
+    flow.dispose();
+    x.dispose();
+  }
+});
