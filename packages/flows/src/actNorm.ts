@@ -1,7 +1,7 @@
 import { checkSizes, type LayerOptions, type Module } from "@revnet-zero/nn";
 import { defaultEngine, full, type Tensor } from "@revnet-zero/tensor";
 import { checkChannels, checkFloats } from "./errors.ts";
-import { Bijection, perChannel, positionsOf, sameForAll, type Transformed } from "./invertible.ts";
+import { Bijection, type FlowOutput, perChannel, positionsOf, sameForAll } from "./flowLayer.ts";
 
 export interface ActNormOptions extends LayerOptions {
   readonly channels: number;
@@ -33,14 +33,14 @@ export class ActNorm extends Bijection {
     this.#isWaiting = true;
   }
 
-  override forward(x: Tensor): Transformed {
+  override forward(x: Tensor): FlowOutput {
     this.#check(x);
     if (this.#isWaiting) this.#initialise(x);
     const { logScale, shift } = this;
     const value = x.mul(perChannel(logScale.exp(), x)).add(perChannel(shift, x));
     return { value, logDeterminant: sameForAll(x, logScale.sum().mul(positionsOf(x))) };
   }
-  protected override invert(y: Tensor): Transformed {
+  protected override invert(y: Tensor): FlowOutput {
     this.#check(y);
     const { logScale, shift } = this;
     const value = y.sub(perChannel(shift, y)).mul(perChannel(logScale.neg().exp(), y));

@@ -3,8 +3,8 @@ import { foldKey, type Shape, ValueError } from "@revnet-zero/tensor";
 import { ActNorm } from "./actNorm.ts";
 import { ConvConditioner, denseConditioner } from "./conditioners.ts";
 import { AffineCoupling } from "./coupling.ts";
+import type { FlowLayer } from "./flowLayer.ts";
 import { type FlowMode, FlowSequence } from "./flowSequence.ts";
-import type { Invertible } from "./invertible.ts";
 import { InvertibleLinear } from "./invertibleLinear.ts";
 import { MultiScale } from "./multiScale.ts";
 import { SpaceToDepth } from "./resolution.ts";
@@ -84,7 +84,7 @@ function step(
   conditioner: (
     options: Parameters<typeof denseConditioner>[0],
   ) => ReturnType<typeof denseConditioner> | ConvConditioner,
-): Invertible[] {
+): FlowLayer[] {
   const moved = Math.floor(channels / 2);
   const network = conditioner({ ...rest, in: channels - moved, out: 2 * moved, hidden, key: foldKey(rest.key, 1) });
   return [

@@ -1,7 +1,7 @@
 import { type Branch, runBranch } from "@revnet-zero/reversible";
 import { type DType, describe, ShapeError, type Tensor, ValueError } from "@revnet-zero/tensor";
 import { checkChannels, checkFloats } from "./errors.ts";
-import { Invertible, keepsVolume, type Retraced, type Transformed } from "./invertible.ts";
+import { FlowLayer, type FlowOutput, keepsVolume, type Retraced } from "./flowLayer.ts";
 
 export interface CouplingOptions {
   /** Channels of x; the first floor(c / 2) are moved, the others are kept and decide how. */
@@ -15,7 +15,7 @@ export interface CouplingOptions {
  * stays: the inverse needs the same network once, not its inverse. Backward rebuilds and differentiates with one run of the network.
  * Source: Dinh et al. 2014 (arXiv:1410.8516), section 3.2.
  */
-export abstract class Coupling extends Invertible {
+export abstract class Coupling extends FlowLayer {
   readonly channels: number;
   readonly network: Branch;
 
@@ -33,16 +33,16 @@ export abstract class Coupling extends Invertible {
   protected abstract read(kept: Tensor): Tensor;
   /** From the network's results, one of the moved part's shape a parameter. */
   protected abstract parametersOf(results: readonly Tensor[]): readonly Tensor[];
-  protected abstract move(part: Tensor, parameters: readonly Tensor[]): Transformed;
-  protected abstract moveBack(part: Tensor, parameters: readonly Tensor[]): Transformed;
+  protected abstract move(part: Tensor, parameters: readonly Tensor[]): FlowOutput;
+  protected abstract moveBack(part: Tensor, parameters: readonly Tensor[]): FlowOutput;
 
-  override forward(x: Tensor): Transformed {
+  override forward(x: Tensor): FlowOutput {
     const [part, kept] = this.#split(x);
     const { value, logDeterminant } = this.move(part, this.#parameters(kept, part));
     return { value: value.concat([kept], 1), logDeterminant };
   }
 
-  protected override invert(y: Tensor): Transformed {
+  protected override invert(y: Tensor): FlowOutput {
     const [part, kept] = this.#split(y);
     const { value, logDeterminant } = this.moveBack(part, this.#parameters(kept, part));
     return { value: value.concat([kept], 1), logDeterminant };
@@ -108,10 +108,10 @@ export class AffineCoupling extends Coupling {
   protected override parametersOf([s, shift]: readonly Tensor[]): readonly Tensor[] {
     return [s!.tanh().mul(this.scaleBound), shift!];
   }
-  protected override move(part: Tensor, [logScale, shift]: readonly Tensor[]): Transformed {
+  protected override move(part: Tensor, [logScale, shift]: readonly Tensor[]): FlowOutput {
     return { value: part.mul(logScale!.exp()).add(shift!), logDeterminant: sumOfSample(logScale!) };
   }
-  protected override moveBack(part: Tensor, [logScale, shift]: readonly Tensor[]): Transformed {
+  protected override moveBack(part: Tensor, [logScale, shift]: readonly Tensor[]): FlowOutput {
     const inverse = logScale!.neg();
     return { value: part.sub(shift!).mul(inverse.exp()), logDeterminant: sumOfSample(inverse) };
   }
@@ -142,10 +142,10 @@ export class AdditiveCoupling extends Coupling {
   protected override parametersOf(results: readonly Tensor[]): readonly Tensor[] {
     return results;
   }
-  protected override move(part: Tensor, [shift]: readonly Tensor[]): Transformed {
+  protected override move(part: Tensor, [shift]: readonly Tensor[]): FlowOutput {
     return { value: part.add(this.#as(part.dtype, shift!)), logDeterminant: keepsVolume(part) };
   }
-  protected override moveBack(part: Tensor, [shift]: readonly Tensor[]): Transformed {
+  protected override moveBack(part: Tensor, [shift]: readonly Tensor[]): FlowOutput {
     return { value: part.sub(this.#as(part.dtype, shift!)), logDeterminant: keepsVolume(part) };
   }
 

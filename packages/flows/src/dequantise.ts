@@ -1,7 +1,7 @@
 import { type Key, randomUniform, type Tensor, ValueError } from "@revnet-zero/tensor";
 import { sumOfSample } from "./coupling.ts";
 import { checkFloats } from "./errors.ts";
-import { Bijection, type Transformed } from "./invertible.ts";
+import { Bijection, type FlowOutput } from "./flowLayer.ts";
 
 export interface DequantisationOptions {
   readonly key: Key;
@@ -69,13 +69,13 @@ export class Logit extends Bijection {
     this.alpha = alpha;
   }
 
-  override forward(x: Tensor): Transformed {
+  override forward(x: Tensor): FlowOutput {
     checkFloats("Logit", x);
     const p = x.mul(1 - 2 * this.alpha).add(this.alpha);
     const value = p.log().sub(p.neg().log1p());
     return { value, logDeterminant: this.#logDeterminant(value) };
   }
-  protected override invert(y: Tensor): Transformed {
+  protected override invert(y: Tensor): FlowOutput {
     checkFloats("Logit", y);
     const value = y
       .sigmoid()

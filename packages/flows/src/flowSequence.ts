@@ -8,7 +8,7 @@ import {
   type Tensor,
   ValueError,
 } from "@revnet-zero/tensor";
-import { Bijection, type Invertible, type Retraced, type Transformed } from "./invertible.ts";
+import { Bijection, type FlowLayer, type FlowOutput, type Retraced } from "./flowLayer.ts";
 
 /**
  * How a sequence gets its activations back in backward:
@@ -19,7 +19,7 @@ import { Bijection, type Invertible, type Retraced, type Transformed } from "./i
 export type FlowMode = "rebuild" | "store";
 
 export interface FlowSequenceOptions {
-  readonly layers: readonly Invertible[];
+  readonly layers: readonly FlowLayer[];
   /** Default "rebuild". */
   readonly mode?: FlowMode;
   /** Default: that of the layers' parameters, or the default engine. */
@@ -27,11 +27,11 @@ export interface FlowSequenceOptions {
 }
 
 /**
- * Invertible layers one after another; log-determinants add up. In mode `rebuild` it is ONE node of the graph, which keeps the
+ * FlowLayer layers one after another; log-determinants add up. In mode `rebuild` it is ONE node of the graph, which keeps the
  * final value only, whatever the number of layers.
  */
 export class FlowSequence extends Bijection {
-  readonly layers: readonly Invertible[];
+  readonly layers: readonly FlowLayer[];
   #mode: FlowMode;
   /** Relative error of the last rebuilt float input; NaN before the first. */
   readonly lastDrift: Tensor;
@@ -52,14 +52,14 @@ export class FlowSequence extends Bijection {
     this.#mode = checkMode(mode);
   }
 
-  override forward(x: Tensor): Transformed {
+  override forward(x: Tensor): FlowOutput {
     const context = new PassContext(x.engine, this.layers);
     if (this.#mode === "store")
       return chain(x, this.layers, (layer, value, i) => context.run(i, () => layer.call(value)));
     return this.#rebuild(x, context);
   }
 
-  protected override invert(y: Tensor): Transformed {
+  protected override invert(y: Tensor): FlowOutput {
     const context = new PassContext(y.engine, this.layers);
     const last = this.layers.length - 1;
     return chain(y, [...this.layers].reverse(), (layer, value, i) => context.run(last - i, () => layer.inverse(value)));
@@ -70,7 +70,7 @@ export class FlowSequence extends Bijection {
     return this.lastDrift.item();
   }
 
-  #rebuild(input: Tensor, context: PassContext): Transformed {
+  #rebuild(input: Tensor, context: PassContext): FlowOutput {
     const { layers, lastDrift } = this;
     const node = defineFunction({
       name: "flow sequence",
@@ -116,9 +116,9 @@ export class FlowSequence extends Bijection {
 /** Runs layers one after another, freeing what lies between. */
 function chain(
   x: Tensor,
-  layers: readonly Invertible[],
-  run: (layer: Invertible, value: Tensor, index: number) => Transformed,
-): Transformed {
+  layers: readonly FlowLayer[],
+  run: (layer: FlowLayer, value: Tensor, index: number) => FlowOutput,
+): FlowOutput {
   let value = x;
   let logDeterminant: Tensor | undefined;
   layers.forEach((layer, i) => {
@@ -148,7 +148,7 @@ function takeOver(gradient: Tensor): Tensor {
   return own;
 }
 
-function engineOf(layers: readonly Invertible[]): Engine {
+function engineOf(layers: readonly FlowLayer[]): Engine {
   return (
     layers.flatMap((layer) => [...layer.parameters(), ...layer.namedBuffers().values()])[0]?.engine ?? defaultEngine()
   );

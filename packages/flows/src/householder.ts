@@ -1,7 +1,7 @@
 import { checkSizes, type RandomLayerOptions } from "@revnet-zero/nn";
 import { defaultEngine, randomNormal, type Tensor } from "@revnet-zero/tensor";
 import { checkChannels, checkFloats } from "./errors.ts";
-import { Bijection, keepsVolume, mixChannels, type Transformed } from "./invertible.ts";
+import { Bijection, type FlowOutput, keepsVolume, mixChannels } from "./flowLayer.ts";
 import { maskOf } from "./triangular.ts";
 
 export interface HouseholderOptions extends Omit<RandomLayerOptions, "init"> {
@@ -41,11 +41,11 @@ export class Householder extends Bijection {
     );
   }
 
-  override forward(x: Tensor): Transformed {
+  override forward(x: Tensor): FlowOutput {
     this.#check(x);
     return { value: mixChannels(this.matrix(), x), logDeterminant: keepsVolume(x) };
   }
-  protected override invert(y: Tensor): Transformed {
+  protected override invert(y: Tensor): FlowOutput {
     this.#check(y);
     return { value: mixChannels(this.matrix().transpose(), y), logDeterminant: keepsVolume(y) };
   }

@@ -1,5 +1,11 @@
 export { ActNorm, type ActNormOptions, initialiseFromData } from "./actNorm.ts";
 export { type GlowOptions, glow, type RealNVPOptions, realNVP } from "./build.ts";
+export {
+  ChannelPermutation,
+  type ChannelPermutationOptions,
+  randomOrder,
+  reversedOrder,
+} from "./channelPermutation.ts";
 export { type ConditionerOptions, ConvConditioner, denseConditioner } from "./conditioners.ts";
 export {
   AdditiveCoupling,
@@ -24,13 +30,12 @@ export {
   StandardLogistic,
   StandardNormal,
 } from "./distributions.ts";
+export { Bijection, FlowLayer, type FlowOutput, type Retraced } from "./flowLayer.ts";
 export { type FlowMode, FlowSequence, type FlowSequenceOptions } from "./flowSequence.ts";
 export { haarDownsample, haarUpsample } from "./haar.ts";
 export { Householder, type HouseholderOptions } from "./householder.ts";
-export { Bijection, Invertible, type Retraced, type Transformed } from "./invertible.ts";
 export { InvertibleLinear, type InvertibleLinearOptions } from "./invertibleLinear.ts";
 export { MultiScale, type Scale } from "./multiScale.ts";
 export { NormalizingFlow, type NormalizingFlowOptions } from "./normalizingFlow.ts";
-export { Permutation, type PermutationOptions, randomOrder, reversedOrder } from "./permutation.ts";
 export { HaarDownsampling, SpaceToDepth } from "./resolution.ts";
 export { type CellOptions, depthToSpace, spaceToDepth } from "./spaceToDepth.ts";

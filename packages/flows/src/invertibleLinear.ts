@@ -1,7 +1,7 @@
 import { checkSizes, type RandomLayerOptions } from "@revnet-zero/nn";
 import { defaultEngine, type Tensor, tensor } from "@revnet-zero/tensor";
 import { checkChannels, checkFloats } from "./errors.ts";
-import { Bijection, mixChannels, positionsOf, sameForAll, type Transformed } from "./invertible.ts";
+import { Bijection, type FlowOutput, mixChannels, positionsOf, sameForAll } from "./flowLayer.ts";
 import { factorise, randomOrthogonal } from "./rotation.ts";
 import { invertUnitLower, maskOf, quarterMasks } from "./triangular.ts";
 
@@ -88,12 +88,12 @@ export class InvertibleLinear extends Bijection {
     });
   }
 
-  override forward(x: Tensor): Transformed {
+  override forward(x: Tensor): FlowOutput {
     this.#check(x);
     const logDeterminant = sameForAll(x, this.logScale.sum().mul(positionsOf(x)));
     return { value: mixChannels(this.weight(), x), logDeterminant };
   }
-  protected override invert(y: Tensor): Transformed {
+  protected override invert(y: Tensor): FlowOutput {
     this.#check(y);
     const logDeterminant = sameForAll(y, this.logScale.sum().mul(-positionsOf(y)));
     return { value: mixChannels(this.inverseWeight(), y), logDeterminant };

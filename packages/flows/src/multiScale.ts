@@ -1,8 +1,8 @@
 import { describe, numel, type Shape, ShapeError, type Tensor, ValueError } from "@revnet-zero/tensor";
-import { Bijection, type Invertible, type Transformed } from "./invertible.ts";
+import { Bijection, type FlowLayer, type FlowOutput } from "./flowLayer.ts";
 
 export interface Scale {
-  readonly transform: Invertible;
+  readonly transform: FlowLayer;
   /** Shape of a sample behind the transform, channels first. */
   readonly shape: Shape;
 }
@@ -28,7 +28,7 @@ export class MultiScale extends Bijection {
     this.scales = scales;
   }
 
-  override forward(x: Tensor): Transformed {
+  override forward(x: Tensor): FlowOutput {
     const parts: Tensor[] = [];
     let rest = x;
     let logDeterminant: Tensor | undefined;
@@ -48,7 +48,7 @@ export class MultiScale extends Bijection {
     return { value: parts[0]!.concat(parts.slice(1), 1), logDeterminant: logDeterminant! };
   }
 
-  protected override invert(y: Tensor): Transformed {
+  protected override invert(y: Tensor): FlowOutput {
     const sizes = this.scales.map(({ shape }, i) => numel(shape) / (i < this.scales.length - 1 ? 2 : 1));
     const parts = y.split(sizes, 1);
     let rest: Tensor | undefined;

@@ -1,11 +1,11 @@
 import { Module } from "@revnet-zero/nn";
 import type { Key, Tensor } from "@revnet-zero/tensor";
 import type { Distribution } from "./distributions.ts";
-import type { Invertible } from "./invertible.ts";
+import type { FlowLayer } from "./flowLayer.ts";
 
 export interface NormalizingFlowOptions {
   /** From data to the base distribution's samples. */
-  readonly transform: Invertible;
+  readonly transform: FlowLayer;
   readonly base: Distribution;
 }
 
@@ -25,7 +25,7 @@ export interface NormalizingFlowOptions {
  * ```
  */
 export class NormalizingFlow extends Module {
-  readonly transform: Invertible;
+  readonly transform: FlowLayer;
   readonly base: Distribution;
 
   constructor({ transform, base }: NormalizingFlowOptions) {

@@ -1,6 +1,6 @@
 import type { Tensor } from "@revnet-zero/tensor";
+import { Bijection, type FlowOutput, keepsVolume } from "./flowLayer.ts";
 import { haarDownsample, haarUpsample } from "./haar.ts";
-import { Bijection, keepsVolume, type Transformed } from "./invertible.ts";
 import { type CellOptions, depthToSpace, spaceToDepth } from "./spaceToDepth.ts";
 
 /** `spaceToDepth` as a layer ("squeeze"), also on fixed-point streams. */
@@ -11,20 +11,20 @@ export class SpaceToDepth extends Bijection {
     super();
     this.factor = factor;
   }
-  override forward(x: Tensor): Transformed {
+  override forward(x: Tensor): FlowOutput {
     return { value: spaceToDepth(x, this), logDeterminant: keepsVolume(x) };
   }
-  protected override invert(y: Tensor): Transformed {
+  protected override invert(y: Tensor): FlowOutput {
     return { value: depthToSpace(y, this), logDeterminant: keepsVolume(y) };
   }
 }
 
 /** `haarDownsample` as a layer: exact on fixed-point streams, orthonormal on floats. */
 export class HaarDownsampling extends Bijection {
-  override forward(x: Tensor): Transformed {
+  override forward(x: Tensor): FlowOutput {
     return { value: haarDownsample(x), logDeterminant: keepsVolume(x) };
   }
-  protected override invert(y: Tensor): Transformed {
+  protected override invert(y: Tensor): FlowOutput {
     return { value: haarUpsample(y), logDeterminant: keepsVolume(y) };
   }
 }

@@ -7,13 +7,13 @@ import {
   AdditiveCoupling,
   AffineCoupling,
   denseConditioner,
+  FlowLayer,
   type FlowMode,
+  type FlowOutput,
   FlowSequence,
   HaarDownsampling,
-  Invertible,
   type Retraced,
   realNVP,
-  type Transformed,
 } from "../src/index.ts";
 import { engine, floats } from "./fixtures.ts";
 import { build, type Name } from "./layers.ts";
@@ -154,16 +154,16 @@ describe("rebuilt", () => {
   });
 
   test("drift tells a layer whose inverse is wrong", async () => {
-    class Wrong extends Invertible {
-      readonly inner: Invertible;
-      constructor(inner: Invertible) {
+    class Wrong extends FlowLayer {
+      readonly inner: FlowLayer;
+      constructor(inner: FlowLayer) {
         super();
         this.inner = inner;
       }
-      override forward(x: Tensor): Transformed {
+      override forward(x: Tensor): FlowOutput {
         return this.inner.forward(x);
       }
-      protected override invert(y: Tensor): Transformed {
+      protected override invert(y: Tensor): FlowOutput {
         return this.inner.inverse(y);
       }
       override retrace(y: Tensor): Retraced {

@@ -6,14 +6,14 @@ import {
   ActNorm,
   AdditiveCoupling,
   AffineCoupling,
+  ChannelPermutation,
+  type FlowOutput,
   FlowSequence,
   Householder,
   InvertibleLinear,
   initialiseFromData,
   Logit,
   MultiScale,
-  Permutation,
-  type Transformed,
 } from "../src/index.ts";
 import { engine, expectSame, floats, words } from "./fixtures.ts";
 import { build, kinds, type Name, names, recipes, type Subject } from "./layers.ts";
@@ -86,7 +86,7 @@ describe.each(names)("%s", (name) => {
 
   test("gradients of value and log-determinant, forward and inverse", async () => {
     const both =
-      (f: (x: Tensor) => Transformed) =>
+      (f: (x: Tensor) => FlowOutput) =>
       (x: Tensor): Tensor[] => {
         const { value, logDeterminant } = f(x);
         return [value, logDeterminant];
@@ -246,7 +246,9 @@ test("errors name the layer, what came, and the call that works", () => {
       "dequantise",
     );
     expect(errorText(() => new AdditiveCoupling({ channels: 4, network: one }).call(x))).toContain("give [batch, 4]");
-    expect(errorText(() => new Permutation({ order: [0, 2], engine }))).toContain("name each of 0, 1, ..., c - 1 once");
+    expect(errorText(() => new ChannelPermutation({ order: [0, 2], engine }))).toContain(
+      "name each of 0, 1, ..., c - 1 once",
+    );
     expect(errorText(() => new Logit({ alpha: 0.5 }))).toContain("between 0 and 0.5");
     expect(errorText(() => new FlowSequence({ layers: [], engine }))).toContain("at least one");
     expect(errorText(() => new MultiScale([]))).toContain("at least one scale");

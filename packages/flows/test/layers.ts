@@ -6,16 +6,16 @@ import {
   ActNorm,
   AdditiveCoupling,
   AffineCoupling,
+  ChannelPermutation,
   ConvConditioner,
   denseConditioner,
+  type FlowLayer,
   FlowSequence,
   HaarDownsampling,
   Householder,
-  type Invertible,
   InvertibleLinear,
   Logit,
   MultiScale,
-  Permutation,
   randomOrder,
   SpaceToDepth,
 } from "../src/index.ts";
@@ -36,7 +36,7 @@ function conditioner({ channels, ...rest }: Parts, shape: Shape, perChannel: num
   return new ConvConditioner({ ...rest, ...sizes });
 }
 
-type Make = (parts: Parts, shape: Shape) => Invertible;
+type Make = (parts: Parts, shape: Shape) => FlowLayer;
 interface Kind {
   readonly make: Make;
   /** Shapes of a sample, of at most 8 elements. */
@@ -54,7 +54,7 @@ const images: Shape[] = [
 ];
 const affine: Make = (p, shape) => new AffineCoupling({ channels: p.channels, network: conditioner(p, shape, 2) });
 const additive: Make = (p, shape) => new AdditiveCoupling({ channels: p.channels, network: conditioner(p, shape, 1) });
-const permutation: Make = ({ channels, key }) => new Permutation({ order: randomOrder(channels, key), engine });
+const permutation: Make = ({ channels, key }) => new ChannelPermutation({ order: randomOrder(channels, key), engine });
 
 /** Every layer, by name. */
 export const kinds = {
@@ -94,7 +94,7 @@ export const names: readonly Name[] = Object.keys(kinds) as Name[];
 
 /** A layer with random parameters, and a batch for it. */
 export interface Subject {
-  readonly layer: Invertible;
+  readonly layer: FlowLayer;
   readonly shape: Shape;
   /** `[batch, ...shape]` in the layer's domain. */
   readonly batch: (size: number) => Tensor;

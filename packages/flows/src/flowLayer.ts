@@ -2,14 +2,14 @@ import { Module } from "@revnet-zero/nn";
 import { gradientDType, type Tensor } from "@revnet-zero/tensor";
 
 /** A batch of transformed samples. */
-export interface Transformed {
+export interface FlowOutput {
   readonly value: Tensor;
   /** log |det ∂value/∂input| of every sample, `[batch]`. */
   readonly logDeterminant: Tensor;
 }
 
 /** A layer recorded again on an input that was rebuilt from its output. */
-export interface Retraced extends Transformed {
+export interface Retraced extends FlowOutput {
   /** The rebuilt input as leaves of the graph: whole, or its parts along axis 1 in order. */
   readonly leaves: readonly Tensor[];
 }
@@ -18,20 +18,20 @@ export interface Retraced extends Transformed {
  * A bijection of samples: `forward` (run it with `call`) and `inverse`, each with its log-determinant. The first axis is the
  * batch, the second the channels. What inverts exactly on fixed-point streams (i32) takes them too, and says so.
  */
-export abstract class Invertible extends Module {
-  abstract override forward(x: Tensor): Transformed;
+export abstract class FlowLayer extends Module {
+  abstract override forward(x: Tensor): FlowOutput;
   /** The inverse of `forward`; its log-determinant is that of the inverse. */
-  protected abstract invert(y: Tensor): Transformed;
+  protected abstract invert(y: Tensor): FlowOutput;
   /** Rebuilds the input that gave y and records the layer on it: what a backward pass without stored activations needs. */
   abstract retrace(y: Tensor): Retraced;
 
-  inverse(y: Tensor): Transformed {
+  inverse(y: Tensor): FlowOutput {
     return this.within(y.engine, () => this.invert(y));
   }
 }
 
 /** A bijection that is retraced by its inverse. One that shares work between inverse and forward does so itself. */
-export abstract class Bijection extends Invertible {
+export abstract class Bijection extends FlowLayer {
   override retrace(y: Tensor): Retraced {
     const { engine } = y;
     const x = engine.noGrad(() => engine.scope(() => this.inverse(y).value)).requireGrad();

@@ -1,8 +1,8 @@
 import { defaultEngine, type Engine, type Key, randomWord, type Tensor, tensor, ValueError } from "@revnet-zero/tensor";
 import { checkChannels } from "./errors.ts";
-import { Bijection, keepsVolume, type Transformed } from "./invertible.ts";
+import { Bijection, type FlowOutput, keepsVolume } from "./flowLayer.ts";
 
-export interface PermutationOptions {
+export interface ChannelPermutationOptions {
   /** Output channel i is input channel `order[i]`. `reversedOrder` and `randomOrder` make one. */
   readonly order: readonly number[];
   /** Default: the default engine. */
@@ -10,27 +10,31 @@ export interface PermutationOptions {
 }
 
 /** Channels in another order, `[batch, c, ...]`; any dtype, so fixed-point streams pass bit for bit. */
-export class Permutation extends Bijection {
+export class ChannelPermutation extends Bijection {
   /** The order and its inverse, i32 `[c]`. */
   readonly order: Tensor;
   readonly inverseOrder: Tensor;
 
-  constructor({ order, engine = defaultEngine() }: PermutationOptions) {
+  constructor({ order, engine = defaultEngine() }: ChannelPermutationOptions) {
     super();
     const places = order.map((_, i) => order.indexOf(i));
     if (order.length === 0 || places.includes(-1)) {
-      throw new ValueError("Permutation", `the order is [${order.join(", ")}]`, "name each of 0, 1, ..., c - 1 once");
+      throw new ValueError(
+        "ChannelPermutation",
+        `the order is [${order.join(", ")}]`,
+        "name each of 0, 1, ..., c - 1 once",
+      );
     }
     this.order = this.buffer(tensor(Int32Array.from(order), { engine }));
     this.inverseOrder = this.buffer(tensor(Int32Array.from(places), { engine }));
   }
 
-  override forward(x: Tensor): Transformed {
-    checkChannels("Permutation", x, this.order.size);
+  override forward(x: Tensor): FlowOutput {
+    checkChannels("ChannelPermutation", x, this.order.size);
     return { value: x.take(this.order, 1), logDeterminant: keepsVolume(x) };
   }
-  protected override invert(y: Tensor): Transformed {
-    checkChannels("Permutation", y, this.order.size);
+  protected override invert(y: Tensor): FlowOutput {
+    checkChannels("ChannelPermutation", y, this.order.size);
     return { value: y.take(this.inverseOrder, 1), logDeterminant: keepsVolume(y) };
   }
 }
