@@ -1,4 +1,4 @@
-import { type ReversibleMode, ReversibleSequence } from "@revnet-zero/reversible";
+import { type AdditiveBranches, type ReversibleMode, ReversibleSequence } from "@revnet-zero/reversible";
 import { foldKey, type Tensor, ValueError } from "@revnet-zero/tensor";
 import { AttentionBranch, FeedForwardBranch } from "./branches.ts";
 import { BLOCKS, LanguageModel, PredictionHead, TokenEmbedding } from "./languageModel.ts";
@@ -20,7 +20,7 @@ export class ReversibleTransformer extends LanguageModel {
   override readonly options: ResolvedOptions;
   readonly streams: "full" | "split";
   override readonly embedding: TokenEmbedding;
-  readonly sequence: ReversibleSequence;
+  readonly sequence: ReversibleSequence<AdditiveBranches>;
   readonly head: PredictionHead;
 
   constructor({ reversibility = "exact", streams = "full", fractionBits = 20, ...rest }: ReversibleTransformerOptions) {

@@ -11,16 +11,17 @@ export type Norm = LayerNorm | RMSNorm;
  */
 export abstract class PreNormBranch extends Module {
   abstract readonly norm: Norm;
-  /** What follows the norm. */
-  protected abstract body(normalised: Tensor): Tensor;
+  /** What follows the norm; `rest` is what `forward` was given after x (a mask, an encoder's memory). */
+  // biome-ignore lint/suspicious/noExplicitAny: every branch takes what it knows of.
+  protected abstract body(normalised: Tensor, ...rest: any[]): Tensor;
 
-  override forward(x: Tensor): Tensor {
-    return this.body(this.norm.call(x));
+  override forward(x: Tensor, ...rest: unknown[]): Tensor {
+    return this.body(this.norm.call(x), ...rest);
   }
 
   /** The branch from its norm's result on. */
-  afterNorm(normalised: Tensor): Tensor {
-    return this.within(normalised.engine, () => this.body(normalised));
+  afterNorm(normalised: Tensor, ...rest: unknown[]): Tensor {
+    return this.within(normalised.engine, () => this.body(normalised, ...rest));
   }
 }
 

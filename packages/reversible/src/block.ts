@@ -1,57 +1,89 @@
-import { Module, type Norm, PreNormBranch } from "@revnet-zero/nn";
-import { describe, ShapeError, sameShape, type Tensor } from "@revnet-zero/tensor";
+import { ValueError } from "@revnet-zero/tensor";
+import type { Branch } from "./branch.ts";
+import { additive } from "./couplings/additive.ts";
+import type { Step, StepMaker } from "./steps/step.ts";
 
-/**
- * A branch of a coupling: any deterministic map of a stream to an increment of the same shape. Randomness must come
- * from the engine's keys (nn's Dropout does), so that a second run is the first one's twin.
- */
-export type Branch = Module | ((x: Tensor) => Tensor);
-
-/** `streams[target] += branch(streams[source])`; invertible because the source is left alone. */
-export interface HalfStep {
-  readonly target: number;
-  readonly source: number;
-  readonly branch: Branch;
-  /** What errors call it. */
-  readonly name: string;
+/** Renames the streams: stream i is then what stream `order[i]` was. Costs nothing. */
+export interface Permutation {
+  readonly order: readonly number[];
 }
 
-/**
- * The additive coupling y1 = x1 + F(x2), y2 = x2 + G(y1).
- * Source: Dinh et al. 2014 (arXiv:1410.8516), eq. 8; as a residual block, Gomez et al. 2017 (arXiv:1707.04585), eq. 6.
- */
-export interface ReversibleBlock {
+export const permute = (...order: readonly number[]): Permutation => ({ order });
+
+/** One block of a reversible network: a coupling with its branches. Made by the couplings' functions. */
+export interface CoupledBlock {
+  /** The coupling's name, for reports. */
+  readonly coupling: string;
+  /** How many streams it joins. */
+  readonly streams: number;
+  readonly program: readonly (StepMaker | Permutation)[];
+}
+
+/** The branches of an additive block; an object of these alone is one. */
+export interface AdditiveBranches {
   readonly F: Branch;
   readonly G: Branch;
 }
 
-export const halfStepsOf = ({ F, G }: ReversibleBlock, index = 0): readonly HalfStep[] => [
-  { target: 0, source: 1, branch: F, name: `F of block ${index}` },
-  { target: 1, source: 0, branch: G, name: `G of block ${index}` },
-];
+export type ReversibleBlock = AdditiveBranches | CoupledBlock;
 
-/** Runs a branch on the float value of its source stream. */
-export function runBranch(branch: Branch, x: Tensor): Tensor {
-  return branch instanceof Module ? branch.call(x) : branch(x);
+export const couplingOf = (block: ReversibleBlock): CoupledBlock => ("program" in block ? block : additive(block));
+
+/** A block's steps, with their places among the sequence's. */
+export interface PlacedBlock {
+  readonly steps: readonly Step[];
+  /** The number of its first step. */
+  readonly first: number;
+  /** Slot of each stream where the block begins. */
+  readonly order: readonly number[];
 }
 
-/** What a branch reads: its source stream's value, or the norm of that which it begins with. */
-export type BranchInput = { readonly value: Tensor } | { readonly normalised: Tensor };
-
-/** The norm that a half-step begins with when it reads the stream that the one before it has written. */
-export function normAfter(before: HalfStep, next: HalfStep | undefined): Norm | undefined {
-  if (next === undefined || next.source !== before.target) return undefined;
-  return next.branch instanceof PreNormBranch ? next.branch.norm : undefined;
+export interface Program {
+  readonly numStreams: number;
+  readonly blocks: readonly PlacedBlock[];
+  readonly steps: readonly Step[];
+  /** Slot of each stream at the end. */
+  readonly order: readonly number[];
 }
 
-/** What a half-step adds to its target. Checked here for every mode and run: a float sum would broadcast instead. */
-export function incrementOf({ branch, name }: HalfStep, input: BranchInput): Tensor {
-  const x = "value" in input ? input.value : input.normalised;
-  const increment = "value" in input ? runBranch(branch, x) : (branch as PreNormBranch).afterNorm(x);
-  if (sameShape(x.shape, increment.shape)) return increment;
-  throw new ShapeError(
-    "reversible",
-    `branch ${name} returned ${describe(increment)}, its stream is ${describe(x)}`,
-    "F and G must return the shape they are given",
-  );
+/** The steps of all blocks, numbered, on slots: permutations are resolved here, and cost nothing later. */
+export function placeBlocks(given: readonly ReversibleBlock[]): Program {
+  const couplings = given.map(couplingOf);
+  const numStreams = couplings[0]?.streams ?? 2;
+  const odd = couplings.findIndex((c) => c.streams !== numStreams);
+  if (odd >= 0) {
+    throw new ValueError(
+      "ReversibleSequence",
+      `block ${odd} (${couplings[odd]!.coupling}) joins ${couplings[odd]!.streams} streams, block 0 (${couplings[0]!.coupling}) ${numStreams}`,
+      "use blocks of one number of streams in a sequence",
+    );
+  }
+  let order: readonly number[] = Array.from({ length: numStreams }, (_, i) => i);
+  const blocks: PlacedBlock[] = [];
+  const all: Step[] = [];
+  couplings.forEach(({ program, coupling }, index) => {
+    const [atStart, first] = [order, all.length];
+    for (const item of program) {
+      if ("order" in item) order = renamed(order, item, coupling);
+      else {
+        const places = order;
+        all.push(item({ slot: (i) => slotOf(places, i, coupling), block: `block ${index}` }));
+      }
+    }
+    blocks.push({ steps: all.slice(first), first, order: atStart });
+  });
+  return { numStreams, blocks, steps: all, order };
+}
+
+function renamed(order: readonly number[], { order: by }: Permutation, coupling: string): readonly number[] {
+  if ([...by].sort((a, b) => a - b).every((stream, i) => stream === i) && by.length === order.length) {
+    return by.map((i) => order[i]!);
+  }
+  throw new ValueError(coupling, `[${by}] is no permutation of ${order.length} streams`, "name every stream once");
+}
+
+function slotOf(order: readonly number[], stream: number, coupling: string): number {
+  const slot = order[stream];
+  if (slot !== undefined) return slot;
+  throw new ValueError(coupling, `there is no stream ${stream}`, `streams are numbered 0 to ${order.length - 1}`);
 }

@@ -1,6 +1,7 @@
 import type { Module } from "@revnet-zero/nn";
 import { type Engine, type HostData, type Key, type Tensor, ValueError } from "@revnet-zero/tensor";
-import { type ReversibleMode, type ReversibleSequence, type Streams, storedTwin } from "./sequence.ts";
+import { type ReversibleMode, storedTwin } from "./modes.ts";
+import type { ReversibleSequence, Streams } from "./sequence.ts";
 
 export interface ReversibilityReport {
   /** Whether inverse(forward(x)) has the bits of x. */

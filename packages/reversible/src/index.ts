@@ -1,5 +1,21 @@
-export { fixedPointArithmetic, floatArithmetic, type StreamArithmetic } from "./arithmetic.ts";
-export { type Branch, type HalfStep, halfStepsOf, type ReversibleBlock, runBranch } from "./block.ts";
+export type {
+  AddOptions as StreamAddOptions,
+  StepMemory,
+  StoredArithmetic,
+  StreamArithmetic,
+  StreamSum,
+  Term,
+} from "./arithmetic/arithmetic.ts";
+export { fixedPointArithmetic, storedFixedPoint } from "./arithmetic/fixedPoint.ts";
+export { floatArithmetic, storedFloat } from "./arithmetic/float.ts";
+export {
+  type AdditiveBranches,
+  type CoupledBlock,
+  couplingOf,
+  type Permutation,
+  type ReversibleBlock,
+} from "./block.ts";
+export { type Branch, runBranch } from "./branch.ts";
 export {
   BitComparison,
   type CheckOptions,
@@ -8,14 +24,26 @@ export {
   type ReversibilityReport,
   takeGradients,
 } from "./check.ts";
-export { type BranchRunner, PassContext } from "./context.ts";
+export { additive } from "./couplings/additive.ts";
+export { type AffineOptions, affine } from "./couplings/affine.ts";
+export { GatedMixture, gated, type MixtureOptions } from "./couplings/gated.ts";
+export { type HamiltonianOptions, hamiltonian } from "./couplings/hamiltonian.ts";
+export { leapfrog } from "./couplings/leapfrog.ts";
+export { midpoint, type OneBranchOptions } from "./couplings/midpoint.ts";
+export { type MomentumOptions, momentum } from "./couplings/momentum.ts";
+export { type MultiStreamOptions, multiStream } from "./couplings/multiStream.ts";
+export { reversibleHeun } from "./couplings/reversibleHeun.ts";
+export { type UserDefinedOptions, userDefined } from "./couplings/userDefined.ts";
 export { relativeDrift, sampleStreams } from "./drift.ts";
 export type { StepHealth, StreamHealth } from "./health.ts";
+export { type ReversibleMode, reversibleModes, storedTwin } from "./modes.ts";
+export { type BranchRunner, PassContext } from "./passes/context.ts";
+export { type BlockPolicy, blockPolicies, type MemoryPlan } from "./plan.ts";
 export {
-  type ReversibleMode,
+  type Invertible,
   ReversibleSequence,
   type ReversibleSequenceOptions,
-  reversibleModes,
   type Streams,
-  storedTwin,
+  type Transformed,
 } from "./sequence.ts";
+export * as steps from "./steps/index.ts";

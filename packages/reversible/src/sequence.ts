@@ -1,122 +1,188 @@
 import { Module } from "@revnet-zero/nn";
 import {
-  checkpointAll,
   defaultEngine,
-  defineFunction,
   describe,
   type Engine,
   full,
+  isFloat,
   ShapeError,
   sameShape,
-  type Tensor,
+  Tensor,
   ValueError,
   zeros,
 } from "@revnet-zero/tensor";
-import { fixedPointArithmetic, floatArithmetic, type StreamArithmetic } from "./arithmetic.ts";
-import { type Branch, type HalfStep, halfStepsOf, type ReversibleBlock } from "./block.ts";
-import { type BranchRunner, PassContext } from "./context.ts";
-import { relativeDrift, sampleStreams } from "./drift.ts";
+import type { StreamArithmetic } from "./arithmetic/arithmetic.ts";
+import { type Program, placeBlocks, type ReversibleBlock } from "./block.ts";
 import { readHealth, type StreamHealth } from "./health.ts";
-import { ownStream, runBackward, runForward, runInverse } from "./reconstruct.ts";
-import { runStored, runStoredFloat } from "./store.ts";
+import { checkMode, modes, type ReversibleMode } from "./modes.ts";
+import { PassContext } from "./passes/context.ts";
+import { ForwardPass } from "./passes/forwardPass.ts";
+import { SideInformation } from "./passes/side.ts";
+import { ownStream, runOwning, StreamPass, type StreamPassOptions } from "./passes/streamPass.ts";
+import { type BlockPolicy, checkPlan, type MemoryPlan, segmentsOf } from "./plan.ts";
+import { runSegments, type SegmentRun } from "./segments.ts";
 
-/**
- * How a sequence gets its activations back in backward:
- * - `exact`: int32 fixed-point streams; activations rebuilt in backward, bit for bit. No extra bytes.
- * - `float`: f32 streams; activations rebuilt up to a drift that is measured (`drift()`).
- * - `store`: the same fixed-point function as `exact` by ordinary backpropagation. Memory grows with depth.
- * - `checkpoint`: the same function again, keeping each block's input streams and running the block twice.
- * - `store-float`: ordinary backpropagation of the `float` function.
- */
-export type ReversibleMode = "exact" | "float" | "store" | "checkpoint" | "store-float";
-
-export const reversibleModes: readonly ReversibleMode[] = ["exact", "float", "store", "checkpoint", "store-float"];
-
-/** The mode that computes the same function by ordinary backpropagation: what a mode's gradients are compared with. */
-export const storedTwin = (mode: ReversibleMode): "store" | "store-float" =>
-  mode === "float" || mode === "store-float" ? "store-float" : "store";
-
-export interface ReversibleSequenceOptions {
-  readonly blocks: readonly ReversibleBlock[];
+export interface ReversibleSequenceOptions<B extends ReversibleBlock = ReversibleBlock> {
+  /** Pairs of branches `{ F, G }` (additive), or what the couplings' functions make. */
+  readonly blocks: readonly B[];
   readonly mode?: ReversibleMode;
   /** Bits after the binary point of the streams. Default 20 (Q12.20): steps of 9.5e-7, range ±2048. */
   readonly fractionBits?: number;
   /** Default: that of the branches' parameters, or the default engine. */
   readonly engine?: Engine;
+  /** What is done with each block, in modes that rebuild activations. Default: all are rebuilt. */
+  readonly plan?: MemoryPlan | undefined;
 }
 
-/** The two residual streams, of one shape. */
+/** Two residual streams, of one shape. */
 export type Streams = readonly [Tensor, Tensor];
 
+/** Outputs of a sequence, and the logarithm of the volume its couplings have changed by. */
+export interface Transformed {
+  readonly streams: Tensor[];
+  /** Σ log |det| for every sample, [batch]: what a density needs (affine couplings; zero for additive ones). */
+  readonly logDeterminant: Tensor;
+}
+
+/** A forward pass that can be undone once. */
+export interface Invertible {
+  /** The output streams: fixed-point ones in the fixed-point modes. */
+  readonly streams: Tensor[];
+  /** The input streams again (floats where floats went in), freeing what was remembered. Call it once. */
+  inverse(): Tensor[];
+}
+
 /**
- * A stack of reversible blocks as ONE node of the graph: what it keeps for backward is its final pair of streams,
- * whatever the depth.
+ * A stack of reversible blocks as ONE node of the graph: what it keeps for backward is its final set of streams,
+ * whatever the depth. A plan may keep more, block by block, to compute less.
  */
-export class ReversibleSequence extends Module {
-  readonly blocks: readonly ReversibleBlock[];
+export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> extends Module {
+  readonly blocks: readonly B[];
   readonly fractionBits: number;
   #mode: ReversibleMode;
-  readonly #steps: readonly HalfStep[];
-  /** Counts of the last forward pass in mode `exact`, a row a half-step; kept on the device until somebody asks. */
+  #plan: MemoryPlan | undefined;
+  readonly #program: Program;
+  /** Counts of the last forward pass in mode `exact`, a row a step; kept on the device until somebody asks. */
   readonly counts: Tensor;
   /** Relative error of the last reconstruction in mode `float`; NaN before the first. */
   readonly lastDrift: Tensor;
 
-  constructor({ blocks, mode = "exact", fractionBits = 20, engine = engineOf(blocks) }: ReversibleSequenceOptions) {
+  constructor(options: ReversibleSequenceOptions<B>) {
     super();
+    const { blocks, mode = "exact", fractionBits = 20, plan } = options;
     if (!Number.isInteger(fractionBits) || fractionBits < 0 || fractionBits > 30) {
       throw new ValueError("ReversibleSequence", `fractionBits is ${fractionBits}`, "use an integer from 0 to 30");
     }
     this.blocks = blocks;
     this.fractionBits = fractionBits;
     this.#mode = checkMode(mode);
-    this.#steps = blocks.flatMap(halfStepsOf);
+    this.#program = placeBlocks(blocks);
+    this.#plan = plan && checkPlan(plan, blocks.length);
+    const engine = options.engine ?? this.#engineOfBranches();
     const temporary = { isPersistent: false };
-    this.counts = this.buffer(zeros([this.#steps.length, 3], { dtype: "i32", engine }), temporary);
+    this.counts = this.buffer(zeros([this.#program.steps.length, 3], { dtype: "i32", engine }), temporary);
     this.lastDrift = this.buffer(full([], Number.NaN, { engine }), temporary);
   }
 
   get mode(): ReversibleMode {
     return this.#mode;
   }
-  /** Takes effect at the next forward pass; parameters and function are the same in every mode but `float`. */
+  /** Takes effect at the next forward pass; parameters and function are the same in every mode but the float ones. */
   set mode(mode: ReversibleMode) {
     this.#mode = checkMode(mode);
   }
 
-  /**
-   * Float tensors in, float tensors out; or fixed-point (i32) streams in and out, which loses nothing between
-   * sequences. Both of one shape.
-   */
-  override forward(x1: Tensor, x2: Tensor): Tensor[] {
-    checkStreams("ReversibleSequence", x1, x2);
-    const context = new PassContext(x1.engine, this.#branches());
-    const isFloat = x1.dtype !== "i32";
-    if (this.#mode === "float") return this.#rebuild([x1, x2], floatArithmetic, context);
-    if (this.#mode === "store-float") return runStoredFloat(this.#steps, [x1, x2], context);
-    const arithmetic = fixedPointArithmetic(this.fractionBits);
-    const streams =
-      this.#mode === "exact" ? this.#rebuild([x1, x2], arithmetic, context) : this.#keep([x1, x2], context);
-    return isFloat ? streams.map((s) => s.dequantise(this.fractionBits)) : streams;
+  get plan(): MemoryPlan | undefined {
+    return this.#plan;
+  }
+  /** Takes effect at the next forward pass. Modes that rebuild activations follow it; the others say all blocks' policy. */
+  set plan(plan: MemoryPlan | undefined) {
+    this.#plan = plan && checkPlan(plan, this.blocks.length);
   }
 
-  /** The input streams of given output streams: bit for bit in exact arithmetic when both are i32 streams. */
-  inverse(y1: Tensor, y2: Tensor): Tensor[] {
-    checkStreams("inverse", y1, y2);
+  /** How many streams the blocks join. */
+  get numStreams(): number {
+    return this.#program.numStreams;
+  }
+
+  /**
+   * The streams, all of one shape, and then what every branch is to be given after its own (masks, an encoder's memory, a
+   * condition). Float tensors in, float tensors out; or streams (i32 in the fixed-point modes) in and out, which loses
+   * nothing between sequences.
+   */
+  override forward(x1: Tensor, ...rest: unknown[]): Tensor[] {
+    return this.#run([x1, ...rest], false).streams;
+  }
+
+  /** Like `call`, with the log-determinant. */
+  transform(x1: Tensor, ...rest: unknown[]): Transformed {
+    const { streams, logDeterminant } = this.within(x1.engine, () => this.#run([x1, ...rest], true));
+    return { streams, logDeterminant: logDeterminant! };
+  }
+
+  /**
+   * The input streams of given output streams: bit for bit in exact arithmetic when all are streams. Modes whose inverse
+   * needs what their forward pass remembered refuse: use `invertible`.
+   */
+  inverse(y1: Tensor, ...rest: unknown[]): Tensor[] {
+    const { streams: ys, context } = this.#inputs("inverse", [y1, ...rest]);
     const { engine } = y1;
     const arithmetic = this.#arithmetic();
-    return engine.scope(() =>
-      engine.noGrad(() => {
-        const context = new PassContext(engine, this.#branches());
-        const streams = [y1, y2].map((y) => ownStream(arithmetic.enter(y)));
-        const found = runInverse(engine, this.#steps, streams, arithmetic, context);
-        const isFloat = y1.dtype !== "i32" && arithmetic.isExact;
-        // The pass owned its streams; what it returns is the caller's scope's, like any result.
-        const result = isFloat ? found.map((s) => arithmetic.read(s)) : found.map((s) => engine.adopt(s));
-        if (isFloat) for (const s of found) s.dispose();
-        return result;
+    const { order } = this.#program;
+    return engine.noGrad(() =>
+      engine.scope(() => {
+        const streams: Tensor[] = [];
+        for (const [i, y] of ys.entries()) streams[order[i]!] = ownStream(arithmetic.enter(y));
+        const side = new SideInformation(engine);
+        const runner = this.#passContext(engine);
+        return this.#undo({ engine, arithmetic, streams, runner, context, side }, isFloat(y1.dtype));
       }),
     );
+  }
+
+  /** Runs the blocks unrecorded, remembering what their exact inverse needs in any mode. */
+  invertible(x1: Tensor, ...rest: unknown[]): Invertible {
+    const { streams: xs, context } = this.#inputs("invertible", [x1, ...rest]);
+    const { engine } = x1;
+    const arithmetic = this.#arithmetic();
+    const { order, steps } = this.#program;
+    const side = new SideInformation(engine);
+    return engine.noGrad(() => {
+      const pass = engine.scope(() => {
+        const streams = xs.map((x) => ownStream(arithmetic.enter(x)));
+        streams.push(...(arithmetic.makeBuffer === undefined ? [] : streams.map(arithmetic.makeBuffer).map(ownStream)));
+        const runner = this.#passContext(engine);
+        return { engine, arithmetic, streams, runner, context, side };
+      });
+      new ForwardPass(pass).runSteps(steps, 0);
+      return {
+        streams: order.map((slot) => pass.streams[slot]!.detach()),
+        inverse: () => engine.noGrad(() => engine.scope(() => this.#undo(pass, isFloat(x1.dtype)))),
+      };
+    });
+  }
+
+  /** Runs all steps back; what the pass owns is given up, what it returns is the caller's scope's. */
+  #undo(pass: StreamPassOptions, isFloatOut: boolean): Tensor[] {
+    const { engine, arithmetic, streams, side } = pass;
+    const { steps, numStreams } = this.#program;
+    const inverse = new StreamPass(pass);
+    try {
+      for (let i = steps.length - 1; i >= 0; i--) {
+        inverse.step = i;
+        runOwning(
+          engine,
+          () => streams,
+          () => steps[i]!.inverse(inverse),
+        );
+      }
+    } finally {
+      side.dispose();
+    }
+    const visible = streams.slice(0, numStreams);
+    const result = isFloatOut ? visible.map((s) => arithmetic.read(s)) : visible.map((s) => s.detach());
+    for (const s of streams) s.dispose();
+    return result;
   }
 
   /** What the last forward pass in mode `exact` counted: saturated and NaN increments, wrapped sums. */
@@ -129,85 +195,83 @@ export class ReversibleSequence extends Module {
     return this.lastDrift.item();
   }
 
+  #run(inputs: readonly unknown[], wantsLogDeterminant: boolean) {
+    const { streams, context } = this.#inputs("ReversibleSequence", inputs);
+    const { engine, shape } = streams[0]!;
+    const { order, blocks } = this.#program;
+    const stored = modes[this.#mode].stored(this);
+    const run: SegmentRun = {
+      engine,
+      arithmetic: this.#arithmetic(),
+      stored,
+      runner: this.#passContext(engine),
+      context,
+      counts: this.counts,
+      drift: this.lastDrift,
+    };
+    const logDeterminant = wantsLogDeterminant ? zeros(shape.slice(0, 1), { engine }) : undefined;
+    const given = { streams, logDeterminant, isEntered: false };
+    const flow = runSegments(segmentsOf(blocks, this.#policies()), given, run);
+    const isFloatIn = isFloat(streams[0]!.dtype);
+    const outputs = order.map((slot) => flow.streams[slot]!);
+    return {
+      streams: isFloatIn ? outputs.map((s) => stored.read(s)) : outputs,
+      logDeterminant: flow.logDeterminant,
+    };
+  }
+
+  #policies(): BlockPolicy[] {
+    const { policy } = modes[this.#mode];
+    const plan = policy === "reconstruct" ? this.#plan : undefined;
+    return this.blocks.map((_, i) => plan?.blocks[i] ?? policy);
+  }
+
   #arithmetic(): StreamArithmetic {
-    return storedTwin(this.#mode) === "store-float" ? floatArithmetic : fixedPointArithmetic(this.fractionBits);
+    return modes[this.#mode].arithmetic(this);
   }
 
-  #branches(): Branch[] {
-    return this.#steps.map((s) => s.branch);
+  #passContext(engine: Engine): PassContext {
+    return new PassContext(
+      engine,
+      this.#program.steps.flatMap((s) => s.branches),
+    );
   }
 
-  #rebuild(inputs: Streams, arithmetic: StreamArithmetic, context: PassContext): Tensor[] {
-    const steps = this.#steps;
-    const { counts, lastDrift } = this;
-    const sequence = defineFunction({
-      name: "reversible sequence",
-      forward({ engine, save }, ...xs) {
-        const streams = xs.map((x) => ownStream(arithmetic.enter(x)));
-        const samples = arithmetic.isExact ? [] : sampleStreams(streams);
-        const outputs = runForward(engine, steps, streams, arithmetic, context, counts);
-        save(...outputs, ...samples);
-        return outputs;
-      },
-      backward(backward, ...gradients) {
-        const { engine } = backward;
-        const saved = backward.takeSaved();
-        const streams = saved.slice(0, 2).map(ownStream);
-        const cotangents = gradients.map((g) => (g === undefined ? undefined : takeOver(g)));
-        context.again(() => runBackward(backward, steps, streams, cotangents, arithmetic, context));
-        if (!arithmetic.isExact) lastDrift.assign(relativeDrift(saved.slice(2), sampleStreams(streams)));
-        for (const s of streams) s.dispose();
-        for (const c of cotangents) if (c !== undefined) engine.adopt(c);
-        return cotangents;
-      },
-    });
-    // Recorded casts, as the stored modes have: a gradient arrives in its input's dtype, rounded the same way.
-    const entering = inputs.map((x) => (x.dtype === "i32" ? x : x.cast("f32")));
-    const outputs = sequence(...entering);
-    for (const x of entering) if (!inputs.includes(x)) x.dispose();
-    return outputs;
+  #engineOfBranches(): Engine {
+    const branches = this.#program.steps.flatMap((s) => s.branches);
+    const modules = branches.filter((b) => b instanceof Module);
+    return modules.flatMap((m) => m.parameters())[0]?.engine ?? defaultEngine();
   }
 
-  #keep(inputs: Streams, context: PassContext): Tensor[] {
-    // An alias, so that a stream's gradient is summed up before it joins what else its tensor receives: the same order
-    // of additions as in the reconstructing modes, one tensor for both streams included.
-    const enter = (x: Tensor): Tensor => (x.dtype === "i32" ? x.alias() : x.cast("f32").quantise(this.fractionBits));
-    const streams = inputs.map(enter);
-    if (this.#mode === "store") return runStored(this.#steps, streams, this.fractionBits, context);
-    let current: Tensor[] = streams;
-    for (let first = 0; first < this.#steps.length; first += 2) {
-      const block = this.#steps.slice(first, first + 2);
-      const shifted: BranchRunner = { run: (i, f) => context.run(first + i, f) };
-      const before = current;
-      current = checkpointAll((...xs) => context.again(() => runStored(block, xs, this.fractionBits, shifted)), before);
-      if (first > 0) for (const s of before) s.dispose();
+  /** The streams among the arguments, checked, and what follows them. */
+  #inputs(
+    op: string,
+    inputs: readonly unknown[],
+  ): { readonly streams: Tensor[]; readonly context: readonly unknown[] } {
+    const { numStreams } = this;
+    const streams = inputs.slice(0, numStreams).filter((x) => x instanceof Tensor);
+    if (streams.length < numStreams) {
+      throw new ShapeError(
+        op,
+        `got ${streams.length} streams, the blocks join ${numStreams}`,
+        "pass one tensor a stream, then the context where there is one",
+      );
     }
-    return current;
+    checkStreams(op, streams);
+    return { streams, context: inputs.slice(numStreams) };
   }
 }
 
-function engineOf(blocks: readonly ReversibleBlock[]): Engine {
-  const modules = blocks.flatMap(({ F, G }) => [F, G]).filter((b) => b instanceof Module);
-  return modules.flatMap((m) => m.parameters())[0]?.engine ?? defaultEngine();
-}
+const numbers = ["no", "one", "two", "three", "four", "five", "six"];
 
-/** The pass's own handle on a gradient; the walk's is given up, so that sums can be made in place. */
-function takeOver(gradient: Tensor): Tensor {
-  const own = gradient.engine.keep(gradient.detach());
-  gradient.dispose();
-  return own;
-}
-
-function checkMode(mode: ReversibleMode): ReversibleMode {
-  if (reversibleModes.includes(mode)) return mode;
-  throw new ValueError("ReversibleSequence", `unknown mode "${mode}"`, `use one of ${reversibleModes.join(", ")}`);
-}
-
-function checkStreams(op: string, a: Tensor, b: Tensor): void {
-  if (sameShape(a.shape, b.shape) && (a.dtype === "i32") === (b.dtype === "i32")) return;
+function checkStreams(op: string, streams: readonly Tensor[]): void {
+  const [first] = streams as [Tensor];
+  const fits = (x: Tensor): boolean =>
+    sameShape(x.shape, first.shape) && (x.dtype === "i32") === (first.dtype === "i32");
+  if (streams.every(fits)) return;
   throw new ShapeError(
     op,
-    `the two streams differ: ${describe(a)} and ${describe(b)}`,
-    "both must have one shape, and be floats or fixed-point streams alike",
+    `the ${numbers[streams.length] ?? streams.length} streams differ: ${streams.map(describe).join(" and ")}`,
+    `${streams.length === 2 ? "both" : "all"} must have one shape, and be floats or fixed-point streams alike`,
   );
 }

@@ -106,7 +106,12 @@ export function smooth<A = undefined>(op: Written<A>): ElementwiseOp<A> {
         const { used, op: chain, partial } = derivatives.by(i, context.inputs.length, attrs);
         if (isZero(partial)) return undefined;
         if (isOne(partial)) return context.gradient;
-        return context.gradient.apply(chain, [...used.map((u) => context.input(u)), context.gradient], undefined);
+        // An integer operand (a stream's whole coefficient) is a number to the float gradient, not a word.
+        const operand = (u: number): Tensor => {
+          const x = context.input(u);
+          return isFloat(x.dtype) ? x : x.cast(context.gradient.dtype);
+        };
+        return context.gradient.apply(chain, [...used.map(operand), context.gradient], undefined);
       }),
   };
   return elementwise<A>({ ...op, gradient });

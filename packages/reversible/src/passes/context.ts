@@ -1,15 +1,15 @@
 import { Module, type WithModes } from "@revnet-zero/nn";
 import type { Engine, Key } from "@revnet-zero/tensor";
-import type { Branch } from "./block.ts";
+import type { Branch } from "../branch.ts";
 
-/** Runs branch number `step` the way it ran the first time. */
+/** Runs the branches of step number `step` the way they ran the first time. */
 export interface BranchRunner {
   run<T>(step: number, f: () => T): T;
 }
 
 /**
- * What a second run of the branches needs besides their input: the generator key of the pass (each half-step folds in
- * its own number, so the order of calls does not matter) and every module's train flag at forward time.
+ * What a second run of the branches needs besides their input: the generator key of the pass (each step folds in its
+ * own number, so the order of calls does not matter) and every module's train flag at forward time.
  */
 export class PassContext implements BranchRunner {
   readonly #engine: Engine;

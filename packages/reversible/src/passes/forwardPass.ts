@@ -1,0 +1,69 @@
+import type { Tensor } from "@revnet-zero/tensor";
+import { noteCounts } from "../health.ts";
+import type { Step } from "../steps/step.ts";
+import { runOwning, StreamPass, type StreamPassOptions } from "./streamPass.ts";
+
+export interface ForwardOptions extends StreamPassOptions {
+  /** Where the counts of fixed-point additions are noted, a row a step. */
+  readonly counts?: Tensor | undefined;
+  /** The log-determinant so far, [batch]; the pass owns it. Left out: none is computed. */
+  readonly logDeterminant?: Tensor | undefined;
+}
+
+/** The first run of the steps, unrecorded, in place where possible. */
+export class ForwardPass extends StreamPass {
+  readonly #counts: Tensor | undefined;
+  #logDeterminant: Tensor | undefined;
+  #next: Step | undefined;
+  /** The norm that this step begins with, from the pass of the one before. */
+  #given: Tensor | undefined;
+  /** The norm that the next step begins with. */
+  #normalised: Tensor | undefined;
+
+  constructor(options: ForwardOptions) {
+    super(options);
+    this.#counts = options.counts;
+    this.#logDeterminant = options.logDeterminant;
+  }
+
+  get logDeterminant(): Tensor | undefined {
+    return this.#logDeterminant;
+  }
+
+  /** Runs steps whose first has the number `first`. */
+  runSteps(steps: readonly Step[], first: number): void {
+    const owned = () => [...this.streams, this.#given, this.#normalised, this.#logDeterminant];
+    steps.forEach((step, i) => {
+      this.step = first + i;
+      this.#next = steps[i + 1];
+      runOwning(this.engine, owned, () => step.forward(this));
+    });
+  }
+
+  /** The norm of the stream that the step reads, where the step before has computed it. */
+  takeNormalised(): Tensor | undefined {
+    this.#given = this.#normalised;
+    this.#normalised = undefined;
+    return this.#given;
+  }
+
+  /** Adds an increment to a stream. */
+  add(slot: number, increment: Tensor, times: number): void {
+    this.#given?.dispose();
+    this.#given = undefined;
+    const wanted = this.#next?.beginsWith;
+    const norm = wanted?.stream === slot ? wanted.norm : undefined;
+    const sum = this.arithmetic.add(this.streams[slot]!, increment, { times, norm }, this.memory(slot));
+    this.put(slot, sum.stream);
+    if (sum.normalised !== undefined) this.#normalised = this.engine.keep(sum.normalised);
+    if (this.#counts !== undefined) noteCounts(this.#counts, this.step, sum.counts);
+  }
+
+  /** Adds a term [batch] to the log-determinant, if one is wanted. */
+  addLogDeterminant(term: () => Tensor): void {
+    const before = this.#logDeterminant;
+    if (before === undefined) return;
+    this.#logDeterminant = this.engine.keep(before.addDonating(term()));
+    before.dispose();
+  }
+}

@@ -1,0 +1,56 @@
+import { ValueError } from "@revnet-zero/tensor";
+import type { PlacedBlock } from "./block.ts";
+
+/**
+ * What is done with a block so that backward has its activations:
+ * - `store`: everything it saves is kept, and nothing is computed twice;
+ * - `checkpoint`: its input streams are kept, and it is run again from them;
+ * - `reconstruct`: nothing is kept, and its input streams are rebuilt from its outputs;
+ * - `anchor`: rebuilt likewise, but the streams it was given are kept for the blocks before it: where a drift starts anew;
+ * - `offload`: a checkpoint whose streams leave the engine for the sequence's offload store until they are needed.
+ */
+export const blockPolicies = ["store", "checkpoint", "reconstruct", "anchor", "offload"] as const;
+export type BlockPolicy = (typeof blockPolicies)[number];
+
+/** A policy for each block. In exact modes every plan gives the same bits. */
+export interface MemoryPlan {
+  readonly blocks: readonly BlockPolicy[];
+}
+
+export function checkPlan(plan: MemoryPlan, numBlocks: number): MemoryPlan {
+  const { blocks } = plan;
+  if (blocks.length !== numBlocks) {
+    throw new ValueError(
+      "ReversibleSequence",
+      `the plan is for ${blocks.length} blocks, the sequence has ${numBlocks}`,
+      "name one policy a block",
+    );
+  }
+  const unknown = blocks.find((p) => !blockPolicies.includes(p));
+  if (unknown === undefined) return plan;
+  throw new ValueError(
+    "ReversibleSequence",
+    `unknown policy "${unknown}" in the plan`,
+    `use ${blockPolicies.join(", ")}`,
+  );
+}
+
+/** Neighbouring blocks that are run as one. */
+export interface Segment {
+  readonly kind: "store" | "checkpoint" | "reconstruct" | "offload";
+  readonly blocks: readonly PlacedBlock[];
+}
+
+/** Rebuilt blocks are one node up to the next anchor, stored ones need none, and each block run again is one. */
+export function segmentsOf(blocks: readonly PlacedBlock[], policies: readonly BlockPolicy[]): Segment[] {
+  const segments: { kind: Segment["kind"]; blocks: PlacedBlock[] }[] = [];
+  blocks.forEach((block, i) => {
+    const policy = policies[i]!;
+    const kind = policy === "anchor" ? "reconstruct" : policy;
+    const last = segments.at(-1);
+    const continues = last?.kind === kind && (policy === "reconstruct" || policy === "store");
+    if (continues) last.blocks.push(block);
+    else segments.push({ kind, blocks: [block] });
+  });
+  return segments;
+}

@@ -1,0 +1,108 @@
+import { PreNormBranch } from "@revnet-zero/nn";
+import { type Tensor, ValueError } from "@revnet-zero/tensor";
+import { type Branch, checkIncrement, runBranch } from "../branch.ts";
+import type { BackwardPass } from "../passes/backwardPass.ts";
+import type { ForwardPass } from "../passes/forwardPass.ts";
+import type { StoredPass } from "../passes/storedPass.ts";
+import type { StreamPass } from "../passes/streamPass.ts";
+import type { Step, StepMaker } from "./step.ts";
+
+export interface AddOptions {
+  readonly target: number;
+  /** The streams that the branch is given, in this order; none of them the target. */
+  readonly sources: readonly number[];
+  readonly branch: Branch;
+  /** What errors call the branch. Default: "branch". */
+  readonly name?: string;
+  /** How often the increment is added, a whole number other than 0. Default 1. */
+  readonly times?: number;
+}
+
+/** `streams[target] += times · branch(...streams[sources])`: invertible because the sources are left alone. */
+export function add({ target, sources, branch, name = "branch", times = 1 }: AddOptions): StepMaker {
+  if (sources.length === 0 || sources.includes(target) || new Set(sources).size < sources.length) {
+    throw new ValueError(
+      "add",
+      `${name} adds to stream ${target} what it computes from streams [${sources}]`,
+      "name one or more sources, each once, none of them the target",
+    );
+  }
+  if (!Number.isInteger(times) || times === 0) {
+    throw new ValueError("add", `times is ${times}`, "use a whole number; put other factors into the branch");
+  }
+  return ({ slot, block }) =>
+    new AddStep({ target: slot(target), sources: sources.map(slot), branch, times, name: `${name} of ${block}` });
+}
+
+class AddStep implements Step {
+  readonly name: string;
+  readonly branches: readonly Branch[];
+  readonly beginsWith: Step["beginsWith"];
+  readonly #target: number;
+  readonly #sources: readonly number[];
+  readonly #branch: Branch;
+  readonly #times: number;
+
+  constructor({ target, sources, branch, name, times }: Required<AddOptions>) {
+    this.name = name;
+    this.branches = [branch];
+    this.#target = target;
+    this.#sources = sources;
+    this.#branch = branch;
+    this.#times = times;
+    if (branch instanceof PreNormBranch && sources.length === 1) {
+      this.beginsWith = { stream: sources[0]!, norm: branch.norm };
+    }
+  }
+
+  forward(pass: ForwardPass): void {
+    const increment = pass.run(() => {
+      const normalised = pass.takeNormalised();
+      return normalised === undefined
+        ? this.#increment(
+            pass,
+            this.#sources.map((s) => pass.read(s)),
+          )
+        : this.#check(pass, (this.#branch as PreNormBranch).afterNorm(normalised, ...pass.context));
+    });
+    pass.add(this.#target, increment, this.#times);
+  }
+
+  inverse(pass: StreamPass): void {
+    const increment = pass.run(() =>
+      this.#increment(
+        pass,
+        this.#sources.map((s) => pass.read(s)),
+      ),
+    );
+    pass.remove(this.#target, increment, this.#times);
+  }
+
+  backward(pass: BackwardPass): void {
+    const leaves = this.#sources.map((s) => pass.read(s).requireGrad());
+    const increment = pass.recompute(() => this.#increment(pass, leaves));
+    pass.remove(this.#target, increment.detach(), this.#times);
+    const added = pass.record(() => (this.#times === 1 ? increment : increment.cast("f32").mul(this.#times)));
+    const gradients = pass.pull([added], [pass.cotangents[this.#target]?.cast(added.dtype)], leaves);
+    pass.receive(this.#sources, gradients);
+  }
+
+  record(pass: StoredPass): void {
+    const { arithmetic, streams } = pass;
+    const values = this.#sources.map((s) => arithmetic.read(streams[s]!));
+    const increment = pass.run(() => this.#increment(pass, values));
+    pass.put(this.#target, arithmetic.add(streams[this.#target]!, increment, this.#times));
+  }
+
+  #increment(
+    pass: { readonly streams: readonly Tensor[]; readonly context: readonly unknown[] },
+    values: readonly Tensor[],
+  ): Tensor {
+    const [first, ...others] = values;
+    return this.#check(pass, runBranch(this.#branch, first!, ...others, ...pass.context));
+  }
+
+  #check(pass: { readonly streams: readonly Tensor[] }, increment: Tensor): Tensor {
+    return checkIncrement(this.name, increment, pass.streams[this.#target]!);
+  }
+}
