@@ -88,7 +88,8 @@ export interface AffineCouplingOptions extends CouplingOptions {
 
 /**
  * y = x · exp(c·tanh(s)) + t on the moved channels, (s, t) from the network: twice as many results as moved channels, first all s, then all t.
- * Source: Dinh et al. 2016 (arXiv:1605.08803), eq. 7-8; the bound as in its section 4.1's learned-scale tanh. We differ: c is fixed.
+ * Source: Dinh et al. 2016 (arXiv:1605.08803), eq. 7-8; the tanh as in its section 4.1, where its factor is
+ * learned. We differ: c is fixed, so that inverse and drift are bounded.
  */
 export class AffineCoupling extends Coupling {
   readonly scaleBound: number;
@@ -125,7 +126,7 @@ export interface AdditiveCouplingOptions extends CouplingOptions {
 /**
  * y = x + t on the moved channels, t from the network: keeps volumes. On fixed-point streams (i32) the sum wraps modulo 2^32, and the
  * inverse is exact bit for bit whatever the network computes.
- * Source: Dinh et al. 2014 (arXiv:1410.8516), eq. 8-9; on integers, Hoogeboom et al. 2019 (arXiv:1905.07376), eq. 6.
+ * Source: Dinh et al. 2014 (arXiv:1410.8516), eq. 8; on integers, Hoogeboom et al. 2019 (arXiv:1905.07376), section 3.
  */
 export class AdditiveCoupling extends Coupling {
   readonly fractionBits: number;

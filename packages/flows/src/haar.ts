@@ -67,7 +67,7 @@ const orthonormal: PairTransform = {
  * Throws ShapeError where a side is odd, DTypeError for other integers.
  *
  * Source: Haar 1910; as integer lifting, Calderbank, Daubechies, Sweldens & Yeo 1998, "Wavelet transforms that map integers to
- * integers", section 3 (the S transform); in flows, Hoogeboom et al. 2019 (arXiv:1905.07376), section 3, for integer bijections.
+ * integers" (the S transform); integer bijections in flows, Hoogeboom et al. 2019 (arXiv:1905.07376).
  *
  * ```ts
  * import { haarDownsample, haarUpsample, tensor } from "revnet-zero";

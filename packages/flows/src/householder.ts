@@ -13,7 +13,7 @@ export interface HouseholderOptions extends Omit<RandomLayerOptions, "init"> {
 /**
  * A learned orthogonal mixing of channels, `[batch, c, ...]`: y = H_K ... H_1 x with H_k = I - 2 v vᵀ / vᵀv. Its inverse is its
  * transpose, its |determinant| 1.
- * Source: Tomczak & Welling 2016 (arXiv:1611.09630), eq. 6.
+ * Source: Tomczak & Welling 2016 (arXiv:1611.09630), section 3.
  */
 export class Householder extends Bijection {
   /** The directions v_k, `[reflections, c]`. */

@@ -10,7 +10,7 @@ export interface Scale {
 /**
  * Transforms one after another, each of which but the last sends half of its channels on and the other half to the result:
  * `[batch, ...]` -> `[batch, dim]`, the halves that left first in front. Coarse scales cost less and details get fewer layers.
- * Source: Dinh et al. 2016 (arXiv:1605.08803), section 3.6, eq. 13-16.
+ * Source: Dinh et al. 2016 (arXiv:1605.08803), section 3.6.
  */
 export class MultiScale extends Bijection {
   readonly scales: readonly Scale[];

@@ -11,7 +11,7 @@ export interface NormalizingFlowOptions {
 
 /**
  * A density with exact likelihood and exact sampling: log p(x) = log p_base(f(x)) + log |det ∂f/∂x|.
- * Source: Dinh et al. 2014 (arXiv:1410.8516), eq. 4; Rezende & Mohamed 2015 (arXiv:1505.05770), eq. 7.
+ * Source: Dinh et al. 2014 (arXiv:1410.8516), section 2; Rezende & Mohamed 2015 (arXiv:1505.05770), section 3.
  *
  * ```ts
  * import { NormalizingFlow, randomKey, realNVP, randomNormal, StandardNormal } from "revnet-zero";

@@ -25,7 +25,8 @@ export function quarterMasks(n: number, options: CreateOptions): Tensor[] {
 /**
  * The inverse of a unit lower triangular matrix `[n, n]`, by doubling: with X the inverse of the diagonal blocks of k rows,
  * X - X Q X is that of the blocks of 2k rows, Q being their lower left quarters ([[A, 0], [C, B]]⁻¹ = [[A⁻¹, 0], [-B⁻¹CA⁻¹, B⁻¹]]).
- * log₂ n steps of two products; as stable as recursive inversion (Higham 2002, section 14.2.2: method 2, by blocks). Sums in the dtype.
+ * log₂ n steps of two products; sums in the dtype.
+ * Compare Higham 2002, "Accuracy and stability of numerical algorithms", section 14.2.2 (inversion by blocks).
  */
 export function invertUnitLower(lower: Tensor, identity: Tensor, quarters: readonly Tensor[]): Tensor {
   return quarters.reduce((x, mask) => x.sub(x.matmul(lower.mul(mask)).matmul(x)), identity);
