@@ -1,5 +1,5 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
-import { type DType, Engine, numel, type Shape, type Tensor, tensor } from "@revnet-zero/tensor";
+import { type DType, Engine, type HostData, numel, type Shape, type Tensor, tensor } from "@revnet-zero/tensor";
 import { expectBitEqual, Random } from "@revnet-zero/testkit";
 
 export const engine = new Engine(new CpuBackend());
@@ -26,3 +26,5 @@ export function words(shape: Shape, seed: number): Tensor {
 export function expectSame(found: Tensor, expected: Tensor, what: string): void {
   expectBitEqual(found.dataSync(), expected.dataSync(), what);
 }
+
+export const isFound = (values: HostData | undefined): values is HostData => values !== undefined;

@@ -1,4 +1,4 @@
-import { expectNoLeak, type Shape, type Tensor, tensor } from "@revnet-zero/tensor";
+import { expectNoLeak, type Tensor } from "@revnet-zero/tensor";
 import { errorText, gradcheck, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -15,73 +15,13 @@ import {
   Logit,
   MultiScale,
 } from "../src/index.ts";
-import { engine, expectSame, floats, words } from "./fixtures.ts";
-import { build, kinds, type Name, names, recipes, type Subject } from "./layers.ts";
-import { logAbsoluteDeterminant } from "./slogdet.ts";
-
-/** Uses a layer and frees it; fails where anything stays alive. */
-function using(
-  name: Name,
-  [shape, seed, dtype]: readonly [Shape, number, "f32"?],
-  f: (subject: Subject) => void,
-): void {
-  expectNoLeak(engine, () => {
-    const subject = build(name, shape, seed, dtype);
-    try {
-      engine.scope(() => f(subject));
-    } finally {
-      subject.layer.dispose();
-    }
-  });
-}
-
-const farthest = (a: Tensor, b: Tensor): number => a.sub(b).abs().max().itemSync();
-/** f64 rounding, through a dozen layers of scales up to e². */
-const bound = 2 ** 20 * Number.EPSILON;
+import { engine, floats } from "./fixtures.ts";
+import { build, kinds, names, recipes } from "./layers.ts";
+import { bound, exactInverse, exactNames, farthest, promises, using } from "./properties.ts";
 
 describe.each(names)("%s", (name) => {
-  test("inverse undoes forward, and the log-determinants cancel", () => {
-    fc.assert(
-      fc.property(recipes(name), (recipe) =>
-        using(name, recipe, ({ layer, batch }) => {
-          const x = batch(3);
-          const y = layer.call(x);
-          const back = layer.inverse(y.value);
-          expect(back.value.shape).toEqual(x.shape);
-          expect(y.logDeterminant.shape).toEqual([3]);
-          expect(farthest(back.value, x)).toBeLessThan(bound);
-          expect(farthest(back.logDeterminant, y.logDeterminant.neg())).toBeLessThan(bound);
-        }),
-      ),
-      runs(20),
-    );
-  });
-
-  test("log-determinants are those of the Jacobian, by differences", () => {
-    fc.assert(
-      fc.property(recipes(name), (recipe) =>
-        using(name, recipe, ({ layer, shape, batch }) => {
-          const x = batch(1);
-          const dim = x.size;
-          const h = 1e-5;
-          // A row of the batch for each element moved up, and one for each moved down.
-          const moves = Float64Array.from({ length: 2 * dim * dim }, (_, i) => {
-            const [row, column] = [Math.floor(i / dim), i % dim];
-            return row % dim === column ? (row < dim ? h : -h) : 0;
-          });
-          const moved = x.add(tensor(moves, { shape: [2 * dim, ...shape], engine }));
-          const values = layer.call(moved).value.reshape([2, dim, dim]);
-          const jacobian = values
-            .narrow(0, 0, 1)
-            .sub(values.narrow(0, 1, 1))
-            .mul(1 / (2 * h));
-          const numeric = logAbsoluteDeterminant(jacobian.dataSync() as Float64Array, dim);
-          // Differences are good to h² and to roundoff / h.
-          expect(Math.abs(layer.call(x).logDeterminant.itemSync() - numeric)).toBeLessThan(1e-7);
-        }),
-      ),
-      runs(20),
-    );
+  test.each(Object.entries(promises))("%s", (_, promise) => {
+    fc.assert(promise(name), runs(20));
   });
 
   test("gradients of value and log-determinant, forward and inverse", async () => {
@@ -109,40 +49,10 @@ describe.each(names)("%s", (name) => {
       layer.dispose();
     }
   });
-
-  test("retraced, it gives what it gave, from an input it rebuilt", () => {
-    fc.assert(
-      fc.property(recipes(name), (recipe) =>
-        using(name, recipe, ({ layer, batch }) => {
-          const x = batch(2);
-          const y = engine.noGrad(() => layer.call(x));
-          const { value, logDeterminant, leaves } = layer.retrace(y.value);
-          const [first, ...rest] = leaves.map((leaf) => leaf.detach());
-          expect(farthest(first!.concat(rest, 1), x)).toBeLessThan(bound);
-          expect(farthest(value, y.value)).toBeLessThan(bound);
-          expect(farthest(logDeterminant, y.logDeterminant)).toBeLessThan(bound);
-          for (const leaf of leaves) expect(leaf.requiresGrad).toBe(true);
-        }),
-      ),
-      runs(10),
-    );
-  });
 });
 
-const exactNames = ["additive coupling", "permutation", "space to depth", "haar"] as const;
 test.each(exactNames)("%s: fixed-point streams come back bit for bit, whatever they hold", (name) => {
-  fc.assert(
-    fc.property(recipes(name), ([shape, seed]) =>
-      using(name, [shape, seed, "f32"], ({ layer }) => {
-        const x = words([3, ...shape], seed);
-        const { value, logDeterminant } = layer.call(x);
-        expect(value.dtype).toBe("i32");
-        expect([...logDeterminant.dataSync()]).toEqual([0, 0, 0]);
-        expectSame(layer.inverse(value).value, x, "stream");
-      }),
-    ),
-    runs(50),
-  );
+  fc.assert(exactInverse(name), runs(50));
 });
 
 describe("act norm", () => {
