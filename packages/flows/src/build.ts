@@ -1,12 +1,14 @@
 import { checkSizes, type RandomLayerOptions } from "@revnet-zero/nn";
-import { foldKey, type Shape, ValueError } from "@revnet-zero/tensor";
+import { defaultEngine, foldKey, type Shape, ValueError } from "@revnet-zero/tensor";
 import { ActNorm } from "./actNorm.ts";
+import { ChannelPermutation, reversedOrder } from "./channelPermutation.ts";
 import { ConvConditioner, denseConditioner } from "./conditioners.ts";
-import { AffineCoupling } from "./coupling.ts";
+import { AdditiveCoupling, AffineCoupling } from "./coupling.ts";
 import type { FlowLayer } from "./flowLayer.ts";
 import { type FlowMode, FlowSequence } from "./flowSequence.ts";
 import { InvertibleLinear } from "./invertibleLinear.ts";
 import { MultiScale } from "./multiScale.ts";
+import { OnFixedPoint } from "./onFixedPoint.ts";
 import { SpaceToDepth } from "./resolution.ts";
 
 interface FlowOptions extends Omit<RandomLayerOptions, "init"> {
@@ -35,6 +37,39 @@ export function realNVP({ dim, couplings, mode = "rebuild", ...options }: RealNV
     step({ ...options, channels: dim, key: foldKey(options.key, i) }, denseConditioner),
   );
   return new FlowSequence({ layers: layers.flat(), mode });
+}
+
+export interface NICEOptions extends Omit<FlowOptions, "scaleBound" | "dtype"> {
+  /** Elements of a sample, at least 2. */
+  readonly dim: number;
+  /** Couplings one after another. */
+  readonly couplings: number;
+  /** Bits after the binary point of the streams. Default 20. */
+  readonly fractionBits?: number;
+}
+
+/**
+ * A flow of vectors `[batch, dim]` whose activations are rebuilt bit for bit: additive couplings on fixed-point streams, halves
+ * exchanged in between, then a learned scale and shift of every element. It keeps volumes but for that scale, so it is less able than
+ * `realNVP`; its gradients are exactly those of stored backpropagation.
+ * Source: Dinh et al. 2014 (arXiv:1410.8516), section 3.
+ */
+export function nice({ dim, couplings, mode = "rebuild", fractionBits = 20, ...options }: NICEOptions): FlowSequence {
+  const { hidden, key, engine = defaultEngine() } = options;
+  checkSizes("nice", { dim, couplings, hidden });
+  const moved = Math.floor(dim / 2);
+  const layers = Array.from({ length: couplings }, (_, i) => [
+    new AdditiveCoupling({
+      channels: dim,
+      fractionBits,
+      network: denseConditioner({ engine, in: dim - moved, out: moved, hidden, key: foldKey(key, i) }),
+    }),
+    new ChannelPermutation({ order: reversedOrder(dim), engine }),
+  ]);
+  const inner = new FlowSequence({ layers: layers.flat(), mode, engine });
+  const ends = [new OnFixedPoint({ inner, fractionBits }), new ActNorm({ channels: dim, engine })];
+  // Two nodes at most: the streams', and a scale whose input is worth keeping, since a rebuilt one would be off by rounding.
+  return new FlowSequence({ layers: ends, mode: "store", engine });
 }
 
 export interface GlowOptions extends FlowOptions {

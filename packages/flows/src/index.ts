@@ -1,5 +1,5 @@
 export { ActNorm, type ActNormOptions, initialiseFromData } from "./actNorm.ts";
-export { type GlowOptions, glow, type RealNVPOptions, realNVP } from "./build.ts";
+export { type GlowOptions, glow, type NICEOptions, nice, type RealNVPOptions, realNVP } from "./build.ts";
 export {
   ChannelPermutation,
   type ChannelPermutationOptions,
@@ -37,5 +37,7 @@ export { Householder, type HouseholderOptions } from "./householder.ts";
 export { InvertibleLinear, type InvertibleLinearOptions } from "./invertibleLinear.ts";
 export { MultiScale, type Scale } from "./multiScale.ts";
 export { NormalizingFlow, type NormalizingFlowOptions } from "./normalizingFlow.ts";
+export { OnFixedPoint, type OnFixedPointOptions } from "./onFixedPoint.ts";
 export { HaarDownsampling, SpaceToDepth } from "./resolution.ts";
 export { type CellOptions, depthToSpace, spaceToDepth } from "./spaceToDepth.ts";
+export { StreamCouplings, type StreamCouplingsOptions } from "./streamCouplings.ts";
