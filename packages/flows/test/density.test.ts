@@ -14,7 +14,7 @@ import {
   StandardNormal,
 } from "../src/index.ts";
 import { engine, expectSame, floats } from "./fixtures.ts";
-import { moons } from "./moons.ts";
+import { massOf, moons } from "./plane.ts";
 
 /** Mean negative log-likelihood in nats of points under the normal distribution fitted to others (f64, closed form). */
 function gaussianLoss(fitted: Tensor, points: Tensor): number {
@@ -57,17 +57,7 @@ describe("a flow trained on two moons", () => {
   afterAll(() => flow.dispose());
 
   test("its density integrates to 1 within 1e-3, by the midpoint rule on 400 x 400 cells", () => {
-    const [cells, side] = [400, 10];
-    engine.scope(() => {
-      const middles = arange(cells, { dtype: "f32", engine })
-        .add(0.5)
-        .mul(side / cells)
-        .sub(side / 2);
-      const grid = [middles.unsqueeze(1), middles.unsqueeze(0)].map((t) => t.expand([cells, cells]).reshape([-1, 1]));
-      const logProbability = engine.noGrad(() => flow.logProbability(grid[0]!.concat([grid[1]!], 1)));
-      const mass = logProbability.cast("f64").exp().sum().itemSync() * (side / cells) ** 2;
-      expect(Math.abs(mass - 1)).toBeLessThan(1e-3);
-    });
+    expect(Math.abs(massOf(flow, 400, 10) - 1)).toBeLessThan(1e-3);
   });
 
   test("it describes points it has not seen better than a fitted normal distribution, by a third of a nat", () => {
