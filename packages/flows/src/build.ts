@@ -1,8 +1,9 @@
 import { checkSizes, type RandomLayerOptions } from "@revnet-zero/nn";
+import type { Branch } from "@revnet-zero/reversible";
 import { defaultEngine, foldKey, type Shape, ValueError } from "@revnet-zero/tensor";
 import { ActNorm } from "./actNorm.ts";
 import { ChannelPermutation, reversedOrder } from "./channelPermutation.ts";
-import { ConvConditioner, denseConditioner } from "./conditioners.ts";
+import { type ConditionerOptions, ConvConditioner, denseConditioner } from "./conditioners.ts";
 import { AdditiveCoupling, AffineCoupling } from "./coupling.ts";
 import type { FlowLayer } from "./flowLayer.ts";
 import { type FlowMode, FlowSequence } from "./flowSequence.ts";
@@ -116,9 +117,7 @@ interface StepOptions extends Omit<FlowOptions, "mode"> {
 /** ActNorm, mixing, coupling. */
 function step(
   { channels, hidden, scaleBound, ...rest }: StepOptions,
-  conditioner: (
-    options: Parameters<typeof denseConditioner>[0],
-  ) => ReturnType<typeof denseConditioner> | ConvConditioner,
+  conditioner: (options: ConditionerOptions) => Branch,
 ): FlowLayer[] {
   const moved = Math.floor(channels / 2);
   const network = conditioner({ ...rest, in: channels - moved, out: 2 * moved, hidden, key: foldKey(rest.key, 1) });

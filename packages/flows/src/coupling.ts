@@ -1,7 +1,7 @@
 import { type Branch, runBranch } from "@revnet-zero/reversible";
-import { type DType, describe, ShapeError, type Tensor, ValueError } from "@revnet-zero/tensor";
+import { type DType, describe, gradientDType, ShapeError, type Tensor, ValueError } from "@revnet-zero/tensor";
 import { checkChannels, checkFloats } from "./errors.ts";
-import { FlowLayer, type FlowOutput, keepsVolume, type Retraced } from "./flowLayer.ts";
+import { FlowLayer, type FlowOutput, keepsVolume, type Retraced, sumOfSample } from "./flowLayer.ts";
 
 export interface CouplingOptions {
   /** Channels of x; the first floor(c / 2) are moved, the others are kept and decide how. */
@@ -77,7 +77,8 @@ export abstract class Coupling extends FlowLayer {
         `it must return [${wanted.join(", ")}]: ${count} for every moved channel`,
       );
     }
-    return this.parametersOf(count === 1 ? [results] : results.split(count, 1));
+    const parameters = results.cast(gradientDType(part.dtype)); // autocast may have made them coarser
+    return this.parametersOf(count === 1 ? [parameters] : parameters.split(count, 1));
   }
 }
 
@@ -151,9 +152,6 @@ export class AdditiveCoupling extends Coupling {
   }
 
   #as(dtype: DType, shift: Tensor): Tensor {
-    return dtype === "i32" ? shift.cast("f32").quantise(this.fractionBits) : shift;
+    return dtype === "i32" ? shift.quantise(this.fractionBits) : shift;
   }
 }
-
-/** Sums over everything but the batch. */
-export const sumOfSample = (x: Tensor): Tensor => x.sum(x.shape.map((_, d) => d).slice(1));

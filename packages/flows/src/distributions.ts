@@ -7,7 +7,6 @@ import {
   type Engine,
   full,
   type Key,
-  numel,
   randomNormal,
   randomUniform,
   type Shape,
@@ -15,7 +14,7 @@ import {
   sameShape,
   type Tensor,
 } from "@revnet-zero/tensor";
-import { sumOfSample } from "./coupling.ts";
+import { sumOfSample } from "./flowLayer.ts";
 
 export interface DistributionOptions extends CreateOptions {
   /** Shape of one sample. */
@@ -99,12 +98,4 @@ export class DiagonalNormal extends Distribution {
   protected override draw(shape: Shape, options: { key: Key; dtype: DType; engine: Engine }): Tensor {
     return randomNormal(shape, options).mul(this.logDeviation.exp()).add(this.mean);
   }
-}
-
-/** Bits per dimension of data of which log p in nats is known, as `levels` values per element of [0, 1): `[batch]`. */
-export function bitsPerDimension(
-  logProbability: Tensor,
-  { shape, levels = 256 }: { readonly shape: Shape; readonly levels?: number },
-): Tensor {
-  return logProbability.engine.scope(() => logProbability.mul(-1 / (numel(shape) * Math.LN2)).add(Math.log2(levels)));
 }

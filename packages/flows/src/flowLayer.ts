@@ -46,6 +46,9 @@ export const keepsVolume = (x: Tensor): Tensor => x.fullOf([x.shape[0]!], 0, gra
 export const sameForAll = (x: Tensor, logDeterminant: Tensor): Tensor =>
   logDeterminant.reshape([1]).expand([x.shape[0]!]);
 
+/** Sums over everything but the batch. */
+export const sumOfSample = (x: Tensor): Tensor => x.sum(x.shape.map((_, d) => d).slice(1));
+
 /** Positions behind the channel axis: 1 for vectors, h·w for images. */
 export const positionsOf = (x: Tensor): number => x.shape.slice(2).reduce((n, s) => n * s, 1);
 
@@ -53,10 +56,16 @@ export const positionsOf = (x: Tensor): number => x.shape.slice(2).reduce((n, s)
 export const perChannel = (values: Tensor, x: Tensor): Tensor =>
   values.reshape([values.size, ...new Array<number>(x.rank - 2).fill(1)]);
 
-/** matrix · x along the channels: `[out, c]` and `[batch, c, ...]` -> `[batch, out, ...]`. */
-export function mixChannels(matrix: Tensor, x: Tensor): Tensor {
-  if (x.rank === 2) return x.linear(matrix);
-  const [batch, channels] = x.shape as [number, number];
-  const mixed = matrix.matmul(x.reshape([batch, channels, -1]));
-  return mixed.reshape([batch, matrix.shape[0]!, ...x.shape.slice(2)]);
+/**
+ * matrix() · x along the channels: `[c, c]` and `[batch, c, ...]` -> `[batch, c, ...]`. Not under autocast: a product rounded to
+ * 16 bits has no inverse.
+ */
+export function mixChannels(matrix: () => Tensor, x: Tensor): Tensor {
+  const { engine, shape } = x;
+  return engine.autocast(undefined, () => {
+    if (x.rank === 2) return x.linear(matrix());
+    return matrix()
+      .matmul(x.reshape([shape[0]!, shape[1]!, -1]))
+      .reshape(shape);
+  });
 }

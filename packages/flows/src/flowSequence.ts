@@ -27,7 +27,7 @@ export interface FlowSequenceOptions {
 }
 
 /**
- * FlowLayer layers one after another; log-determinants add up. In mode `rebuild` it is ONE node of the graph, which keeps the
+ * Flow layers one after another; log-determinants add up. In mode `rebuild` it is ONE node of the graph, which keeps the
  * final value only, whatever the number of layers.
  */
 export class FlowSequence extends Bijection {

@@ -43,11 +43,11 @@ export class Householder extends Bijection {
 
   override forward(x: Tensor): FlowOutput {
     this.#check(x);
-    return { value: mixChannels(this.matrix(), x), logDeterminant: keepsVolume(x) };
+    return { value: mixChannels(() => this.matrix(), x), logDeterminant: keepsVolume(x) };
   }
   protected override invert(y: Tensor): FlowOutput {
     this.#check(y);
-    return { value: mixChannels(this.matrix().transpose(), y), logDeterminant: keepsVolume(y) };
+    return { value: mixChannels(() => this.matrix().transpose(), y), logDeterminant: keepsVolume(y) };
   }
 
   #check(x: Tensor): void {

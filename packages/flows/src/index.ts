@@ -16,14 +16,6 @@ export {
   type CouplingOptions,
 } from "./coupling.ts";
 export {
-  type DequantisationOptions,
-  dequantisePixels,
-  Logit,
-  type LogitOptions,
-  quantisePixels,
-} from "./dequantise.ts";
-export {
-  bitsPerDimension,
   DiagonalNormal,
   Distribution,
   type DistributionOptions,
@@ -35,9 +27,11 @@ export { type FlowMode, FlowSequence, type FlowSequenceOptions } from "./flowSeq
 export { haarDownsample, haarUpsample } from "./haar.ts";
 export { Householder, type HouseholderOptions } from "./householder.ts";
 export { InvertibleLinear, type InvertibleLinearOptions } from "./invertibleLinear.ts";
+export { Logit, type LogitOptions } from "./logit.ts";
 export { MultiScale, type Scale } from "./multiScale.ts";
 export { NormalizingFlow, type NormalizingFlowOptions } from "./normalizingFlow.ts";
 export { OnFixedPoint, type OnFixedPointOptions } from "./onFixedPoint.ts";
+export { bitsPerDimension, type DequantisationOptions, dequantisePixels, quantisePixels } from "./pixels.ts";
 export { HaarDownsampling, SpaceToDepth } from "./resolution.ts";
 export { type CellOptions, depthToSpace, spaceToDepth } from "./spaceToDepth.ts";
 export { StreamCouplings, type StreamCouplingsOptions } from "./streamCouplings.ts";

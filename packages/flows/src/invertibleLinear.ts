@@ -91,12 +91,12 @@ export class InvertibleLinear extends Bijection {
   override forward(x: Tensor): FlowOutput {
     this.#check(x);
     const logDeterminant = sameForAll(x, this.logScale.sum().mul(positionsOf(x)));
-    return { value: mixChannels(this.weight(), x), logDeterminant };
+    return { value: mixChannels(() => this.weight(), x), logDeterminant };
   }
   protected override invert(y: Tensor): FlowOutput {
     this.#check(y);
     const logDeterminant = sameForAll(y, this.logScale.sum().mul(-positionsOf(y)));
-    return { value: mixChannels(this.inverseWeight(), y), logDeterminant };
+    return { value: mixChannels(() => this.inverseWeight(), y), logDeterminant };
   }
 
   /** s, or 1/s. */

@@ -51,7 +51,12 @@ export class NormalizingFlow extends Module {
 
   /** n independent samples; the same for the same key. Not recorded: for gradients through samples, `transform.inverse` them. */
   sample(n: number, key: Key): Tensor {
-    const { engine } = this;
-    return this.within(engine, () => engine.noGrad(() => this.transform.inverse(this.base.sample(n, key)).value));
+    const latents = this.base.sample(n, key);
+    const { engine } = latents;
+    try {
+      return this.within(engine, () => engine.noGrad(() => this.transform.inverse(latents).value));
+    } finally {
+      latents.dispose();
+    }
   }
 }

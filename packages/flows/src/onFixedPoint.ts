@@ -12,7 +12,8 @@ export interface OnFixedPointOptions {
 /**
  * Float samples through layers on fixed-point streams: quantised on the way in, dequantised on the way out. Inside, what is rebuilt in
  * backward is what was, so that gradients are those of stored backpropagation bit for bit. Values are taken to the grid (its steps are
- * far below float32's own of a value near 1), gradients pass it straight through.
+ * far below float32's own of a value near 1), gradients pass it straight through. Outside, float32 holds a stream exactly below
+ * 2^24 steps only: a sample that comes back through `inverse` is off by its last bits.
  */
 export class OnFixedPoint extends Bijection {
   readonly inner: FlowLayer;

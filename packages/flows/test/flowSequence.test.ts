@@ -11,10 +11,12 @@ import {
   type FlowMode,
   type FlowOutput,
   FlowSequence,
+  Householder,
+  InvertibleLinear,
   type Retraced,
   realNVP,
 } from "../src/index.ts";
-import { engine, floats } from "./fixtures.ts";
+import { engine, expectSame, floats } from "./fixtures.ts";
 import { build } from "./layers.ts";
 import { pass } from "./pass.ts";
 import { rebuiltIsClose, rebuiltIsExact } from "./properties.ts";
@@ -60,6 +62,28 @@ describe("rebuilt", () => {
     }
     flow.dispose();
     x.dispose();
+  });
+
+  test("bf16 autocast reaches the networks alone: mixing keeps its bits, streams their dtype", () => {
+    engine.scope(() => {
+      const options = { channels: 4, key: randomKey(3), engine };
+      const mixing = new FlowSequence({ layers: [new InvertibleLinear(options), new Householder(options)] });
+      for (const shape of [
+        [8, 4],
+        [2, 4, 3, 3],
+      ]) {
+        const x = floats(shape, 1, "f32");
+        const y = mixing.call(x);
+        const cast = engine.autocast("bf16", () => mixing.call(x));
+        expectSame(cast.value, y.value, "mixed");
+        expectSame(engine.autocast("bf16", () => mixing.inverse(y.value)).value, mixing.inverse(y.value).value, "back");
+      }
+      const flow = realNVP({ dim: 4, hidden: 16, couplings: 2, key: randomKey(2), engine });
+      const { value, logDeterminant } = engine.autocast("bf16", () => flow.call(floats([8, 4], 1, "f32")));
+      expect([value.dtype, logDeterminant.dtype]).toEqual(["f32", "f32"]);
+      value.square().sum().add(logDeterminant.sum()).backward();
+      for (const module of [mixing, flow]) module.dispose();
+    });
   });
 
   test("drift tells a layer whose inverse is wrong", async () => {
