@@ -7,6 +7,7 @@ import {
   type Engine,
   full,
   type Key,
+  type RandomOptions,
   randomNormal,
   randomUniform,
   type Shape,
@@ -50,7 +51,7 @@ export abstract class Distribution extends Module {
   }
 
   protected abstract elementwiseLogProbability(z: Tensor): Tensor;
-  protected abstract draw(shape: Shape, options: { key: Key; dtype: DType; engine: Engine }): Tensor;
+  protected abstract draw(shape: Shape, options: Required<RandomOptions>): Tensor;
 }
 
 const logRoot2Pi = 0.5 * Math.log(2 * Math.PI);
@@ -60,7 +61,7 @@ export class StandardNormal extends Distribution {
   protected override elementwiseLogProbability(z: Tensor): Tensor {
     return z.square().mul(-0.5).sub(logRoot2Pi);
   }
-  protected override draw(shape: Shape, options: { key: Key; dtype: DType; engine: Engine }): Tensor {
+  protected override draw(shape: Shape, options: Required<RandomOptions>): Tensor {
     return randomNormal(shape, options);
   }
 }
@@ -73,7 +74,7 @@ export class StandardLogistic extends Distribution {
   protected override elementwiseLogProbability(z: Tensor): Tensor {
     return z.softplus().add(z.neg().softplus()).neg();
   }
-  protected override draw(shape: Shape, options: { key: Key; dtype: DType; engine: Engine }): Tensor {
+  protected override draw(shape: Shape, options: Required<RandomOptions>): Tensor {
     // Above 0, so that its logarithm is finite; randomUniform stays below 1.
     const u = randomUniform(shape, { ...options, low: 2 ** -24, high: 1 });
     return u.log().sub(u.neg().log1p());
@@ -95,7 +96,7 @@ export class DiagonalNormal extends Distribution {
     const standard = z.sub(this.mean).mul(this.logDeviation.neg().exp());
     return standard.square().mul(-0.5).sub(logRoot2Pi).sub(this.logDeviation);
   }
-  protected override draw(shape: Shape, options: { key: Key; dtype: DType; engine: Engine }): Tensor {
+  protected override draw(shape: Shape, options: Required<RandomOptions>): Tensor {
     return randomNormal(shape, options).mul(this.logDeviation.exp()).add(this.mean);
   }
 }

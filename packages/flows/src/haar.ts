@@ -9,6 +9,7 @@ import {
   type Tensor,
 } from "@revnet-zero/tensor";
 import { checkImages } from "./errors.ts";
+import { depthToSpace, spaceToDepth } from "./spaceToDepth.ts";
 
 /** One level of a two-channel filter bank on pairs of neighbours, and its inverse. */
 interface PairTransform {
@@ -84,11 +85,11 @@ export function haarDownsample(x: Tensor): Tensor {
   const [batch, channels, height, width] = x.shape as [number, number, number, number];
   const [h, w] = [height / 2, width / 2];
   return x.engine.scope(() => {
-    const cell = x.reshape([batch, channels, h, 2, w, 2]);
-    const [left, right] = cell.split(2, 5) as [Tensor, Tensor];
-    const bands = split(left, right).map((t) => split(...(t.split(2, 3) as [Tensor, Tensor])));
-    // [low, high of rows] of the low columns, then of the high ones -> means, columns, rows, both
-    const [[mean, rows], [columns, both]] = bands as [[Tensor, Tensor], [Tensor, Tensor]];
+    // The four pixels of each cell, in parts that lie row by row: pairs of strided columns would be slow to join again.
+    const cells = spaceToDepth(x).reshape([batch, channels, 4, h, w]).split(4, 2);
+    const [topLeft, topRight, bottomLeft, bottomRight] = cells as Quarters;
+    const [[top, topDetail], [bottom, bottomDetail]] = [split(topLeft, topRight), split(bottomLeft, bottomRight)];
+    const [[mean, rows], [columns, both]] = [split(top, bottom), split(topDetail, bottomDetail)];
     const [first, ...rest] = [mean, columns, rows, both].map((t) => t.reshape([batch, channels, h, w]));
     return first!.concat(rest, 1);
   });
@@ -107,13 +108,15 @@ export function haarUpsample(y: Tensor): Tensor {
     );
   const channels = depth / 4;
   return y.engine.scope(() => {
-    const cells = y.split(4, 1).map((t): Tensor => t.reshape([batch, channels, h, 1, w, 1]));
-    const [mean, columns, rows, both] = cells as [Tensor, Tensor, Tensor, Tensor];
-    const join = ([a, b]: readonly [Tensor, Tensor], axis: number): Tensor => a.concat([b], axis);
-    const pair = merge(join(merge(mean, rows), 3), join(merge(columns, both), 3));
-    return join(pair, 5).reshape([batch, channels, 2 * h, 2 * w]);
+    const bands = y.split(4, 1).map((t): Tensor => t.reshape([batch, channels, 1, h, w]));
+    const [mean, columns, rows, both] = bands as Quarters;
+    const [[top, bottom], [topDetail, bottomDetail]] = [merge(mean, rows), merge(columns, both)];
+    const [topLeft, ...others] = [...merge(top, topDetail), ...merge(bottom, bottomDetail)];
+    return depthToSpace(topLeft!.concat(others, 2).reshape([batch, depth, h, w]));
   });
 }
+
+type Quarters = [Tensor, Tensor, Tensor, Tensor];
 
 function transformOf(op: string, x: Tensor): PairTransform {
   if (isFloat(x.dtype)) return orthonormal;
