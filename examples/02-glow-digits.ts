@@ -1,4 +1,4 @@
-// Glow, a flow of images, on handwritten digits: bits per dimension of digits it has not seen, and digits of its own.
+// Glow, a flow of images, on handwritten digits: bits per dimension of digits it has not seen, and strokes of its own.
 // `npm run example -- 02` trains for some two minutes and draws runs/glow-digits.svg; --assert is shorter and checks the claims.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { type ImageSet, loadMnist } from "@revnet-zero/data";
@@ -122,11 +122,7 @@ console.log(
 
 // -- draw -------------------------------------------------------------------------------------------------------------
 const [rows, columns] = [4, 10];
-const pixels = engine.scope(() => {
-  // Latents at 0.7 of their spread: more typical digits.
-  const latents = flow.base.sample(rows * columns, foldKey(key, 6)).mul(0.7);
-  return quantisePixels(engine.noGrad(() => transform.inverse(latents).value)).dataSync();
-});
+const pixels = engine.scope(() => quantisePixels(flow.sample(rows * columns, foldKey(key, 6))).dataSync());
 const squares = Array.from(pixels, (value, i) => {
   const [digit, y, x] = [Math.floor(i / size), Math.floor(i / 28) % 28, i % 28];
   const at = `x="${(digit % columns) * 30 + x}" y="${Math.floor(digit / columns) * 30 + y}"`;
