@@ -1,5 +1,5 @@
 import type { DType } from "../dtype.ts";
-import { isFloat } from "../dtype.ts";
+import { isFloat, isInteger } from "../dtype.ts";
 import { DTypeError, describeAll } from "../errors.ts";
 import { differentiate } from "../expr/differentiate.ts";
 import { argument, argumentsOf, type Expr, mul, substitute } from "../expr/expr.ts";
@@ -106,10 +106,10 @@ export function smooth<A = undefined>(op: Written<A>): ElementwiseOp<A> {
         const { used, op: chain, partial } = derivatives.by(i, context.inputs.length, attrs);
         if (isZero(partial)) return undefined;
         if (isOne(partial)) return context.gradient;
-        // An integer operand (a stream's whole coefficient) is a number to the float gradient, not a word.
+        // An integer operand (a stream's whole coefficient) is a number to the float gradient, not a word; a condition stays one.
         const operand = (u: number): Tensor => {
           const x = context.input(u);
-          return isFloat(x.dtype) ? x : x.cast(context.gradient.dtype);
+          return isInteger(x.dtype) ? x.cast(context.gradient.dtype) : x;
         };
         return context.gradient.apply(chain, [...used.map(operand), context.gradient], undefined);
       }),
