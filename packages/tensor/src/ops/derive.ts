@@ -106,7 +106,7 @@ export function smooth<A = undefined>(op: Written<A>): ElementwiseOp<A> {
         const { used, op: chain, partial } = derivatives.by(i, context.inputs.length, attrs);
         if (isZero(partial)) return undefined;
         if (isOne(partial)) return context.gradient;
-        // An integer operand (a stream's whole coefficient) is a number to the float gradient, not a word; a condition stays one.
+        // An integer operand (a stream's whole coefficient) is a number to the float gradient, not a word.
         const operand = (u: number): Tensor => {
           const x = context.input(u);
           return isInteger(x.dtype) ? x.cast(context.gradient.dtype) : x;
