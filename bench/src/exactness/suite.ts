@@ -1,21 +1,58 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { ReversibleTransformer } from "@revnet-zero/models";
-import { checkReversible, type ReversibleMode, ReversibleSequence, type Streams } from "@revnet-zero/reversible";
-import { Engine, randomKey, randomNormal } from "@revnet-zero/tensor";
+import { checkReversible, type ReversibleMode, ReversibleSequence } from "@revnet-zero/reversible";
+import { Engine, foldKey, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
 import type { Row, Suite } from "../suite.ts";
+import { couplings } from "./couplings.ts";
 import { type BranchDType, inPrecision } from "./precision.ts";
 import { compareTraining } from "./training.ts";
 
 interface Case {
+  readonly coupling: string;
   readonly mode: Extract<ReversibleMode, "exact" | "float">;
   readonly blocks: number;
   readonly fDtype: BranchDType;
   readonly dropout: number;
+  /** Initial matrices times this. */
+  readonly weightScale: number;
 }
 
 const size = { dModel: 32, numHeads: 4, batchSize: 2, sequenceLength: 32 };
-/** Initial matrices times this: branches as large as their streams, as training makes them. */
-const weightScale = 6;
+/** Branches as large as their streams, as training makes them; and as small as they start. */
+const weightScales = { large: 6, small: 1 };
+
+/** The additive coupling in both modes, with and without dropout; the others exact, with small and large branches. */
+function casesOf(blocks: number): Case[] {
+  const dtypes = ["f32", "bf16"] as const;
+  const additive = (["exact", "float"] as const).flatMap((mode) =>
+    dtypes.flatMap((fDtype) =>
+      [0, 0.1].map((dropout) => ({
+        coupling: "additive",
+        mode,
+        blocks,
+        fDtype,
+        dropout,
+        weightScale: weightScales.large,
+      })),
+    ),
+  );
+  const others = Object.keys(couplings).filter((coupling) => coupling !== "additive");
+  return [
+    ...additive,
+    ...others.flatMap((coupling) =>
+      dtypes.flatMap((fDtype) =>
+        Object.values(weightScales).map((weightScale) => ({
+          coupling,
+          mode: "exact" as const,
+          blocks,
+          fDtype,
+          dropout: 0,
+          weightScale,
+        })),
+      ),
+    ),
+  ];
+}
 
 /** Whether backward sees the very bits that forward saw, and what it costs where it does not. */
 export const exactness: Suite = {
@@ -23,22 +60,19 @@ export const exactness: Suite = {
   run: async ({ isQuick, backend, log }) => {
     const depths = isQuick ? [2, 4] : [12, 24, 48, 96];
     const rows: Row[] = [];
-    for (const blocks of depths) {
-      for (const mode of ["exact", "float"] as const) {
-        for (const fDtype of ["f32", "bf16"] as const) {
-          for (const dropout of [0, 0.1]) {
-            const row = await check({ mode, blocks, fDtype, dropout });
-            rows.push({ backend, ...row });
-            log(`  ${mode}, ${blocks} blocks, ${fDtype}, dropout ${dropout}: gradients equal ${row.gradientsBitEqual}`);
-          }
-        }
-      }
+    for (const one of depths.flatMap(casesOf)) {
+      const row = await check(one);
+      rows.push({ backend, ...row });
+      const { coupling, mode, blocks, fDtype, dropout } = one;
+      log(
+        `  ${coupling}, ${mode}, ${blocks} blocks, ${fDtype}, dropout ${dropout}: gradients equal ${row.gradientsBitEqual}`,
+      );
     }
     const steps = isQuick ? 5 : 200;
     const training = await compareTraining(steps);
     const exact = rows.filter((r) => r.mode === "exact");
     return {
-      settings: { depths, ...size, weightScale, steps, trainingDropout: 0.1 },
+      settings: { depths, ...size, weightScales, steps, trainingDropout: 0.1 },
       rows,
       summary: {
         exactRows: exact.length,
@@ -62,16 +96,17 @@ export const exactness: Suite = {
   }),
 };
 
-async function check({ mode, blocks, fDtype, dropout }: Case) {
+async function check({ coupling, mode, blocks, fDtype, dropout, weightScale }: Case) {
   const engine = new Engine(new CpuBackend());
   const { dModel, numHeads, batchSize, sequenceLength } = size;
+  const key = randomKey(blocks);
   const model = new ReversibleTransformer({
     numLayers: blocks,
     dModel,
     numHeads,
     maxSeqLen: sequenceLength,
     dropout,
-    key: randomKey(blocks),
+    key,
     engine,
   });
   engine.noGrad(() =>
@@ -80,15 +115,21 @@ async function check({ mode, blocks, fDtype, dropout }: Case) {
     }),
   );
   const sequence = new ReversibleSequence({
-    blocks: model.sequence.blocks.map(({ F, G }) => ({ F: inPrecision(F, fDtype), G: inPrecision(G, fDtype) })),
+    blocks: model.sequence.blocks.map(({ F, G }, index) =>
+      couplings[coupling]!(
+        { F: inPrecision(F, fDtype), G: inPrecision(G, fDtype) },
+        { index, dModel, key: foldKey(key, index), engine },
+      ),
+    ),
     mode,
     engine,
   });
   const shape = [batchSize, sequenceLength, dModel];
-  const pair = (seed: number): Streams => [
-    randomNormal(shape, { key: randomKey(2 * seed), engine }),
-    randomNormal(shape, { key: randomKey(2 * seed + 1), engine }),
-  ];
-  const { firstDifference, ...figures } = await checkReversible(sequence, pair(1), pair(2), { key: randomKey(9) });
-  return { coupling: "additive", mode, blocks, fDtype, dropout, ...figures, firstDifference: firstDifference ?? null };
+  const draw = (seed: number): Tensor[] =>
+    Array.from({ length: sequence.numStreams }, (_, i) =>
+      randomNormal(shape, { key: randomKey(sequence.numStreams * seed + i), engine }),
+    );
+  const { firstDifference, ...figures } = await checkReversible(sequence, draw(1), draw(2), { key: randomKey(9) });
+  const row = { coupling, mode, blocks, fDtype, dropout, weightScale, ...figures };
+  return { ...row, firstDifference: firstDifference ?? null };
 }

@@ -1,4 +1,5 @@
 export { Attention, type AttentionCall, type SelfAttentionOptions } from "./attention.ts";
+export { BatchNorm, type BatchNormOptions } from "./batchNorm.ts";
 export { checkpointModule } from "./checkpointModule.ts";
 export { Dropout } from "./dropout.ts";
 export { Embedding, type EmbeddingOptions } from "./embedding.ts";

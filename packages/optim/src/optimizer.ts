@@ -95,6 +95,7 @@ export abstract class Optimizer<O extends OptimizerOptions> {
   readonly #held = new Map<Tensor, Held>();
   readonly #options: O;
   #step = 0;
+  #isStepBegun = false;
   #isDisposed = false;
 
   /** Plain parameters, or groups of them with options of their own. */
@@ -127,6 +128,29 @@ export abstract class Optimizer<O extends OptimizerOptions> {
 
   /** Updates every parameter that has a gradient. Gradients stay; `zeroGrad` frees them. */
   step({ learningRate, gradientFactor }: StepOptions = {}): void {
+    if (gradientFactor !== undefined && this.#isStepBegun) {
+      throw new ValueError(
+        `${this.constructor.name}.step`,
+        "a factor for all gradients came after some parameters had been updated in backward",
+        "clip nothing, or update all parameters here",
+      );
+    }
+    this.#apply(() => true, learningRate, gradientFactor);
+    this.#isStepBegun = false;
+    this.#step++;
+  }
+
+  /**
+   * Updates these parameters ahead of the others of the step that `step` will end (an update inside of backward). Its
+   * caller frees their gradients, so that they are not used twice.
+   */
+  updateNow(parameters: readonly Tensor[], { learningRate }: Pick<StepOptions, "learningRate"> = {}): void {
+    const wanted = new Set(parameters);
+    this.#apply((p) => wanted.has(p), learningRate, undefined);
+    this.#isStepBegun = true;
+  }
+
+  #apply(isWanted: (p: Tensor) => boolean, learningRate: number | undefined, gradientFactor: Tensor | undefined): void {
     this.#assertAlive();
     if (learningRate !== undefined) checkNonNegative(this.constructor.name, { learningRate });
     const { engine } = this.parameters[0]!;
@@ -134,7 +158,7 @@ export abstract class Optimizer<O extends OptimizerOptions> {
       engine.noGrad(() => {
         for (const { parameters, options } of this.groups) {
           const rate = (learningRate ?? options.learningRate) * options.learningRateScale;
-          const updates = parameters.flatMap((p) => this.#prepare(p, options));
+          const updates = parameters.filter(isWanted).flatMap((p) => this.#prepare(p, options));
           if (updates.length === 0) continue;
           this.update(updates, options, {
             engine,
@@ -145,7 +169,6 @@ export abstract class Optimizer<O extends OptimizerOptions> {
         }
       });
     }, `${this.constructor.name}.step`);
-    this.#step++;
   }
 
   #prepare(parameter: Tensor, options: O): Update[] {

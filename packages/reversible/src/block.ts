@@ -31,11 +31,13 @@ export const couplingOf = (block: ReversibleBlock): CoupledBlock => ("program" i
 
 /** A block's steps, with their places among the sequence's. */
 export interface PlacedBlock {
+  readonly index: number;
   readonly steps: readonly Step[];
   /** The number of its first step. */
   readonly first: number;
-  /** Slot of each stream where the block begins. */
+  /** Slot of each stream where the block begins, and where it ends. */
   readonly order: readonly number[];
+  readonly orderAfter: readonly number[];
 }
 
 export interface Program {
@@ -70,7 +72,7 @@ export function placeBlocks(given: readonly ReversibleBlock[]): Program {
         all.push(item({ slot: (i) => slotOf(places, i, coupling), block: `block ${index}` }));
       }
     }
-    blocks.push({ steps: all.slice(first), first, order: atStart });
+    blocks.push({ index, steps: all.slice(first), first, order: atStart, orderAfter: order });
   });
   return { numStreams, blocks, steps: all, order };
 }

@@ -9,21 +9,33 @@ export type {
 export { fixedPointArithmetic, storedFixedPoint } from "./arithmetic/fixedPoint.ts";
 export { floatArithmetic, storedFloat } from "./arithmetic/float.ts";
 export {
+  type PartialOptimizer,
+  type UpdateInBackwardOptions,
+  updateInBackward,
+} from "./backwardUpdate.ts";
+export {
   type AdditiveBranches,
   type CoupledBlock,
   couplingOf,
   type Permutation,
   type ReversibleBlock,
 } from "./block.ts";
+export { type CheckLevel, ReconstructionError } from "./blockChecks.ts";
 export { type Branch, runBranch } from "./branch.ts";
 export {
   BitComparison,
   type CheckOptions,
   checkReversible,
   compareGradients,
+  type InputKind,
+  type PropertyLibrary,
   type ReversibilityReport,
+  ReversibilitySurvey,
+  reversibleProperty,
+  type SurveyedCase,
+  type SurveyOptions,
   takeGradients,
-} from "./check.ts";
+} from "./check/index.ts";
 export { additive } from "./couplings/additive.ts";
 export { type AffineOptions, affine } from "./couplings/affine.ts";
 export { GatedMixture, gated, type MixtureOptions } from "./couplings/gated.ts";
@@ -37,6 +49,7 @@ export { type UserDefinedOptions, userDefined } from "./couplings/userDefined.ts
 export { relativeDrift, sampleStreams } from "./drift.ts";
 export type { StepHealth, StreamHealth } from "./health.ts";
 export { type ReversibleMode, reversibleModes, storedTwin } from "./modes.ts";
+export { type ByteStore, HostStore, type Offloaded, type OffloadStore, offloadTo, shapeStore } from "./offload.ts";
 export { type BranchRunner, PassContext } from "./passes/context.ts";
 export { type BlockPolicy, blockPolicies, type MemoryPlan } from "./plan.ts";
 export {

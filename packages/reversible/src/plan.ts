@@ -39,6 +39,8 @@ export function checkPlan(plan: MemoryPlan, numBlocks: number): MemoryPlan {
 export interface Segment {
   readonly kind: "store" | "checkpoint" | "reconstruct" | "offload";
   readonly blocks: readonly PlacedBlock[];
+  /** Whether the streams it ends with are those that the next segment offloads. */
+  readonly endsOffloaded: boolean;
 }
 
 /** Rebuilt blocks are one node up to the next anchor, stored ones need none, and each block run again is one. */
@@ -52,5 +54,5 @@ export function segmentsOf(blocks: readonly PlacedBlock[], policies: readonly Bl
     if (continues) last.blocks.push(block);
     else segments.push({ kind, blocks: [block] });
   });
-  return segments;
+  return segments.map((s, i) => ({ ...s, endsOffloaded: segments[i + 1]?.kind === "offload" }));
 }

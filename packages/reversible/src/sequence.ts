@@ -1,10 +1,13 @@
 import { Module } from "@revnet-zero/nn";
 import {
+  type DType,
   defaultEngine,
   describe,
   type Engine,
   full,
   isFloat,
+  type Recall,
+  ReplayLog,
   ShapeError,
   sameShape,
   Tensor,
@@ -12,15 +15,19 @@ import {
   zeros,
 } from "@revnet-zero/tensor";
 import type { StreamArithmetic } from "./arithmetic/arithmetic.ts";
+import type { BackwardUpdate } from "./backwardUpdate.ts";
 import { type Program, placeBlocks, type ReversibleBlock } from "./block.ts";
+import { BlockChecks, type CheckLevel } from "./blockChecks.ts";
 import { readHealth, type StreamHealth } from "./health.ts";
 import { checkMode, modes, type ReversibleMode } from "./modes.ts";
+import { HostStore, type OffloadStore, offloadTo } from "./offload.ts";
 import { PassContext } from "./passes/context.ts";
 import { ForwardPass } from "./passes/forwardPass.ts";
 import { SideInformation } from "./passes/side.ts";
-import { ownStream, runOwning, StreamPass, type StreamPassOptions } from "./passes/streamPass.ts";
+import { ownStream, StreamPass, type StreamPassOptions } from "./passes/streamPass.ts";
 import { type BlockPolicy, checkPlan, type MemoryPlan, segmentsOf } from "./plan.ts";
-import { runSegments, type SegmentRun } from "./segments.ts";
+import type { SegmentRun } from "./segments/flow.ts";
+import { runSegments } from "./segments/run.ts";
 
 export interface ReversibleSequenceOptions<B extends ReversibleBlock = ReversibleBlock> {
   /** Pairs of branches `{ F, G }` (additive), or what the couplings' functions make. */
@@ -32,6 +39,14 @@ export interface ReversibleSequenceOptions<B extends ReversibleBlock = Reversibl
   readonly engine?: Engine;
   /** What is done with each block, in modes that rebuild activations. Default: all are rebuilt. */
   readonly plan?: MemoryPlan | undefined;
+  /** Where the plan's offloaded streams go. Default: arrays in JavaScript's own memory. */
+  readonly offload?: OffloadStore;
+  /**
+   * Keep something of every block's input streams and compare it when backward has rebuilt them; a difference is a
+   * `ReconstructionError` that names block, stream and element. True is `sums`. Default false. For finding a branch
+   * that is not its own twin: each block's streams are read back in both passes.
+   */
+  readonly check?: boolean | CheckLevel;
 }
 
 /** Two residual streams, of one shape. */
@@ -50,6 +65,8 @@ export interface Invertible {
   readonly streams: Tensor[];
   /** The input streams again (floats where floats went in), freeing what was remembered. Call it once. */
   inverse(): Tensor[];
+  /** Frees what was remembered, where nobody wants the inverse. */
+  dispose(): void;
 }
 
 /**
@@ -62,6 +79,10 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   #mode: ReversibleMode;
   #plan: MemoryPlan | undefined;
   readonly #program: Program;
+  readonly offload: OffloadStore;
+  #check: CheckLevel | false;
+  /** @internal Set by `updateInBackward`: makes the updates of one pass. */
+  backwardUpdate: (() => BackwardUpdate) | undefined;
   /** Counts of the last forward pass in mode `exact`, a row a step; kept on the device until somebody asks. */
   readonly counts: Tensor;
   /** Relative error of the last reconstruction in mode `float`; NaN before the first. */
@@ -78,6 +99,8 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     this.#mode = checkMode(mode);
     this.#program = placeBlocks(blocks);
     this.#plan = plan && checkPlan(plan, blocks.length);
+    this.offload = options.offload ?? offloadTo(new HostStore());
+    this.#check = levelOf(options.check ?? false);
     const engine = options.engine ?? this.#engineOfBranches();
     const temporary = { isPersistent: false };
     this.counts = this.buffer(zeros([this.#program.steps.length, 3], { dtype: "i32", engine }), temporary);
@@ -100,6 +123,14 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     this.#plan = plan && checkPlan(plan, this.blocks.length);
   }
 
+  /** What the next forward pass keeps to check the second run by: false for nothing. */
+  get check(): CheckLevel | false {
+    return this.#check;
+  }
+  set check(check: boolean | CheckLevel) {
+    this.#check = levelOf(check);
+  }
+
   /** How many streams the blocks join. */
   get numStreams(): number {
     return this.#program.numStreams;
@@ -114,8 +145,35 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     return this.#run([x1, ...rest], false).streams;
   }
 
+  /** The type of this mode's streams. */
+  get streamDType(): DType {
+    return this.#arithmetic().dtype;
+  }
+
+  /** A float tensor as a stream of this mode, unrecorded: on its grid, in its type. A stream is itself. */
+  enter(x: Tensor): Tensor {
+    return x.engine.noGrad(() => this.#arithmetic().enter(x));
+  }
+  /** The float value of a stream. */
+  read(stream: Tensor): Tensor {
+    return stream.engine.noGrad(() => this.#arithmetic().read(stream));
+  }
+
+  /** Whether every block says by how much it changes volumes. */
+  get hasLogDeterminant(): boolean {
+    return this.#program.steps.every((s) => s.logDeterminant !== "unknown");
+  }
+
   /** Like `call`, with the log-determinant. */
   transform(x1: Tensor, ...rest: unknown[]): Transformed {
+    if (!this.hasLogDeterminant) {
+      const { name } = this.#program.steps.find((s) => s.logDeterminant === "unknown")!;
+      throw new ValueError(
+        "transform",
+        `the log-determinant of the ${name} is not known`,
+        "add logDeterminant to the coupling, or use call",
+      );
+    }
     const { streams, logDeterminant } = this.within(x1.engine, () => this.#run([x1, ...rest], true));
     return { streams, logDeterminant: logDeterminant! };
   }
@@ -145,7 +203,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     const { streams: xs, context } = this.#inputs("invertible", [x1, ...rest]);
     const { engine } = x1;
     const arithmetic = this.#arithmetic();
-    const { order, steps } = this.#program;
+    const { order, blocks } = this.#program;
     const side = new SideInformation(engine);
     return engine.noGrad(() => {
       const pass = engine.scope(() => {
@@ -154,31 +212,41 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
         const runner = this.#passContext(engine);
         return { engine, arithmetic, streams, runner, context, side };
       });
-      new ForwardPass(pass).runSteps(steps, 0);
+      const log = new ReplayLog("reversible sequence");
+      const forget = (): void => {
+        side.dispose();
+        log.release();
+      };
+      try {
+        engine.withRecall(log.recorder(engine.ambient.recall), () => new ForwardPass(pass).runBlocks(blocks));
+      } catch (error) {
+        forget();
+        throw error;
+      }
       return {
         streams: order.map((slot) => pass.streams[slot]!.detach()),
-        inverse: () => engine.noGrad(() => engine.scope(() => this.#undo(pass, isFloat(x1.dtype)))),
+        inverse: () => {
+          try {
+            const undo = (): Tensor[] => this.#undo(pass, isFloat(x1.dtype), log.player());
+            return pass.runner.again(() => engine.noGrad(() => engine.scope(undo)));
+          } finally {
+            forget();
+          }
+        },
+        dispose: () => {
+          for (const s of pass.streams) s.dispose();
+          forget();
+        },
       };
     });
   }
 
   /** Runs all steps back; what the pass owns is given up, what it returns is the caller's scope's. */
-  #undo(pass: StreamPassOptions, isFloatOut: boolean): Tensor[] {
+  #undo(pass: StreamPassOptions, isFloatOut: boolean, recall?: Recall): Tensor[] {
     const { engine, arithmetic, streams, side } = pass;
     const { steps, numStreams } = this.#program;
-    const inverse = new StreamPass(pass);
-    try {
-      for (let i = steps.length - 1; i >= 0; i--) {
-        inverse.step = i;
-        runOwning(
-          engine,
-          () => streams,
-          () => steps[i]!.inverse(inverse),
-        );
-      }
-    } finally {
-      side.dispose();
-    }
+    engine.asReplay(() => new StreamPass(pass).undoSteps(steps, 0), recall);
+    side.dispose();
     const visible = streams.slice(0, numStreams);
     const result = isFloatOut ? visible.map((s) => arithmetic.read(s)) : visible.map((s) => s.detach());
     for (const s of streams) s.dispose();
@@ -200,14 +268,21 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     const { engine, shape } = streams[0]!;
     const { order, blocks } = this.#program;
     const stored = modes[this.#mode].stored(this);
+    const arithmetic = this.#arithmetic();
     const run: SegmentRun = {
       engine,
-      arithmetic: this.#arithmetic(),
+      arithmetic,
       stored,
       runner: this.#passContext(engine),
       context,
       counts: this.counts,
       drift: this.lastDrift,
+      offload: this.offload,
+      checks:
+        this.check !== false && engine.recordsGradients
+          ? new BlockChecks(this.check, this.numStreams, arithmetic)
+          : undefined,
+      update: engine.recordsGradients ? this.backwardUpdate?.() : undefined,
     };
     const logDeterminant = wantsLogDeterminant ? zeros(shape.slice(0, 1), { engine }) : undefined;
     const given = { streams, logDeterminant, isEntered: false };
@@ -261,6 +336,8 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     return { streams, context: inputs.slice(numStreams) };
   }
 }
+
+const levelOf = (check: boolean | CheckLevel): CheckLevel | false => (check === true ? "sums" : check);
 
 const numbers = ["no", "one", "two", "three", "four", "five", "six"];
 

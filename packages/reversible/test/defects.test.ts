@@ -41,6 +41,7 @@ const clean: Branch = (x) => x.tanh();
 const right = {
   reconstructionBitEqual: true,
   reconstructionRelativeError: 0,
+  reconstructionUlpError: 0,
   gradientsBitEqual: true,
   gradientRelativeError: 0,
   firstDifference: undefined,

@@ -1,5 +1,6 @@
-import { Ambient, type AmbientState } from "./ambient.ts";
+import { Ambient, type AmbientState, type Recall } from "./ambient.ts";
 import type { Edge } from "./autograd/node.ts";
+import { decision } from "./autograd/replay.ts";
 import type { Walk } from "./autograd/walk.ts";
 import type { Backend } from "./backend.ts";
 import { dtypes } from "./dtype.ts";
@@ -44,7 +45,7 @@ export class Engine {
   readonly #memoryLimitBytes: number;
   readonly #recordsSites = readEnvironment("REVNET_LEAKS") !== "0";
   readonly #watchers: Watcher[] = [];
-  #ambient = new Ambient({ autocast: undefined, key: undefined, calls: 0 });
+  #ambient = new Ambient({ autocast: undefined, key: undefined, calls: 0, isReplay: false, recall: undefined });
   #recordsGradients = true;
   #nodes = 0;
   #walk: Walk | undefined;
@@ -257,6 +258,39 @@ export class Engine {
     const key = this.#ambient.nextKey();
     if (key !== undefined) return key;
     throw new ValueError(op, "no generator key is set", "wrap the step in engine.withKey(randomKey(seed), () => …)");
+  }
+
+  /**
+   * A decision that a second run must not take anew (the experts a router chose, a sort's order, where a hash put
+   * something): the first run makes it and keeps it with the graph; checkpoints and reversible sequences give it back to
+   * the second. Not differentiated. Where nothing runs twice it is just `make()`.
+   */
+  remember(make: () => Tensor): Tensor {
+    const { recall } = this.#ambient;
+    const value = (): Tensor => decision(make());
+    return recall === undefined ? value() : recall.next(value);
+  }
+
+  /** True in code that runs a second time, to rebuild what its first run had: effects are to be left out. */
+  get isReplay(): boolean {
+    return this.#ambient.isReplay;
+  }
+
+  /** Runs `f` as code that has run before. */
+  asReplay<T>(f: () => T, recall?: Recall): T {
+    return this.withAmbient(this.#ambient.fork({ isReplay: true, recall }), f);
+  }
+
+  /** Runs `f` with its decisions kept in `recall`. */
+  withRecall<T>(recall: Recall | undefined, f: () => T): T {
+    const ambient = this.#ambient;
+    const before = ambient.recall;
+    ambient.recall = recall;
+    try {
+      return f();
+    } finally {
+      ambient.recall = before;
+    }
   }
 
   inModule<T>(name: string, f: () => T): T {

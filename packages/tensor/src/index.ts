@@ -1,4 +1,4 @@
-export { Ambient, type AmbientState } from "./ambient.ts";
+export { Ambient, type AmbientState, type Recall } from "./ambient.ts";
 export type { BackwardOptions } from "./autograd/backward.ts";
 export {
   type BackwardContext,
@@ -9,6 +9,7 @@ export {
   type FunctionDef,
 } from "./autograd/function.ts";
 export { savesOf } from "./autograd/opNode.ts";
+export { ReplayLog } from "./autograd/replay.ts";
 export { grad, jvp, type TransformOptions, valueAndGrad, vjp } from "./autograd/transforms.ts";
 export {
   type Backend,
@@ -43,6 +44,7 @@ export { fromBf16, fromF16, toBf16, toF16 } from "./float16.ts";
 export { contiguous, contiguousStrides, isContiguous, type Layout, reshapeLayout } from "./layout.ts";
 export { type BytesByCategory, categories, type MemoryCategory, type MemoryReport } from "./memory/ledger.ts";
 export { expectNoLeak, liveReport } from "./memory/report.ts";
+export { tensorsIn } from "./memory/scope.ts";
 export type { Storage } from "./memory/storage.ts";
 export * from "./op.ts";
 export { flat, smooth, smoothByOutput } from "./ops/derive.ts";

@@ -15,8 +15,8 @@ export interface AffineOptions {
 /**
  * y1 = x1 · exp(s(x2)) + t(x2), y2 = x2 · exp(s(y1)) + t(y1), with s = c tanh(raw / c) and (raw, t) the two halves of what
  * a branch returns. The log-determinant is Σ s.
- * Source: Dinh et al. 2017 (arXiv:1605.08803), eq. 7. We differ: the bound on s, as in Kingma and Dhariwal's successors
- * (FrEIA's `clamp`), which also bounds what one step does to an error.
+ * Source: Dinh et al. 2017 (arXiv:1605.08803), section 3. We differ: s is bounded, as FrEIA's `clamp` does, which also
+ * bounds what one step does to an error.
  */
 export function affine(options: AffineOptions): AffineOptions & CoupledBlock {
   const { F, G, bound = 2 } = options;

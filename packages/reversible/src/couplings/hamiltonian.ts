@@ -18,7 +18,7 @@ export interface HamiltonianOptions {
  * A step of a separable Hamiltonian system on the streams (p, q), symplectic whatever the branches:
  * - `euler`: p' = p + h force(q), q' = q + h velocity(p');
  * - `verlet`: p½ = p + h/2 force(q), q' = q + h velocity(p½), p' = p½ + h/2 force(q').
- * Source: Haber and Ruthotto 2017 (arXiv:1705.03341), section 4; Chang et al. 2018 (arXiv:1709.03698), eq. 8.
+ * Source: Haber and Ruthotto 2017 (arXiv:1705.03341); Chang et al. 2018 (arXiv:1709.03698).
  */
 export function hamiltonian(options: HamiltonianOptions): HamiltonianOptions & CoupledBlock {
   const { force, velocity = (p) => p, stepSize = 1, scheme = "euler" } = options;

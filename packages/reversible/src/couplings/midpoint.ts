@@ -11,7 +11,7 @@ export interface OneBranchOptions {
 
 /**
  * The explicit midpoint rule on the streams (x[k-1], x[k]): x[k+1] = x[k-1] + 2h f(x[k]), of which h f is rounded once.
- * Source: "Reversing Large Language Models" 2025 (arXiv:2512.02056); Chang et al. 2018 (arXiv:1709.03698), section 3.
+ * Source: "Reversing Large Language Models" 2025 (arXiv:2512.02056); Chang et al. 2018 (arXiv:1709.03698).
  */
 export function midpoint({ f, stepSize = 1 }: OneBranchOptions): OneBranchOptions & CoupledBlock {
   return {

@@ -14,7 +14,7 @@ export interface MomentumOptions {
 
 /**
  * A momentum residual block on the streams (x, v): v' = γ v + (1 - γ) f(x), x' = x + v'.
- * Source: Sander et al. 2021 (arXiv:2102.07870), eq. 2.
+ * Source: Sander et al. 2021 (arXiv:2102.07870).
  */
 export function momentum(options: MomentumOptions): MomentumOptions & CoupledBlock {
   const { f, gamma = 0.9 } = options;

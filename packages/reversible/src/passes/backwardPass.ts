@@ -1,6 +1,7 @@
 import type { BackwardContext, Tensor } from "@revnet-zero/tensor";
-import type { Step } from "../steps/step.ts";
-import { runOwning, StreamPass, type StreamPassOptions } from "./streamPass.ts";
+import type { PlacedBlock } from "../block.ts";
+import type { AroundBlock } from "./forwardPass.ts";
+import { owning, StreamPass, type StreamPassOptions } from "./streamPass.ts";
 
 export interface BackwardOptions extends StreamPassOptions {
   readonly backward: BackwardContext;
@@ -26,13 +27,20 @@ export class BackwardPass extends StreamPass {
     this.#backward = options.backward;
   }
 
-  /** Runs steps, the last first. */
-  runSteps(steps: readonly Step[], first: number): void {
-    const owned = () => [...this.streams, ...this.cotangents];
-    for (let i = steps.length - 1; i >= 0; i--) {
-      this.step = first + i;
-      runOwning(this.engine, owned, () => steps[i]!.backward(this));
-    }
+  /** Takes blocks back, the last first; `around` as in the forward pass. */
+  runBlocks(blocks: readonly PlacedBlock[], around: AroundBlock): void {
+    const runSteps = ({ steps, first }: PlacedBlock): void => {
+      for (let i = steps.length - 1; i >= 0; i--) {
+        this.step = first + i;
+        this.engine.scope(() => steps[i]!.backward(this));
+      }
+    };
+    owning(
+      () => [...this.streams, ...this.cotangents],
+      () => {
+        for (const block of [...blocks].reverse()) around(block, () => runSteps(block));
+      },
+    );
   }
 
   /** Runs branches recorded, as the forward pass ran them. */

@@ -1,7 +1,8 @@
 import type { Tensor } from "@revnet-zero/tensor";
+import type { PlacedBlock } from "../block.ts";
 import { noteCounts } from "../health.ts";
 import type { Step } from "../steps/step.ts";
-import { runOwning, StreamPass, type StreamPassOptions } from "./streamPass.ts";
+import { owning, StreamPass, type StreamPassOptions } from "./streamPass.ts";
 
 export interface ForwardOptions extends StreamPassOptions {
   /** Where the counts of fixed-point additions are noted, a row a step. */
@@ -9,6 +10,9 @@ export interface ForwardOptions extends StreamPassOptions {
   /** The log-determinant so far, [batch]; the pass owns it. Left out: none is computed. */
   readonly logDeterminant?: Tensor | undefined;
 }
+
+/** Runs a block's steps, and may do something before and after. */
+export type AroundBlock = (block: PlacedBlock, runSteps: () => void) => void;
 
 /** The first run of the steps, unrecorded, in place where possible. */
 export class ForwardPass extends StreamPass {
@@ -30,14 +34,23 @@ export class ForwardPass extends StreamPass {
     return this.#logDeterminant;
   }
 
-  /** Runs steps whose first has the number `first`. */
-  runSteps(steps: readonly Step[], first: number): void {
-    const owned = () => [...this.streams, this.#given, this.#normalised, this.#logDeterminant];
-    steps.forEach((step, i) => {
-      this.step = first + i;
-      this.#next = steps[i + 1];
-      runOwning(this.engine, owned, () => step.forward(this));
-    });
+  /** Runs blocks; `around` runs each one's steps, and may do something before and after. */
+  runBlocks(blocks: readonly PlacedBlock[], around: AroundBlock = (_, run) => run()): void {
+    const steps = blocks.flatMap((b) => b.steps);
+    const start = blocks[0]?.first ?? 0;
+    const runSteps = (block: PlacedBlock): void => {
+      block.steps.forEach((step, i) => {
+        this.step = block.first + i;
+        this.#next = steps[this.step - start + 1];
+        this.engine.scope(() => step.forward(this));
+      });
+    };
+    owning(
+      () => [...this.streams, this.#given, this.#normalised, this.#logDeterminant],
+      () => {
+        for (const block of blocks) around(block, () => runSteps(block));
+      },
+    );
   }
 
   /** The norm of the stream that the step reads, where the step before has computed it. */

@@ -1,5 +1,6 @@
 import type { Engine, Tensor } from "@revnet-zero/tensor";
 import type { StepMemory, StreamArithmetic } from "../arithmetic/arithmetic.ts";
+import type { Step } from "../steps/step.ts";
 import type { BranchRunner } from "./context.ts";
 import type { SideInformation } from "./side.ts";
 
@@ -42,9 +43,23 @@ export class StreamPass {
     this.#numStreams = arithmetic.makeBuffer === undefined ? streams.length : streams.length / 2;
   }
 
-  /** Runs branches with the keys of this step. */
+  /** Runs branches with the keys of this step, and what they remember in its section. */
   run<T>(f: () => T): T {
-    return this.#runner.run(this.step, f);
+    const { engine, step } = this;
+    return this.#runner.run(step, () => engine.withRecall(engine.ambient.recall?.section(step), f));
+  }
+
+  /** Undoes steps, the last first. */
+  undoSteps(steps: readonly Step[], first: number): void {
+    owning(
+      () => this.streams,
+      () => {
+        for (let i = steps.length - 1; i >= 0; i--) {
+          this.step = first + i;
+          this.engine.scope(() => steps[i]!.inverse(this));
+        }
+      },
+    );
   }
 
   /** The value of a stream. */
@@ -81,10 +96,10 @@ export class StreamPass {
   }
 }
 
-/** Runs a step in a scope; when a branch throws, what the pass owns is freed before the error goes on. */
-export function runOwning<T>(engine: Engine, owned: () => readonly (Tensor | undefined)[], f: () => T): T {
+/** Runs a pass; when a branch throws, what the pass owns is freed before the error goes on. */
+export function owning<T>(owned: () => readonly (Tensor | undefined)[], f: () => T): T {
   try {
-    return engine.scope(f);
+    return f();
   } catch (error) {
     for (const t of owned()) t?.dispose();
     throw error;

@@ -41,12 +41,14 @@ export function custom(map: CustomMap, streams: number): StepMaker {
 class CustomStep implements Step {
   readonly name: string;
   readonly branches: readonly Branch[];
+  readonly logDeterminant: Step["logDeterminant"];
   readonly #map: CustomMap;
   readonly #slots: readonly number[];
 
   constructor(map: CustomMap, slots: readonly number[], name: string) {
     this.name = name;
     this.branches = map.branches ?? [];
+    this.logDeterminant = map.logDeterminant === undefined ? "unknown" : undefined;
     this.#map = map;
     this.#slots = slots;
   }

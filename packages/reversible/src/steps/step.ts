@@ -16,6 +16,9 @@ export interface Step {
   /** The norm that it begins with and the stream that this reads: the step before may compute it in its own pass. */
   readonly beginsWith?: { readonly stream: number; readonly norm: Norm } | undefined;
 
+  /** Left out where the map's log-determinant is zero, or noted by the passes; `unknown` where nobody has said. */
+  readonly logDeterminant?: "unknown" | undefined;
+
   /** Replaces the streams, unrecorded. */
   forward(pass: ForwardPass): void;
   /** Undoes `forward`. */

@@ -3,6 +3,7 @@ import type { Engine, Watcher } from "../engine.ts";
 import { AutogradError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type Edge, GradientNode } from "./node.ts";
+import { ReplayLog } from "./replay.ts";
 import { SavedTensor } from "./saved.ts";
 import { seed, Walk } from "./walk.ts";
 
@@ -10,6 +11,13 @@ export interface ForwardContext {
   readonly engine: Engine;
   /** Keeps tensors for backward, in this order. Call at most once. */
   save(...tensors: Tensor[]): void;
+  /**
+   * Keeps alive what backward will read besides (a mask that the closure holds), and refuses it then if it was modified.
+   * Tracked tensors that `forward` used are held anyway.
+   */
+  hold(...tensors: Tensor[]): void;
+  /** Called once when backward can no longer ask for anything: after it, when the graph is dropped, or when there is none. */
+  onRelease(release: () => void): void;
 }
 
 export interface BackwardContext {
@@ -20,7 +28,10 @@ export interface BackwardContext {
   takeSaved(): Tensor[];
   /** Saved tensor `i` as input `input` of the function: gradients that reach it in `backward` flow to that input. */
   asInput(saved: Tensor, input: number): Tensor;
-  /** Runs `f` recorded, with the autocast and generator state the forward pass had. */
+  /**
+   * Runs `f` recorded, as a replay: with the autocast and generator state the forward pass had, and what that remembered
+   * (`engine.remember`), each time from the beginning.
+   */
   recompute<T>(f: () => T): T;
   /**
    * Pulls gradients back through outputs of `recompute`. Contributions to inputs (`asInput`) and to captured tensors
@@ -45,10 +56,39 @@ export interface FunctionDef {
   readonly isTwiceDifferentiable?: boolean;
 }
 
+/** A tensor that backward reads although nobody gave it to the function. */
 interface Captured {
   readonly tensor: Tensor;
-  readonly edge: Edge;
+  /** Undefined for tensors without a gradient. */
+  readonly edge: Edge | undefined;
   readonly version: number;
+}
+
+/** Everything that a forward pass left for backward. */
+class Kept {
+  readonly saved: SavedTensor[] = [];
+  readonly held = new Set<Tensor>();
+  readonly log: ReplayLog;
+  readonly #releases: (() => void)[] = [];
+
+  constructor(name: string) {
+    this.log = new ReplayLog(name);
+  }
+
+  onRelease(release: () => void): void {
+    this.#releases.push(release);
+  }
+
+  releaseSaved(): void {
+    for (const s of this.saved) s.release();
+    this.saved.length = 0;
+  }
+
+  release(): void {
+    this.releaseSaved();
+    this.log.release();
+    for (const f of this.#releases.splice(0)) f();
+  }
 }
 
 class FunctionNode extends GradientNode {
@@ -56,14 +96,14 @@ class FunctionNode extends GradientNode {
   readonly #def: FunctionDef;
   readonly #ambient: Ambient;
   readonly #captured: readonly Captured[];
-  #saved: SavedTensor[];
+  readonly #kept: Kept;
 
   constructor(
     engine: Engine,
     def: FunctionDef,
     inputs: readonly Tensor[],
     outputs: readonly Tensor[],
-    saved: SavedTensor[],
+    kept: Kept,
     captured: readonly Captured[],
     ambient: Ambient,
   ) {
@@ -75,13 +115,13 @@ class FunctionNode extends GradientNode {
     );
     this.#engine = engine;
     this.#def = def;
-    this.#saved = saved;
+    this.#kept = kept;
     this.#captured = captured;
     this.#ambient = ambient;
     // Closures are run again in backward: what they captured must live until then, whatever scope it was made in.
     for (const c of captured) {
       c.tensor.pin();
-      c.edge.node.retain();
+      c.edge?.node.retain();
     }
     this.#isHolding = true;
   }
@@ -124,20 +164,20 @@ class FunctionNode extends GradientNode {
     const context: BackwardContext = {
       engine,
       needs,
-      saved: () => this.#saved.map((s) => s.open()),
+      saved: () => this.#kept.saved.map((s) => s.open()),
       takeSaved: () => {
-        const taken = this.#saved.map((s) => s.open());
-        if (enclosing.walk.options.freeSaved) {
-          for (const s of this.#saved) s.release();
-          this.#saved = [];
-        }
+        const taken = this.#kept.saved.map((s) => s.open());
+        if (enclosing.walk.options.freeSaved) this.#kept.releaseSaved();
         return taken;
       },
       asInput: (saved, input) => {
         const edge = this.edges[input];
         return edge === undefined ? saved : engine.attach(saved, edge);
       },
-      recompute: (f) => engine.withGradients(true, () => engine.withAmbient(this.#ambient.fork(), f)),
+      recompute: (f) => {
+        const ambient = this.#ambient.fork({ isReplay: true, recall: this.#kept.log.player() });
+        return engine.withGradients(true, () => engine.withAmbient(ambient, f));
+      },
       backward: (outputs, cotangents, leaves = []) => {
         const walk = new Walk({ createGraph, freeSaved: !createGraph, enclosing });
         seed(walk, outputs, cotangents);
@@ -155,13 +195,12 @@ class FunctionNode extends GradientNode {
   }
 
   override releaseSaved(): void {
-    for (const s of this.#saved) s.release();
-    this.#saved = [];
+    this.#kept.release();
     if (!this.#isHolding) return;
     this.#isHolding = false;
     for (const c of this.#captured) {
       c.tensor.unpin();
-      c.edge.node.release();
+      c.edge?.node.release();
     }
   }
 }
@@ -180,33 +219,39 @@ function callFunction(def: FunctionDef, inputs: readonly Tensor[]): Tensor[] {
   // The function inside runs on detached handles: one around it must learn of the tensors here.
   engine.noteUse(inputs);
   const ambient = engine.ambient.fork();
-  const saved: SavedTensor[] = [];
+  const kept = new Kept(def.name);
   const run = (): { readonly watcher: Watcher; readonly outputs: Tensor[] } => {
     const context: ForwardContext = {
       engine,
       save: (...tensors) => {
-        saved.push(...tensors.map((t) => new SavedTensor(t, def.name)));
+        kept.saved.push(...tensors.map((t) => new SavedTensor(t, def.name)));
       },
+      hold: (...tensors) => {
+        for (const t of tensors) if (t.edge === undefined) kept.held.add(t);
+      },
+      onRelease: (release) => kept.onRelease(release),
     };
     const plain = inputs.map((t) => t.detach());
+    const recorder = kept.log.recorder(engine.ambient.recall);
     return engine.watch((watcher) => {
-      const result = engine.withGradients(false, () => def.forward(context, ...plain));
+      const forward = (): Tensor | readonly Tensor[] => def.forward(context, ...plain);
+      const result = engine.withGradients(false, () => engine.withRecall(recorder, forward));
       return { watcher, outputs: Array.isArray(result) ? [...result] : [result as Tensor] };
     });
   };
-  const { watcher, outputs } = releasingOnError(saved, () => engine.scope(run, def.name));
-  const captured = [...watcher.captured].map((tensor) => ({
+  const { watcher, outputs } = releasingOnError(kept, () => engine.scope(run, def.name));
+  const captured = [...watcher.captured, ...kept.held].map((tensor) => ({
     tensor,
-    edge: tensor.edge!,
+    edge: tensor.edge,
     version: tensor.storage.version,
   }));
-  const isRecorded = engine.recordsGradients && (captured.length > 0 || inputs.some((t) => t.edge !== undefined));
+  const isRecorded = engine.recordsGradients && [...inputs, ...watcher.captured].some((t) => t.edge !== undefined);
   if (!isRecorded) {
-    for (const s of saved) s.release();
+    kept.release();
     // `forward` may have kept its outputs; here they become the caller's, as recorded ones do.
     return outputs.map((t) => engine.adopt(t));
   }
-  const node = new FunctionNode(engine, def, inputs, outputs, saved, captured, ambient);
+  const node = new FunctionNode(engine, def, inputs, outputs, kept, captured, ambient);
   return outputs.map((t, output) => {
     const tracked = engine.attach(t, { node, output });
     t.dispose();
@@ -215,13 +260,18 @@ function callFunction(def: FunctionDef, inputs: readonly Tensor[]): Tensor[] {
 }
 
 /** What a forward pass saved before it failed belongs to no node that would free it. */
-function releasingOnError<T>(saved: readonly SavedTensor[], f: () => T): T {
+function releasingOnError<T>(kept: Kept, f: () => T): T {
   try {
     return f();
   } catch (error) {
-    for (const s of saved) s.release();
+    kept.release();
     throw error;
   }
+}
+
+export interface CheckpointOptions {
+  /** Tensors that `f` reads without being given them, to be kept alive for its second run. */
+  readonly holds?: readonly Tensor[];
 }
 
 /**
@@ -230,13 +280,18 @@ function releasingOnError<T>(saved: readonly SavedTensor[], f: () => T): T {
  * change until then; for a module, whose train flag may, use nn's `checkpointModule`.
  * Source: Chen et al. 2016 (arXiv:1604.06174).
  */
-export function checkpointAll(f: (...inputs: Tensor[]) => readonly Tensor[], inputs: readonly Tensor[]): Tensor[] {
+export function checkpointAll(
+  f: (...inputs: Tensor[]) => readonly Tensor[],
+  inputs: readonly Tensor[],
+  { holds = [] }: CheckpointOptions = {},
+): Tensor[] {
   return callFunction(
     {
       name: "checkpoint",
       isTwiceDifferentiable: true,
       forward(context, ...xs) {
         context.save(...xs);
+        context.hold(...holds);
         return f(...xs);
       },
       backward(context, ...gradients) {

@@ -43,6 +43,11 @@ export abstract class GradientNode {
     return this.edges;
   }
 
+  /** How many handles and nodes refer to this one. */
+  get holders(): number {
+    return this.#references;
+  }
+
   retain(): void {
     this.#references++;
   }

@@ -1,0 +1,60 @@
+import { type Engine, isFloat, Tensor, tensorsIn } from "@revnet-zero/tensor";
+import type { StoredArithmetic, StreamArithmetic } from "../arithmetic/arithmetic.ts";
+import type { BackwardUpdate } from "../backwardUpdate.ts";
+import type { BlockChecks } from "../blockChecks.ts";
+import type { OffloadStore, SharedOffload } from "../offload.ts";
+import type { PassContext } from "../passes/context.ts";
+
+/** What goes from one segment to the next. */
+export interface Flow {
+  /** By slot; then their information buffers, where the arithmetic has some. */
+  readonly streams: readonly Tensor[];
+  readonly logDeterminant?: Tensor | undefined;
+  /** False where the sequence begins: floats that are no streams yet, and no buffers. */
+  readonly isEntered: boolean;
+  /** The same tensors in the offload store, where the segment before has put them there. */
+  readonly offloaded?: SharedOffload | undefined;
+}
+
+/** What all segments of one pass share. */
+export interface SegmentRun {
+  readonly engine: Engine;
+  readonly arithmetic: StreamArithmetic;
+  readonly stored: StoredArithmetic;
+  readonly runner: PassContext;
+  readonly context: readonly unknown[];
+  readonly counts: Tensor;
+  readonly drift: Tensor;
+  readonly offload: OffloadStore;
+  readonly checks: BlockChecks | undefined;
+  readonly update: BackwardUpdate | undefined;
+}
+
+/** A flow as the inputs or outputs of one node, and back. */
+export const flat = ({ streams, logDeterminant }: Flow): Tensor[] =>
+  logDeterminant === undefined ? [...streams] : [...streams, logDeterminant];
+
+export function unflat(tensors: readonly Tensor[], hasLogDeterminant: boolean): Flow {
+  if (!hasLogDeterminant) return { streams: tensors, isEntered: true };
+  return { streams: tensors.slice(0, -1), logDeterminant: tensors.at(-1)!, isEntered: true };
+}
+
+export const makeBuffers = (
+  streams: readonly Tensor[],
+  { makeBuffer }: Pick<StreamArithmetic, "makeBuffer">,
+): Tensor[] => (makeBuffer === undefined ? [] : streams.map(makeBuffer));
+
+/** The tensors of a context: second runs read them again. */
+export const contextTensors = (context: readonly unknown[]): Tensor[] =>
+  tensorsIn(context, (v): v is Tensor => v instanceof Tensor);
+
+/** Floats as streams, recorded, with their buffers. */
+export function enterStored(flow: Flow, { stored }: SegmentRun): Flow {
+  if (flow.isEntered) return flow;
+  // An alias, so that a stream's gradient is summed up before it joins what else its tensor receives: the same order
+  // of additions as in the reconstructing modes, one tensor for several streams included.
+  const streams = flow.streams.map((x) =>
+    x.dtype === stored.dtype && !isFloat(x.dtype) ? x.alias() : stored.enter(x),
+  );
+  return { ...flow, streams: [...streams, ...makeBuffers(streams, stored)], isEntered: true };
+}

@@ -1,0 +1,26 @@
+import type { Segment } from "../plan.ts";
+import { enterStored, type Flow, flat, type SegmentRun } from "./flow.ts";
+import { rebuild } from "./rebuild.ts";
+import { fetchAgain, keepEverything, runAgain } from "./stored.ts";
+
+const runners: { readonly [K in Segment["kind"]]: (flow: Flow, segment: Segment, run: SegmentRun) => Flow } = {
+  reconstruct: rebuild,
+  store: keepEverything,
+  checkpoint: runAgain,
+  offload: fetchAgain,
+};
+
+/** Runs all segments; what goes between them is freed, the inputs are left alone. */
+export function runSegments(segments: readonly Segment[], inputs: Flow, run: SegmentRun): Flow {
+  const next = (before: Flow, f: (before: Flow) => Flow): Flow => {
+    const after = f(before);
+    for (const t of flat(before)) if (!inputs.streams.includes(t) && !flat(after).includes(t)) t.dispose();
+    return after;
+  };
+  const enter = (flow: Flow): Flow => enterStored(flow, run);
+  const last = segments.reduce((flow, segment) => {
+    const entered = segment.kind === "reconstruct" ? flow : next(flow, enter);
+    return next(entered, (before) => runners[segment.kind](before, segment, run));
+  }, inputs);
+  return next(last, enter);
+}

@@ -1,0 +1,3 @@
+import { reversibleProperties } from "./properties.ts";
+
+reversibleProperties(1000);
