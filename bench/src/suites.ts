@@ -4,6 +4,7 @@ import type { Suite } from "./suite.ts";
 export const suites: Readonly<Record<string, () => Promise<Suite>>> = {
   depth: async () => (await import("./depth/suite.ts")).depth,
   exactness: async () => (await import("./exactness/suite.ts")).exactness,
+  flows: async () => (await import("./flows/suite.ts")).flows,
   kernels: async () => (await import("./kernels/suite.ts")).kernels,
   matmul: async () => (await import("./matmul/suite.ts")).matmul,
   ops: async () => (await import("./ops/suite.ts")).ops,

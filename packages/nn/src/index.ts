@@ -11,7 +11,7 @@ export { LearnedPositions, type LearnedPositionsOptions } from "./learnedPositio
 export { type FreshLinear, Linear, type LinearOptions, type TiedLinear } from "./linear.ts";
 export { MLP, type MLPKind, type MLPOptions } from "./mlp.ts";
 export { type LoadOptions, Module, type WithModes } from "./module.ts";
-export type { LayerOptions, RandomLayerOptions } from "./options.ts";
+export { checkSizes, type LayerOptions, type RandomLayerOptions } from "./options.ts";
 export { addNorm, type Norm, PreNormBranch } from "./preNorm.ts";
 export { RMSNorm, type RMSNormOptions } from "./rmsNorm.ts";
 export { type Layer, Sequential } from "./sequential.ts";

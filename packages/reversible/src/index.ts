@@ -50,9 +50,11 @@ export { type MomentumOptions, momentum } from "./couplings/momentum.ts";
 export { type MultiStreamOptions, multiStream } from "./couplings/multiStream.ts";
 export { reversibleHeun } from "./couplings/reversibleHeun.ts";
 export { type UserDefinedOptions, userDefined } from "./couplings/userDefined.ts";
+export { relativeDrift, sampleStreams } from "./drift.ts";
 export type { StepHealth, StreamHealth } from "./health.ts";
 export { type ReversibleMode, reversibleModes, storedTwin } from "./modes.ts";
 export { type ByteStore, HostStore, type Offloaded, type OffloadStore, offloadTo, shapeStore } from "./offload.ts";
+export { type BranchRunner, PassContext } from "./passes/context.ts";
 export { type BlockPolicy, blockPolicies, type MemoryPlan } from "./plan.ts";
 export {
   type Invertible,
