@@ -1,5 +1,6 @@
 export { Attention, type AttentionCall, type SelfAttentionOptions } from "./attention.ts";
 export { checkpointModule } from "./checkpointModule.ts";
+export { type ChunkedCrossEntropyOptions, chunkedCrossEntropy } from "./chunkedCrossEntropy.ts";
 export { Dropout } from "./dropout.ts";
 export { Embedding, type EmbeddingOptions } from "./embedding.ts";
 export type { Initializer, InitializerOptions } from "./initializers.ts";
