@@ -1,6 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface, type Interface } from "node:readline";
 
+/** Threads of the program asked before stay awake for some milliseconds, waiting for more, on the cores that the next one needs. */
+export const SETTLE_MS = 10;
+
 /**
  * A program under measurement in its own process: reads one JSON value a line, answers one a line. Its memory is its
  * own, and several can be asked in turn, so that a slow moment of the machine hits all of them alike.

@@ -1,6 +1,7 @@
+import { setTimeout } from "node:timers/promises";
 import { avx2Environment, startPytorch } from "../pytorch.ts";
 import { median, timeColumns } from "../statistics.ts";
-import { Subject } from "../subject.ts";
+import { SETTLE_MS, Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
 import type { BuildAnswer, MemoryAnswer } from "../trainee.ts";
 import {
@@ -16,6 +17,9 @@ import {
 } from "./configuration.ts";
 
 const warmUpSteps = 3;
+/** Short steps are made several in a row, as training makes them: one alone finds sleeping threads and cold caches. */
+const BURST_MS = 60;
+const MOST_STEPS = 20;
 /** A peer whose step takes longer than this makes few of them. */
 const PATIENCE_MS = 3000;
 const FEW = 3;
@@ -128,14 +132,21 @@ async function ours(size: Size): Promise<{ contestants: Contestant[]; threads: n
 
 async function inTurn(contestants: readonly Contestant[], repeats: number): Promise<Measured[]> {
   const measured = contestants.map(({ impl, mode }): Measured => ({ impl, mode, timesMs: [] }));
+  const nextSteps = contestants.map(() => 0);
+  const bursts = contestants.map(() => 1);
   const isSlow = contestants.map(() => false);
-  for (let n = 0; n < warmUpSteps + repeats; n++) {
+  for (let turn = 0; turn < warmUpSteps + repeats; turn++) {
     for (const [i, { subject }] of contestants.entries()) {
       const timesMs = measured[i]!.timesMs;
       if (isSlow[i] && timesMs.length >= FEW) continue;
-      const { timeMs } = await subject.ask<{ timeMs: number }>({ step: n });
+      await setTimeout(SETTLE_MS);
+      let totalMs = 0;
+      for (let n = 0; n < bursts[i]!; n++)
+        totalMs += (await subject.ask<{ timeMs: number }>({ step: nextSteps[i]!++ })).timeMs;
+      const timeMs = totalMs / bursts[i]!;
       isSlow[i] = timeMs > PATIENCE_MS;
-      if (n >= warmUpSteps || isSlow[i]) timesMs.push(timeMs);
+      if (turn >= warmUpSteps || isSlow[i]) timesMs.push(timeMs);
+      if (turn > 0) bursts[i] = Math.min(MOST_STEPS, Math.max(1, Math.round(BURST_MS / timeMs)));
     }
   }
   return measured;

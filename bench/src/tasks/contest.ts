@@ -1,7 +1,8 @@
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { avx2Environment, startPytorch } from "../pytorch.ts";
 import { median } from "../statistics.ts";
-import { Subject } from "../subject.ts";
+import { SETTLE_MS, Subject } from "../subject.ts";
 import type { Row } from "../suite.ts";
 import { amountOf, type Task } from "./task.ts";
 
@@ -91,6 +92,7 @@ export class Contest implements Disposable {
         const count = counts.get(impl) ?? 0;
         if (count === 0) continue;
         await this.#orLeave(impl, task, async () => {
+          if (this.#threads > 1) await setTimeout(SETTLE_MS);
           times.get(impl)!.push(await runTimes(subject, count));
         });
         if (!withPeak || impl !== OURS) continue;
@@ -118,11 +120,12 @@ export class Contest implements Disposable {
     const first = await runTimes(subject, 1);
     this.#pace.set(key, first / amountOf(task));
     if (first > PATIENCE_MS) return 0;
+    // The first run also starts threads and compiles: only the second says whether the task is a short one.
+    let t = first > WANTED_MS ? await runTimes(subject, 1) : first;
     let count = 1;
     // Compiled code takes over after some thousand calls, and is compiled anew when a task is unlike those before.
-    const warm = performance.now() + (first > WANTED_MS ? 0 : WARM_UP_MS);
-    for (let t = first; performance.now() < warm; t = await runTimes(subject, count))
-      count = Math.max(1, Math.round(WANTED_MS / t));
+    const warm = performance.now() + (t > WANTED_MS ? 0 : WARM_UP_MS);
+    for (; performance.now() < warm; t = await runTimes(subject, count)) count = Math.max(1, Math.round(WANTED_MS / t));
     return count;
   }
 

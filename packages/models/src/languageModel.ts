@@ -1,4 +1,4 @@
-import { Embedding, LayerNorm, LearnedPositions, Linear, Module, RMSNorm } from "@revnet-zero/nn";
+import { chunkedCrossEntropy, Embedding, LayerNorm, LearnedPositions, Linear, Module, RMSNorm } from "@revnet-zero/nn";
 import { describe, foldKey, ShapeError, sameShape, type Tensor, ValueError } from "@revnet-zero/tensor";
 import type { ResolvedOptions } from "./options.ts";
 
@@ -74,9 +74,18 @@ export class PredictionHead extends Module {
 export abstract class LanguageModel extends Module {
   abstract readonly options: ResolvedOptions;
   abstract readonly embedding: TokenEmbedding;
-  abstract override forward(tokens: Tensor): Tensor;
+  abstract readonly head: PredictionHead;
+  /** What the head reads: tokens `[batch, time]` i32 -> `[batch, time, dModel]`. */
+  protected abstract features(tokens: Tensor): Tensor;
 
-  /** Mean cross-entropy in nats per token: tokens and targets `[batch, time]` i32; negative targets do not count. */
+  override forward(tokens: Tensor): Tensor {
+    return this.head.call(this.features(tokens));
+  }
+
+  /**
+   * Mean cross-entropy in nats per token: tokens and targets `[batch, time]` i32; negative targets do not count. The logits
+   * of a large vocabulary are made a chunk of tokens at a time.
+   */
   loss(tokens: Tensor, targets: Tensor): Tensor {
     if (!sameShape(tokens.shape, targets.shape) || targets.dtype !== "i32") {
       throw new ShapeError(
@@ -85,12 +94,12 @@ export abstract class LanguageModel extends Module {
         "give both as [batch, time] i32: a token's target is the token that comes after it",
       );
     }
-    return tokens.engine.scope(() => {
-      const logits = (this as LanguageModel).call(tokens);
-      const rows = logits.reshape([-1, this.options.vocabSize]);
+    return this.within(tokens.engine, () => {
+      const { vocabSize: classes, dModel } = this.options;
       const flat = targets.reshape([-1]);
+      const rows = this.features(tokens).reshape([-1, dModel]);
       const count = flat.greaterEqual(0).cast("f32").sum().maximum(1);
-      return rows.crossEntropy(flat).sum().div(count);
+      return chunkedCrossEntropy(this.head, rows, flat, { classes }).sum().div(count);
     });
   }
 }

@@ -21,7 +21,7 @@ export class ReversibleTransformer extends LanguageModel {
   readonly streams: "full" | "split";
   override readonly embedding: TokenEmbedding;
   readonly sequence: ReversibleSequence<AdditiveBranches>;
-  readonly head: PredictionHead;
+  override readonly head: PredictionHead;
 
   constructor({ reversibility = "exact", streams = "full", fractionBits, ...rest }: ReversibleTransformerOptions) {
     super();
@@ -55,10 +55,10 @@ export class ReversibleTransformer extends LanguageModel {
     this.sequence.mode = mode;
   }
 
-  override forward(tokens: Tensor): Tensor {
+  protected override features(tokens: Tensor): Tensor {
     const x = this.embedding.call(tokens);
     const [x1, x2] = this.streams === "full" ? [x, x] : x.split(2);
     const [y1, y2] = this.sequence.call(x1!, x2!);
-    return this.head.call(this.streams === "full" ? y1!.add(y2!).mul(0.5) : y1!.concat([y2!], -1));
+    return this.streams === "full" ? y1!.add(y2!).mul(0.5) : y1!.concat([y2!], -1);
   }
 }

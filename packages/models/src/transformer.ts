@@ -26,7 +26,7 @@ export class Transformer extends LanguageModel {
   override readonly options: ResolvedOptions;
   override readonly embedding: TokenEmbedding;
   readonly blocks: readonly TransformerBlock[];
-  readonly head: PredictionHead;
+  override readonly head: PredictionHead;
 
   constructor(given: TransformerOptions) {
     super();
@@ -45,12 +45,12 @@ export class Transformer extends LanguageModel {
     this.head = new PredictionHead(options, this.embedding);
   }
 
-  override forward(tokens: Tensor): Tensor {
+  protected override features(tokens: Tensor): Tensor {
     const { engine } = tokens;
     let x = this.embedding.call(tokens);
     this.blocks.forEach((block, layer) => {
       x = engine.withFoldedKey(layer, () => block.call(x));
     });
-    return this.head.call(x);
+    return x;
   }
 }

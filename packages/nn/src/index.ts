@@ -1,6 +1,7 @@
 export { Attention, type AttentionCall, type SelfAttentionOptions } from "./attention.ts";
 export { BatchNorm, type BatchNormOptions } from "./batchNorm.ts";
 export { checkpointModule } from "./checkpointModule.ts";
+export { type ChunkedCrossEntropyOptions, chunkedCrossEntropy } from "./chunkedCrossEntropy.ts";
 export { Dropout } from "./dropout.ts";
 export { Embedding, type EmbeddingOptions } from "./embedding.ts";
 export type { Initializer, InitializerOptions } from "./initializers.ts";

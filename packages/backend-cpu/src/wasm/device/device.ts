@@ -39,6 +39,9 @@ export interface Work {
 /** Below this, a job for other threads costs more than it saves: workers awake, and asleep. */
 const worthNanoseconds = { awake: 8_000, asleep: 120_000 };
 
+/** So much work was done here alone because the other threads slept: then they are woken for what follows. */
+const WAKE_NANOSECONDS = 60_000;
+
 /** Shorter jobs are not cut into parts: what another thread could take over is not worth the counting. */
 const WORTH_HELP_NANOSECONDS = 50_000;
 const PARTS_A_SHARE = 6;
@@ -55,6 +58,8 @@ export class Device {
   readonly #scratchStart: number;
   readonly #scratchBytes: number;
   #kernels = 0;
+  /** Nanoseconds of jobs that threads awake would have shared, since these were last woken. */
+  #missed = 0;
 
   constructor({ tier, threads, memoryLimitBytes }: DeviceOptions) {
     this.tier = tier;
@@ -107,6 +112,7 @@ export class Device {
     const total = units * nanosecondsPerUnit;
     const worth = pool?.isAwake === true ? worthNanoseconds.awake : worthNanoseconds.asleep;
     if (pool === undefined || total < worth || units <= align || !pool.isReady) {
+      if (pool !== undefined && total >= worthNanoseconds.awake) this.#wakeForMore(pool, total);
       call(run, this.#scratchStart, 0, units, args);
       return;
     }
@@ -114,6 +120,13 @@ export class Device {
     const share = aligned(units / this.threads);
     const part = total < WORTH_HELP_NANOSECONDS ? share : Math.max(least, aligned(share / PARTS_A_SHARE));
     pool.run(index, { units, share, part }, args, (from, to) => call(run, this.#scratchStart, from, to, args));
+  }
+
+  #wakeForMore(pool: Pool, nanoseconds: number): void {
+    this.#missed += nanoseconds;
+    if (this.#missed < WAKE_NANOSECONDS) return;
+    this.#missed = 0;
+    pool.wake();
   }
 
   get areThreadsReady(): boolean {

@@ -71,6 +71,11 @@ export class Pool {
     return this.#workers !== undefined && Atomics.load(this.#control, word.sleepers) === 0;
   }
 
+  /** Lets workers that sleep get up, because jobs too small to wait for that keep coming. */
+  wake(): void {
+    if (this.#workers !== undefined) Atomics.notify(this.#control, word.epoch);
+  }
+
   /** Runs a kernel on all threads; `run` does units [from, to) here. */
   run(kernel: number, work: Division, args: readonly number[], run: (from: number, to: number) => void): void {
     if (args.length > MOST_ARGUMENTS) throw new RangeError(`a kernel takes at most ${MOST_ARGUMENTS} arguments`);

@@ -1,4 +1,4 @@
-import { takeParts, type WorkerStart, workerMain } from "./workerSource.ts";
+import { type WorkerStart, workerText } from "./workerSource.ts";
 
 /** A running worker. */
 export interface Thread {
@@ -25,7 +25,7 @@ function nodeHost({ Worker }: NodeThreads): ThreadHost {
   return {
     startsAtOnce: true,
     start: (given, onError) => {
-      const source = `(${workerMain})(require("node:worker_threads").workerData, ${takeParts})`;
+      const source = workerText('require("node:worker_threads").workerData');
       const worker = new Worker(source, { eval: true, workerData: given, execArgv: [], env: {}, stdout: false });
       worker.unref();
       worker.on("error", ({ message }) => onError(message));
@@ -49,7 +49,7 @@ function webHost({ Worker, Blob, URL }: Required<Web>): ThreadHost {
   return {
     startsAtOnce: false,
     start: (given, onError) => {
-      const source = `onmessage = ({ data }) => (${workerMain})(data, ${takeParts})`;
+      const source = `onmessage = ({ data }) => ${workerText("data")}`;
       const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
       worker.onerror = ({ message = "a content security policy may forbid workers from blob: URLs" }) =>
         onError(message);

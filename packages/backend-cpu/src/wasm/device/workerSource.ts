@@ -40,26 +40,6 @@ export const teamOf = (threads: number): Team => ({
   counterWords: COUNTER_WORDS,
 });
 
-/**
- * Runs parts of the job: this thread's own share first, then what is left of the others'. A thread that the system holds up
- * delays a job by one part, not by its share. Self-contained, as workers get it as source text.
- */
-export function takeParts(
-  control: Int32Array,
-  { threads, firstCounter, counterWords }: Team,
-  own: number,
-  [units, share, part]: readonly [units: number, share: number, part: number],
-  run: (from: number, to: number) => void,
-): void {
-  for (let turn = 0; turn < threads; turn++) {
-    const owner = (own + turn) % threads;
-    const counter = firstCounter + counterWords * owner;
-    const end = Math.min(units, (owner + 1) * share);
-    for (let from = Atomics.add(control, counter, part); from < end; from = Atomics.add(control, counter, part))
-      run(from, Math.min(end, from + part));
-  }
-}
-
 /** Orders in place of a kernel number. `load`: a module of `units` bytes lies at address `share`. */
 export const order = { load: -1, stop: -2 } as const;
 
@@ -81,62 +61,86 @@ export interface WorkerStart {
   readonly epoch: number;
 }
 
+// The functions from here to `workerText` run in workers, from their source text, so that no file has to be found at run time, in Node or in a
+// browser. So each uses nothing but what it is given, and holds no function with a name: for those, bundlers that keep names call
+// a helper that a worker does not have.
+
 /**
- * The worker, self-contained: it is started from its source text, in Node and in a browser, so that no file has to be found at run
- * time.
+ * Runs parts of the job: this thread's own share first, then what is left of the others'. A thread that the system holds up
+ * delays a job by one part, not by its share.
  */
-export function workerMain(start: WorkerStart, take: typeof takeParts): void {
-  const { word, order, team, patienceMs } = start;
-  const { WebAssembly, performance } = globalThis as unknown as {
-    WebAssembly: NonNullable<typeof webAssembly>;
-    performance: { now(): number };
-  };
-  const { memory, index, scratchStart, scratchBytes } = start;
-  const control = new Int32Array(memory.buffer, 0, start.controlWords);
-  const scratch = scratchStart + index * scratchBytes;
-  const kernels: ((...args: number[]) => void)[] = [];
-  const load = (module: Module): void => {
-    const { exports } = new WebAssembly.Instance(module, { host: { memory } });
-    for (const f of Object.values(exports)) kernels.push(f);
-  };
-  for (const m of start.modules) load(m);
-  Atomics.add(control, word.started, 1);
-  const { epoch } = word;
-  let last = start.epoch;
-  const runJob = (): boolean => {
-    const kernel = control[word.kernel]!;
-    if (kernel === order.stop) return false;
-    const [units, share] = [control[word.units]!, control[word.share]!];
-    if (kernel === order.load) {
-      load(new WebAssembly.Module(new Uint8Array(memory.buffer, share, units).slice()));
-      return true;
-    }
+export function takeParts(
+  control: Int32Array,
+  { threads, firstCounter, counterWords }: Team,
+  own: number,
+  [units, share, part]: readonly [units: number, share: number, part: number],
+  run: (from: number, to: number) => void,
+): void {
+  for (let turn = 0; turn < threads; turn++) {
+    const owner = (own + turn) % threads;
+    const counter = firstCounter + counterWords * owner;
+    const end = Math.min(units, (owner + 1) * share);
+    for (let from = Atomics.add(control, counter, part); from < end; from = Atomics.add(control, counter, part))
+      run(from, Math.min(end, from + part));
+  }
+}
+
+/** Stays awake for a while, then sleeps, until the count of jobs is no longer `last`; the new count. */
+function awaitJob(control: Int32Array, { word, patienceMs }: WorkerStart, last: number): number {
+  const { performance } = globalThis as unknown as { performance: { now(): number } };
+  let until = performance.now() + patienceMs;
+  for (let spin = 1; Atomics.load(control, word.epoch) === last; spin++) {
+    if (spin % 256 !== 0 || performance.now() < until) continue;
+    Atomics.add(control, word.sleepers, 1);
+    Atomics.wait(control, word.epoch, last);
+    Atomics.sub(control, word.sleepers, 1);
+    // Woken for a job, or because one is expected.
+    until = performance.now() + patienceMs;
+  }
+  return Atomics.load(control, word.epoch);
+}
+
+type Kernel = (...args: number[]) => void;
+
+/** Does this worker's part of the job in the control block; whether it goes on after that. */
+function runJob(control: Int32Array, start: WorkerStart, kernels: Kernel[], take: typeof takeParts): boolean {
+  const { word, order, team, memory, index } = start;
+  const { WebAssembly } = globalThis as unknown as { WebAssembly: NonNullable<typeof webAssembly> };
+  const kernel = control[word.kernel]!;
+  const [units, share] = [control[word.units]!, control[word.share]!];
+  if (kernel === order.load) {
+    const module = new WebAssembly.Module(new Uint8Array(memory.buffer, share, units).slice());
+    kernels.push(...Object.values(new WebAssembly.Instance(module, { host: { memory } }).exports));
+  } else if (kernel >= 0) {
     const run = kernels[kernel]!;
+    const scratch = start.scratchStart + index * start.scratchBytes;
     const args = Array.from(control.subarray(word.arguments, word.arguments + control[word.argumentCount]!));
     take(control, team, index, [units, share, control[word.part]!], (from, to) => run(scratch, from, to, ...args));
-    return true;
-  };
-  /** Stays awake for a while, then sleeps, until there is another job. */
-  const awaitJob = (): void => {
-    const until = performance.now() + patienceMs;
-    for (let spin = 1; Atomics.load(control, epoch) === last; spin++) {
-      if (spin % 256 !== 0 || performance.now() < until) continue;
-      Atomics.add(control, word.sleepers, 1);
-      Atomics.wait(control, epoch, last);
-      Atomics.sub(control, word.sleepers, 1);
-    }
-    last = Atomics.load(control, epoch);
-  };
-  for (;;) {
-    awaitJob();
-    let goesOn = true;
+  }
+  return kernel !== order.stop;
+}
+
+/** The worker: jobs until it is told to stop. */
+function workerMain(start: WorkerStart, await_: typeof awaitJob, run: typeof runJob, take: typeof takeParts): void {
+  const { word, memory } = start;
+  const { WebAssembly } = globalThis as unknown as { WebAssembly: NonNullable<typeof webAssembly> };
+  const control = new Int32Array(memory.buffer, 0, start.controlWords);
+  const kernels: Kernel[] = [];
+  for (const m of start.modules)
+    kernels.push(...Object.values(new WebAssembly.Instance(m, { host: { memory } }).exports));
+  Atomics.add(control, word.started, 1);
+  let last = start.epoch;
+  for (let goesOn = true; goesOn; ) {
+    last = await_(control, start, last);
     try {
-      goesOn = runJob();
+      goesOn = run(control, start, kernels, take);
     } catch {
       Atomics.store(control, word.failed, 1);
     }
     Atomics.add(control, word.done, 1);
     Atomics.notify(control, word.done);
-    if (!goesOn) return;
   }
 }
+
+/** A program that is the worker; `start` is the expression that gives its WorkerStart. */
+export const workerText = (start: string): string => `(${workerMain})(${start}, ${awaitJob}, ${runJob}, ${takeParts})`;
