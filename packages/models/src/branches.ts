@@ -1,13 +1,50 @@
-import { Attention, Dropout, LayerNorm, MLP, type Norm, PreNormBranch, RMSNorm } from "@revnet-zero/nn";
-import { foldKey, type Key, type Tensor } from "@revnet-zero/tensor";
-import type { ResolvedOptions } from "./options.ts";
+import {
+  Attention,
+  Dropout,
+  type Initializer,
+  LayerNorm,
+  MLP,
+  type MLPKind,
+  type Norm,
+  PreNormBranch,
+  RMSNorm,
+} from "@revnet-zero/nn";
+import { type Engine, foldKey, type Key, type Tensor } from "@revnet-zero/tensor";
 
+/** Place of the blocks in the key derivation of a model's parameters. */
+const BLOCKS = 3;
 /** Places in the key derivation of a block's parameters. */
 const ATTENTION = 0;
 const FEED_FORWARD = 1;
 
-function normOf(width: number, { norm, engine }: ResolvedOptions): Norm {
-  const options = engine === undefined ? { dim: width } : { dim: width, engine };
+export interface NormOptions {
+  readonly norm: "layer" | "rms";
+  /** Added to the variance. Default: the norm's own. */
+  readonly normEps?: number;
+  readonly engine?: Engine | undefined;
+}
+
+/** What the branches of a transformer are built from, whatever the model around them. */
+export interface BranchOptions extends NormOptions {
+  readonly numLayers: number;
+  readonly numHeads: number;
+  readonly numKeyValueHeads: number;
+  readonly positions: "rotary" | "learned";
+  /** Default true. */
+  readonly isCausal?: boolean;
+  readonly mlp: MLPKind;
+  readonly mlpRatio: number;
+  readonly dropout: number;
+  /** Distribution of the weights. Default: GPT-2's, normal(0.02), less for projections back into the stream. */
+  readonly init?: Initializer;
+}
+
+export function normOf(width: number, { norm, normEps, engine }: NormOptions): Norm {
+  const options = {
+    dim: width,
+    ...(normEps === undefined ? {} : { eps: normEps }),
+    ...(engine === undefined ? {} : { engine }),
+  };
   return norm === "layer" ? new LayerNorm(options) : new RMSNorm(options);
 }
 
@@ -17,16 +54,17 @@ export class AttentionBranch extends PreNormBranch {
   readonly attention: Attention;
   readonly dropout: Dropout;
 
-  constructor(width: number, options: ResolvedOptions, key: Key) {
+  constructor(width: number, options: BranchOptions, key: Key) {
     super();
-    const { numHeads, numKeyValueHeads, positions, dropout, numLayers, engine } = options;
+    const { numHeads, numKeyValueHeads, positions, isCausal = true, dropout, numLayers, init, engine } = options;
     this.norm = normOf(width, options);
     this.attention = new Attention({
       dim: width,
       numHeads,
       numKeyValueHeads,
       rotary: positions === "rotary",
-      layers: numLayers,
+      isCausal,
+      ...(init === undefined ? { layers: numLayers } : { init }),
       key: foldKey(key, ATTENTION),
       ...(engine === undefined ? {} : { engine }),
     });
@@ -44,15 +82,15 @@ export class FeedForwardBranch extends PreNormBranch {
   readonly mlp: MLP;
   readonly dropout: Dropout;
 
-  constructor(width: number, options: ResolvedOptions, key: Key) {
+  constructor(width: number, options: BranchOptions, key: Key) {
     super();
-    const { mlp, mlpRatio, dropout, numLayers, engine } = options;
+    const { mlp, mlpRatio, dropout, numLayers, init, engine } = options;
     this.norm = normOf(width, options);
     this.mlp = new MLP({
       dim: width,
       hidden: Math.round(width * mlpRatio),
       kind: mlp,
-      layers: numLayers,
+      ...(init === undefined ? { layers: numLayers } : { init }),
       key: foldKey(key, FEED_FORWARD),
       ...(engine === undefined ? {} : { engine }),
     });
@@ -62,4 +100,15 @@ export class FeedForwardBranch extends PreNormBranch {
   protected override body(normalised: Tensor): Tensor {
     return this.dropout.call(this.mlp.call(normalised));
   }
+}
+
+/** The two branches of every layer, on a stream of the given width; a layer's parameters follow from key and number. */
+export function branchesOf(
+  width: number,
+  options: BranchOptions & { readonly key: Key },
+): { readonly F: AttentionBranch; readonly G: FeedForwardBranch }[] {
+  return Array.from({ length: options.numLayers }, (_, layer) => {
+    const key = foldKey(foldKey(options.key, BLOCKS), layer);
+    return { F: new AttentionBranch(width, options, key), G: new FeedForwardBranch(width, options, key) };
+  });
 }

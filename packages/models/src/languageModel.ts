@@ -1,12 +1,12 @@
-import { chunkedCrossEntropy, Embedding, LayerNorm, LearnedPositions, Linear, Module, RMSNorm } from "@revnet-zero/nn";
+import { chunkedCrossEntropy, Embedding, LearnedPositions, Linear, Module, type Norm } from "@revnet-zero/nn";
 import { describe, foldKey, ShapeError, sameShape, type Tensor, ValueError } from "@revnet-zero/tensor";
+import { normOf } from "./branches.ts";
 import type { ResolvedOptions } from "./options.ts";
 
-/** Places in the key derivation of a model's parameters. */
+/** Places in the key derivation of a model's parameters; the blocks' is in branches.ts. */
 const TOKENS = 0;
 const POSITIONS = 1;
 const HEAD = 2;
-export const BLOCKS = 3;
 
 /** Tokens to vectors: `[batch, time]` i32 -> `[batch, time, dModel]`. */
 export class TokenEmbedding extends Module {
@@ -49,15 +49,18 @@ export class TokenEmbedding extends Module {
 
 /** Vectors to logits: `[batch, time, dModel]` -> `[batch, time, vocab]`; tied heads use the embedding's matrix. */
 export class PredictionHead extends Module {
-  readonly norm: LayerNorm | RMSNorm;
+  readonly norm: Norm;
   readonly linear: Linear | undefined;
+  /** Rows of logits have so many. */
+  readonly numTokens: number;
   readonly #tied: () => Tensor;
 
   constructor(options: ResolvedOptions, embedding: TokenEmbedding) {
     super();
-    const { vocabSize, dModel, key, engine, tieEmbeddings, norm } = options;
+    const { vocabSize, dModel, key, engine, tieEmbeddings } = options;
     const shared = engine === undefined ? {} : { engine };
-    this.norm = norm === "layer" ? new LayerNorm({ dim: dModel, ...shared }) : new RMSNorm({ dim: dModel, ...shared });
+    this.norm = normOf(dModel, options);
+    this.numTokens = vocabSize;
     this.linear = tieEmbeddings
       ? undefined
       : new Linear({ in: dModel, out: vocabSize, bias: false, key: foldKey(key, HEAD), ...shared });
@@ -87,19 +90,24 @@ export abstract class LanguageModel extends Module {
    * of a large vocabulary are made a chunk of tokens at a time.
    */
   loss(tokens: Tensor, targets: Tensor): Tensor {
-    if (!sameShape(tokens.shape, targets.shape) || targets.dtype !== "i32") {
-      throw new ShapeError(
-        "model",
-        `needs a target for each of the tokens ${describe(tokens)}, got ${describe(targets)}`,
-        "give both as [batch, time] i32: a token's target is the token that comes after it",
-      );
-    }
-    return this.within(tokens.engine, () => {
-      const { vocabSize: classes, dModel } = this.options;
-      const flat = targets.reshape([-1]);
-      const rows = this.features(tokens).reshape([-1, dModel]);
-      const count = flat.greaterEqual(0).cast("f32").sum().maximum(1);
-      return chunkedCrossEntropy(this.head, rows, flat, { classes }).sum().div(count);
-    });
+    return this.within(tokens.engine, () => tokenLoss(this.head, tokens, targets, () => this.features(tokens)));
   }
+}
+
+/** Mean cross-entropy in nats a token of what a head makes of features `[batch, time, dModel]`, for targets `[batch, time]` i32. */
+export function tokenLoss(head: PredictionHead, tokens: Tensor, targets: Tensor, features: () => Tensor): Tensor {
+  if (!sameShape(tokens.shape, targets.shape) || targets.dtype !== "i32") {
+    throw new ShapeError(
+      "model",
+      `needs a target for each of the tokens ${describe(tokens)}, got ${describe(targets)}`,
+      "give both as [batch, time] i32: a token's target is the token that comes after it",
+    );
+  }
+  return tokens.engine.scope(() => {
+    const all = features();
+    const rows = all.reshape([-1, all.shape[2]!]);
+    const flat = targets.reshape([-1]);
+    const count = flat.greaterEqual(0).cast("f32").sum().maximum(1);
+    return chunkedCrossEntropy(head, rows, flat, { classes: head.numTokens }).sum().div(count);
+  });
 }

@@ -1,5 +1,6 @@
 import type { ReversibleMode } from "@revnet-zero/reversible";
 import { type Engine, type Key, ValueError } from "@revnet-zero/tensor";
+import type { BranchOptions } from "./branches.ts";
 
 /** The shape of a decoder language model. Options that have a default may be left out of `ReversibleTransformer`. */
 export interface TransformerOptions {
@@ -51,6 +52,20 @@ export function checkChoice(model: string, name: string, value: string, among: r
   if (!among.includes(value)) throw new ValueError(model, `${name} is "${value}"`, `use one of ${among.join(", ")}`);
 }
 
+/** Throws unless every named size is a positive integer. */
+export function checkPositive(model: string, sizes: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(sizes)) {
+    if (!Number.isInteger(value) || value < 1)
+      throw new ValueError(model, `${name} is ${value}`, "use a positive integer");
+  }
+}
+
+/** Without a key there are no initial parameters. */
+export function checkKey(model: string, key: Key | undefined): void {
+  if (key === undefined)
+    throw new ValueError(model, "there is no key for the initial parameters", "pass key: randomKey(seed)");
+}
+
 export function resolveOptions(model: string, options: TransformerOptions): ResolvedOptions {
   const resolved = {
     vocabSize: 256,
@@ -63,20 +78,16 @@ export function resolveOptions(model: string, options: TransformerOptions): Reso
     ...options,
     numKeyValueHeads: options.numKeyValueHeads ?? options.numHeads,
   } as const;
-  for (const name of ["vocabSize", "numLayers", "dModel", "numHeads", "numKeyValueHeads", "maxSeqLen"] as const) {
-    const value = resolved[name];
-    if (!Number.isInteger(value) || value < 1)
-      throw new ValueError(model, `${name} is ${value}`, "use a positive integer");
-  }
+  const { vocabSize, numLayers, dModel, numHeads, numKeyValueHeads, maxSeqLen } = resolved;
+  checkPositive(model, { vocabSize, numLayers, dModel, numHeads, numKeyValueHeads, maxSeqLen });
   for (const [name, among] of Object.entries(choices))
     checkChoice(model, name, resolved[name as keyof typeof choices], among);
-  if (resolved.key === undefined)
-    throw new ValueError(model, "there is no key for the initial parameters", "pass key: randomKey(seed)");
+  checkKey(model, resolved.key);
   return resolved;
 }
 
 /** Checks that the MLP of a stream has a channel. */
-export function checkMlp(model: string, width: number, { mlpRatio }: ResolvedOptions): void {
+export function checkMlp(model: string, width: number, { mlpRatio }: BranchOptions): void {
   if (Number.isFinite(mlpRatio) && Math.round(width * mlpRatio) > 0) return;
   throw new ValueError(
     model,
@@ -89,7 +100,7 @@ export function checkMlp(model: string, width: number, { mlpRatio }: ResolvedOpt
 export function checkHeads(
   model: string,
   width: number,
-  { numHeads, numKeyValueHeads, positions }: ResolvedOptions,
+  { numHeads, numKeyValueHeads, positions }: BranchOptions,
 ): void {
   const dim = width / numHeads;
   if (!Number.isInteger(dim)) {

@@ -1,15 +1,15 @@
 import { type AdditiveBranches, type ReversibleMode, ReversibleSequence } from "@revnet-zero/reversible";
-import { foldKey, type Tensor, ValueError } from "@revnet-zero/tensor";
-import { AttentionBranch, FeedForwardBranch } from "./branches.ts";
-import { BLOCKS, LanguageModel, PredictionHead, TokenEmbedding } from "./languageModel.ts";
+import type { Tensor } from "@revnet-zero/tensor";
+import { branchesOf } from "./branches.ts";
+import { LanguageModel, PredictionHead, TokenEmbedding } from "./languageModel.ts";
 import {
-  checkChoice,
   checkHeads,
   checkMlp,
   type ResolvedOptions,
   type ReversibleTransformerOptions,
   resolveOptions,
 } from "./options.ts";
+import { joinStreams, openStreams, type StreamKind, streamWidth } from "./streams.ts";
 
 /**
  * A decoder whose residual stream is a pair: y1 = x1 + attention(x2), y2 = x2 + mlp(y1) in every layer. Full-width
@@ -18,32 +18,21 @@ import {
  */
 export class ReversibleTransformer extends LanguageModel {
   override readonly options: ResolvedOptions;
-  readonly streams: "full" | "split";
+  readonly streams: StreamKind;
   override readonly embedding: TokenEmbedding;
   readonly sequence: ReversibleSequence<AdditiveBranches>;
   override readonly head: PredictionHead;
 
-  constructor({ reversibility = "exact", streams = "full", fractionBits, ...rest }: ReversibleTransformerOptions) {
+  constructor({ reversibility = "exact", streams = "full", fractionBits = 20, ...rest }: ReversibleTransformerOptions) {
     super();
     const options = resolveOptions("ReversibleTransformer", rest);
-    checkChoice("ReversibleTransformer", "streams", streams, ["full", "split"]);
-    const width = streams === "split" ? options.dModel / 2 : options.dModel;
-    if (!Number.isInteger(width))
-      throw new ValueError(
-        "ReversibleTransformer",
-        `dModel ${options.dModel} does not split in two`,
-        "use an even dModel",
-      );
+    const width = streamWidth("ReversibleTransformer", options.dModel, streams);
     checkHeads("ReversibleTransformer", width, options);
     checkMlp("ReversibleTransformer", width, options);
     this.options = options;
     this.streams = streams;
     this.embedding = new TokenEmbedding(options);
-    const blocks = Array.from({ length: options.numLayers }, (_, layer) => {
-      const key = foldKey(foldKey(options.key, BLOCKS), layer);
-      return { F: new AttentionBranch(width, options, key), G: new FeedForwardBranch(width, options, key) };
-    });
-    this.sequence = new ReversibleSequence({ blocks, mode: reversibility, fractionBits, channels: width });
+    this.sequence = new ReversibleSequence({ blocks: branchesOf(width, options), mode: reversibility, fractionBits });
     this.head = new PredictionHead(options, this.embedding);
   }
 
@@ -56,9 +45,7 @@ export class ReversibleTransformer extends LanguageModel {
   }
 
   protected override features(tokens: Tensor): Tensor {
-    const x = this.embedding.call(tokens);
-    const [x1, x2] = this.streams === "full" ? [x, x] : x.split(2);
-    const [y1, y2] = this.sequence.call(x1!, x2!);
-    return this.streams === "full" ? y1!.add(y2!).mul(0.5) : y1!.concat([y2!], -1);
+    const streams = openStreams(this.embedding.call(tokens), this.streams);
+    return joinStreams(this.sequence.call(...streams), this.streams);
   }
 }

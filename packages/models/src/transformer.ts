@@ -1,7 +1,7 @@
 import { addNorm, Module } from "@revnet-zero/nn";
-import { foldKey, type Tensor } from "@revnet-zero/tensor";
-import { AttentionBranch, FeedForwardBranch } from "./branches.ts";
-import { BLOCKS, LanguageModel, PredictionHead, TokenEmbedding } from "./languageModel.ts";
+import type { Tensor } from "@revnet-zero/tensor";
+import { type AttentionBranch, branchesOf, type FeedForwardBranch } from "./branches.ts";
+import { LanguageModel, PredictionHead, TokenEmbedding } from "./languageModel.ts";
 import { checkHeads, checkMlp, type ResolvedOptions, resolveOptions, type TransformerOptions } from "./options.ts";
 
 /** One layer of the ordinary transformer: x + attention(x), then x + mlp(x). */
@@ -21,6 +21,15 @@ export class TransformerBlock extends Module {
   }
 }
 
+/** Ordinary blocks one after another, each drawing its randomness by its number. */
+export function runBlocks(blocks: readonly TransformerBlock[], x: Tensor): Tensor {
+  let current = x;
+  blocks.forEach((block, layer) => {
+    current = x.engine.withFoldedKey(layer, () => block.call(current));
+  });
+  return current;
+}
+
 /** The ordinary pre-norm decoder with one float residual stream: what the reversible model is compared with. */
 export class Transformer extends LanguageModel {
   override readonly options: ResolvedOptions;
@@ -35,22 +44,11 @@ export class Transformer extends LanguageModel {
     checkMlp("Transformer", options.dModel, options);
     this.options = options;
     this.embedding = new TokenEmbedding(options);
-    this.blocks = Array.from({ length: options.numLayers }, (_, layer) => {
-      const key = foldKey(foldKey(options.key, BLOCKS), layer);
-      return new TransformerBlock(
-        new AttentionBranch(options.dModel, options, key),
-        new FeedForwardBranch(options.dModel, options, key),
-      );
-    });
+    this.blocks = branchesOf(options.dModel, options).map(({ F, G }) => new TransformerBlock(F, G));
     this.head = new PredictionHead(options, this.embedding);
   }
 
   protected override features(tokens: Tensor): Tensor {
-    const { engine } = tokens;
-    let x = this.embedding.call(tokens);
-    this.blocks.forEach((block, layer) => {
-      x = engine.withFoldedKey(layer, () => block.call(x));
-    });
-    return x;
+    return runBlocks(this.blocks, this.embedding.call(tokens));
   }
 }

@@ -5,11 +5,13 @@ import { Linear } from "./linear.ts";
 import { Module } from "./module.ts";
 import { checkSizes, type RandomLayerOptions } from "./options.ts";
 
-export type MLPKind = "gelu" | "geglu" | "swiglu";
+/** `gelu` has the tanh form of GPT-2, `geluExact` the error function of ViT and BERT. */
+export type MLPKind = "gelu" | "geluExact" | "geglu" | "swiglu";
 
 /** An MLP is gated when a second projection is multiplied with the activated one. */
 const kinds: { readonly [K in MLPKind]: { readonly activation: Activation; readonly isGated: boolean } } = {
   gelu: { activation: "gelu", isGated: false },
+  geluExact: { activation: "geluExact", isGated: false },
   geglu: { activation: "gelu", isGated: true },
   swiglu: { activation: "silu", isGated: true },
 };
@@ -20,7 +22,7 @@ export interface MLPOptions extends RandomLayerOptions {
   readonly kind?: MLPKind;
   /** Default 4 · dim; for the gated kinds two thirds of that (rounded to a multiple of 8), which has as many weights. */
   readonly hidden?: number;
-  /** Default true for gelu, false for the gated kinds. */
+  /** Default true, false for the gated kinds. */
   readonly bias?: boolean;
   /** Probability of zeroing an output in training. Default 0. */
   readonly dropout?: number;

@@ -1,4 +1,5 @@
 // The layers' formulas written out in float64, from the papers: independent of the engine.
+import { erf } from "@revnet-zero/testkit";
 
 export type Vector = readonly number[];
 export type Matrix = readonly Vector[];
@@ -16,6 +17,7 @@ export const activations = {
   relu: (x: number): number => Math.max(x, 0),
   silu: (x: number): number => x / (1 + Math.exp(-x)),
   gelu: (x: number): number => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  geluExact: (x: number): number => 0.5 * x * (1 + erf(x * Math.SQRT1_2)),
 };
 
 export const linear = (x: Vector, weight: Matrix, bias?: Vector): number[] =>

@@ -42,7 +42,7 @@ const linear = fc
     in: size(9),
     out: size(9),
     bias: fc.boolean(),
-    activation: fc.constantFrom<Activation>("none", "gelu", "silu", "relu"),
+    activation: fc.constantFrom<Activation>("none", "gelu", "geluExact", "silu", "relu"),
     rows: size(5),
   })
   .map(
@@ -104,13 +104,13 @@ const rmsNorm = fc.record({ dim: size(9), eps: fc.constantFrom(1e-6, 0.1) }).map
   }),
 );
 
-const gates = { gelu: undefined, geglu: plain.activations.gelu, swiglu: plain.activations.silu };
+const gates = { gelu: undefined, geluExact: undefined, geglu: plain.activations.gelu, swiglu: plain.activations.silu };
 
 const mlp = fc
   .record({
     dim: size(5),
     hidden: size(7),
-    kind: fc.constantFrom<MLPKind>("gelu", "geglu", "swiglu"),
+    kind: fc.constantFrom<MLPKind>("gelu", "geluExact", "geglu", "swiglu"),
     bias: fc.boolean(),
   })
   .map(
@@ -127,7 +127,7 @@ const mlp = fc
           const up = apply("up", row, dim, hidden);
           const inner =
             gate === undefined
-              ? up.map(plain.activations.gelu)
+              ? up.map(plain.activations[config.kind as "gelu" | "geluExact"])
               : apply("gate", row, dim, hidden).map((g, i) => gate(g) * up[i]!);
           return apply("down", inner, hidden, dim);
         });

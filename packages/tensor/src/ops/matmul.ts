@@ -4,7 +4,7 @@ import { type FusedOp, fused, type Meta, type PrimitiveOp, primitive } from "../
 import { broadcastShapes, numel, type Shape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { pullUnary } from "./derive.ts";
-import { gelu, relu, silu } from "./unary.ts";
+import { gelu, geluExact, relu, silu } from "./unary.ts";
 
 /**
  * `[..., m, k] x [..., k, n] -> [..., m, n]`, leading axes broadcast. Transposed operands are views: kernels read
@@ -61,13 +61,13 @@ function transposeHint(a: Shape, b: Shape): string {
   return "the last axis of the first must equal the second-last of the second";
 }
 
-export type Activation = "none" | "gelu" | "silu" | "relu";
+export type Activation = "none" | "gelu" | "geluExact" | "silu" | "relu";
 
 export interface LinearAttrs {
   readonly activation: Activation;
 }
 
-const activations = { gelu, silu, relu } as const;
+const activations = { gelu, geluExact, silu, relu } as const;
 
 /**
  * `activation(x · Wᵀ + b)`: x `[..., in]`, W `[out, in]`, b `[out]` (optional) -> `[..., out]`.

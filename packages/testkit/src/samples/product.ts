@@ -41,17 +41,14 @@ const convolutions: fc.Arbitrary<Conv> = fc
     };
   });
 
-const linearPlan = ({
-  dtype,
-  ...sizes
-}: PlanOptions): fc.Arbitrary<Plan<{ readonly activation: "none" | "gelu" | "silu" | "relu" }>> =>
+const linearPlan = ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<{ readonly activation: Activation }>> =>
   fc
     .record({
       lead: shapes({ ...sizes, maxRank: 2 }),
       inner: axisSize(sizes),
       out: axisSize(sizes),
       hasBias: fc.boolean(),
-      activation: fc.constantFrom("none" as const, "gelu" as const, "silu" as const, "relu" as const),
+      activation: fc.constantFrom<Activation>("none", "gelu", "geluExact", "silu", "relu"),
     })
     .map(({ lead, inner, out, hasBias, activation }) => ({
       operands: [[...lead, inner], [out, inner], ...(hasBias ? [[out]] : [])].map((shape) => ({ shape, dtype })),
