@@ -1,4 +1,4 @@
-import { allDTypes, isFloat, type Shape } from "@revnet-zero/tensor";
+import { type Activation, allDTypes, isFloat, type Shape } from "@revnet-zero/tensor";
 import fc from "fast-check";
 import type { Plan, PlanOptions, SamplerTable } from "../sample.ts";
 import { axisSize, broadcastableShapes, shapes } from "../shapes.ts";
