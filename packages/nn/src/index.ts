@@ -2,8 +2,11 @@ export { Attention, type AttentionCall, type SelfAttentionOptions } from "./atte
 export { BatchNorm, type BatchNormOptions } from "./batchNorm.ts";
 export { checkpointModule } from "./checkpointModule.ts";
 export { type ChunkedCrossEntropyOptions, chunkedCrossEntropy } from "./chunkedCrossEntropy.ts";
+export { Conv2d, type Conv2dOptions } from "./conv2d.ts";
+export { CrossAttention, type CrossAttentionOptions } from "./crossAttention.ts";
 export { Dropout } from "./dropout.ts";
 export { Embedding, type EmbeddingOptions } from "./embedding.ts";
+export { GroupNorm, type GroupNormOptions } from "./groupNorm.ts";
 export type { Initializer, InitializerOptions } from "./initializers.ts";
 export * as initializers from "./initializers.ts";
 export { KeyValueCache, type KeyValueCacheOptions } from "./keyValueCache.ts";

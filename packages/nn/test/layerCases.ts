@@ -2,7 +2,10 @@ import type { Activation, DType, Engine, Key, Shape, Tensor } from "@revnet-zero
 import fc from "fast-check";
 import {
   Attention,
+  BatchNorm,
+  Conv2d,
   Embedding,
+  GroupNorm,
   LayerNorm,
   LearnedPositions,
   Linear,
@@ -13,6 +16,7 @@ import {
   Sequential,
 } from "../src/index.ts";
 import * as plain from "./formulas.ts";
+import * as images from "./imageFormulas.ts";
 
 export interface Common {
   readonly key: Key;
@@ -192,6 +196,63 @@ const sequential = fc.record({ dim: fc.integer({ min: 2, max: 6 }), out: size(4)
   }),
 );
 
+const conv2d = fc
+  .record({
+    in: size(3),
+    out: size(3),
+    kernelSize: size(3),
+    stride: size(2),
+    padding: fc.option(fc.nat({ max: 2 }), { nil: undefined }),
+    bias: fc.boolean(),
+    batch: size(2),
+    height: fc.integer({ min: 3, max: 5 }),
+    width: fc.integer({ min: 3, max: 5 }),
+  })
+  .map(({ batch, height, width, padding, ...rest }): LayerCase => {
+    const config = padding === undefined ? rest : { ...rest, padding };
+    const shape = { batch, channels: config.in, height, width };
+    return {
+      text: describeConfig("Conv2d", { ...config, ...shape }),
+      make: (common) => randomBias(new Conv2d({ ...config, ...common })),
+      input: [batch, config.in, height, width],
+      formula: (w, x) => {
+        const bias = config.bias ? w("bias", config.out)[0] : undefined;
+        const around = padding ?? Math.floor((config.kernelSize - 1) / 2);
+        return images.conv2d(x, shape, w("weight", config.in * config.kernelSize ** 2), bias, {
+          ...config,
+          padding: around,
+        });
+      },
+    };
+  });
+
+const epsilons = fc.constantFrom(1e-5, 0.1);
+
+const groupNorm = fc
+  .record({ groups: size(3), perGroup: size(3), batch: size(2), height: size(3), width: size(3), eps: epsilons })
+  .map(({ groups, perGroup, batch, height, width, eps: e }): LayerCase => {
+    const channels = groups * perGroup;
+    const shape = { batch, channels, height, width };
+    return {
+      text: describeConfig("GroupNorm", { groups, eps: e, ...shape }),
+      make: (common) => randomBias(new GroupNorm({ dim: channels, groups, eps: e, ...common })),
+      input: [batch, channels, height, width],
+      formula: (w, x) => images.groupNorm(x, shape, w("weight", channels)[0]!, w("bias", channels)[0]!, groups, e),
+    };
+  });
+
+const batchNorm = fc
+  .record({ channels: size(4), batch: size(3), height: size(3), width: size(3), eps: epsilons })
+  .map(({ eps: e, ...shape }): LayerCase => {
+    const { channels, batch, height, width } = shape;
+    return {
+      text: describeConfig("BatchNorm", { eps: e, ...shape }),
+      make: (common) => randomBias(new BatchNorm({ dim: channels, eps: e, ...common })),
+      input: [batch, channels, height, width],
+      formula: (w, x) => images.batchNorm(x, shape, w("weight", channels)[0]!, w("bias", channels)[0]!, e),
+    };
+  });
+
 /** One arbitrary a layer. */
 export const layerCases: Readonly<Record<string, fc.Arbitrary<LayerCase>>> = {
   Linear: linear,
@@ -202,6 +263,9 @@ export const layerCases: Readonly<Record<string, fc.Arbitrary<LayerCase>>> = {
   MLP: mlp,
   Attention: attention,
   Sequential: sequential,
+  Conv2d: conv2d,
+  GroupNorm: groupNorm,
+  BatchNorm: batchNorm,
 };
 
 /** Vectors start at constants, which would hide mistakes: overwrites them with other numbers. */
