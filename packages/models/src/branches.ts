@@ -1,5 +1,6 @@
 import {
   Attention,
+  CrossAttention,
   Dropout,
   type Initializer,
   LayerNorm,
@@ -16,6 +17,7 @@ const BLOCKS = 3;
 /** Places in the key derivation of a block's parameters. */
 const ATTENTION = 0;
 const FEED_FORWARD = 1;
+const MEMORY = 2;
 
 export interface NormOptions {
   readonly norm: "layer" | "rms";
@@ -73,6 +75,33 @@ export class AttentionBranch extends PreNormBranch {
 
   protected override body(normalised: Tensor): Tensor {
     return this.dropout.call(this.attention.call(normalised));
+  }
+}
+
+/** dropout(attention of norm(x) to a memory): `[batch, time, width]` in and out, memory `[batch, places, dModel]`. */
+export class MemoryBranch extends PreNormBranch {
+  override readonly norm: Norm;
+  readonly attention: CrossAttention;
+  readonly dropout: Dropout;
+
+  constructor(width: number, options: BranchOptions & { readonly memoryDim: number }, key: Key) {
+    super();
+    const { numHeads, numKeyValueHeads, memoryDim, dropout, numLayers, init, engine } = options;
+    this.norm = normOf(width, options);
+    this.attention = new CrossAttention({
+      dim: width,
+      memoryDim,
+      numHeads,
+      numKeyValueHeads,
+      ...(init === undefined ? { layers: numLayers } : { init }),
+      key: foldKey(key, MEMORY),
+      ...(engine === undefined ? {} : { engine }),
+    });
+    this.dropout = new Dropout(dropout);
+  }
+
+  protected override body(normalised: Tensor, memory: Tensor): Tensor {
+    return this.dropout.call(this.attention.call(normalised, memory));
   }
 }
 
