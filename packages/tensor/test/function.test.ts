@@ -86,6 +86,25 @@ describe("defineFunction", () => {
     expect(valuesOf(w.grad)).toEqual([5]);
   });
 
+  test("a captured tensor whose handle is gone by then passes its gradient on", () => {
+    const engine = newEngine();
+    const w = leaf(engine, [0.5, -0.3]);
+    const gradient = (call: (memory: Tensor) => Tensor): ArrayLike<number> => {
+      engine.scope(() => {
+        // What a module returns outlives it; what it computed on the way, an encoder's output, does not.
+        const y = engine.scope(() => call(w.mul(2).tanh()));
+        y.sum().backward();
+      });
+      const found = valuesOf(w.grad!);
+      w.grad!.dispose();
+      w.grad = undefined;
+      return found;
+    };
+    const x = random(engine, 3, [2]);
+    const wanted = gradient((memory) => x.mul(memory).sin());
+    expect(gradient((memory) => recomputed((input) => input.mul(memory).sin())(x))).toEqual(wanted);
+  });
+
   test("nests, and gives the same bits as the plain computation", () => {
     const engine = newEngine();
     const run = (wrap: (f: (...xs: Tensor[]) => Tensor) => (...xs: Tensor[]) => Tensor[]): Float32Array[] => {

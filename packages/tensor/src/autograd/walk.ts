@@ -58,17 +58,28 @@ export class Walk {
     if (slots === undefined) {
       slots = new Array(node.outputs.length).fill(undefined);
       this.#pending.set(node, slots);
-      if (wanted?.has(node) !== true && !(node instanceof LeafNode)) this.#queue.push(node);
+      if (wanted?.has(node) !== true && !(node instanceof LeafNode)) {
+        // Who leads here may be all that holds it (a function, what it captured), and lets go when its turn is over.
+        node.retain();
+        this.#queue.push(node);
+      }
     }
     slots[output] = accumulate(slots[output], gradient, createGraph);
   }
 
   /** Runs until no node is left. */
   run(): void {
-    for (let node = this.#queue.pop(); node !== undefined; node = this.#queue.pop()) {
-      const gradients = this.#pending.get(node)!;
-      this.#pending.delete(node);
-      this.#pull(node, gradients);
+    let node = this.#queue.pop();
+    try {
+      for (; node !== undefined; node = this.#queue.pop()) {
+        const gradients = this.#pending.get(node)!;
+        this.#pending.delete(node);
+        this.#pull(node, gradients);
+        node.release();
+      }
+    } finally {
+      // After an error: the nodes whose turn will not come.
+      for (; node !== undefined; node = this.#queue.pop()) node.release();
     }
   }
 
