@@ -3,7 +3,6 @@ export { ConvBranch, type ConvBranchOptions, type ImageNorm } from "./convBranch
 export { type AlignOptions, alignToOriginal } from "./convert/alignToOriginal.ts";
 export {
   type ConversionOptions,
-  ConvertedStack,
   ConvertedTransformer,
   ConvertedVisionTransformer,
   convertToReversible,
@@ -11,8 +10,9 @@ export {
 export {
   type ConversionCoupling,
   type ConversionCouplingName,
-  type ConversionParameters,
+  type ConversionSettings,
   conversionCouplings,
+  type ReversibleStream,
 } from "./convert/couplings.ts";
 export { type Gpt2Options, gpt2FromWeights } from "./convert/gpt2.ts";
 export { type ConversionReport, type LogitModel, measureConversion } from "./convert/measureConversion.ts";
