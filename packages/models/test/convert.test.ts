@@ -102,18 +102,21 @@ describe.each(couplings)("a model converted by the %s coupling", (coupling) => {
   });
 });
 
-test.each([12, 16, 20])("bdia with %i bits infers what the original does, up to one rounding a branch", async (fractionBits) => {
-  const model = trained(new Transformer({ ...small, numLayers: 4, dropout: 0.3 }));
-  const converted = convertToReversible(model, { coupling: "bdia", fractionBits });
-  const [tokens] = draw(11, { batch: 4, time: 8, seed: 1 });
-  const { largestChange, relativeChange } = await measureConversion(model, converted, tokens);
-  // Nine roundings of half a step; what a branch or the head makes of them is below 32 for these weights.
-  expect(largestChange).toBeLessThan(9 * 32 * 2 ** -(fractionBits + 1));
-  expect(relativeChange).toBeGreaterThan(0);
-  tokens.dispose();
-  converted.dispose();
-  model.dispose();
-});
+test.each([12, 16, 20])(
+  "bdia with %i bits infers what the original does, up to one rounding a branch",
+  async (fractionBits) => {
+    const model = trained(new Transformer({ ...small, numLayers: 4, dropout: 0.3 }));
+    const converted = convertToReversible(model, { coupling: "bdia", fractionBits });
+    const [tokens] = draw(11, { batch: 4, time: 8, seed: 1 });
+    const { largestChange, relativeChange } = await measureConversion(model, converted, tokens);
+    // Nine roundings of half a step; what a branch or the head makes of them is below 32 for these weights.
+    expect(largestChange).toBeLessThan(9 * 32 * 2 ** -(fractionBits + 1));
+    expect(relativeChange).toBeGreaterThan(0);
+    tokens.dispose();
+    converted.dispose();
+    model.dispose();
+  },
+);
 
 test("the same model is bit-equal to itself", async () => {
   const model = trained(new VisionTransformer({ ...image, ...layers }));
@@ -282,9 +285,14 @@ test("what cannot be converted, and couplings that there are not, are refused", 
   const model = new Transformer(small);
   expect(errorText(() => convertToReversible(model, { coupling: "magic" as never }))).toMatchInlineSnapshot(`
     "ValueError: convertToReversible: coupling is "magic"
-      hint: use one of additive, midpoint, momentum"
+      hint: use one of bdia, additive, midpoint, momentum"
   `);
-  expect(errorText(() => convertToReversible(model, { coupling: "bdia", reversibility: "float" }))).toMatchInlineSnapshot();
+  expect(
+    errorText(() => convertToReversible(model, { coupling: "bdia", reversibility: "float" })),
+  ).toMatchInlineSnapshot(`
+    "ValueError: convertToReversible: bdia has no mode "float"
+      hint: use exact, store or checkpoint"
+  `);
   expect(errorText(() => convertToReversible({} as never, { coupling: "additive" }))).toMatchInlineSnapshot(`
     "ValueError: convertToReversible: cannot convert a Object
       hint: give a Transformer or a VisionTransformer; gpt2FromWeights and vitFromWeights make them from files"

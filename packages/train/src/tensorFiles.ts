@@ -46,8 +46,8 @@ export function fromEntries(entries: ReadonlyMap<string, SafetensorsEntry>, engi
     const dtype = dtypeOf(stored);
     if (dtype === undefined)
       throw new ValueError("checkpoint", `tensor ${name} has dtype ${stored}`, "this library has no 64-bit integers");
-    // A copy: the file's bytes need not be aligned for the array type.
-    const bytes = data.slice();
+    // A copy: the file's bytes need not be aligned for the array type. (The slice of a Buffer would be none.)
+    const bytes = new Uint8Array(data);
     const words = new (dtypes[dtype].array as unknown as new (b: ArrayBuffer) => TypedArray)(bytes.buffer);
     tensors.set(name, fromWords(words, shape, dtype, engine));
   }

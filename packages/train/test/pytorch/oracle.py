@@ -144,6 +144,52 @@ def reversible_transformer(p, tokens, options):
     return head(p, (a + b) * 0.5 if is_full else torch.cat([a, b], dim=-1), options)
 
 
+def heads_of(t, heads):
+    batch, time, width = t.shape
+    return t.reshape(batch, time, heads, width // heads).transpose(1, 2)
+
+
+def multi_head(q, k, v, heads, is_causal):
+    y = F.scaled_dot_product_attention(*(heads_of(t, heads) for t in (q, k, v)), is_causal=is_causal)
+    return y.transpose(1, 2).reshape(q.shape)
+
+
+def gpt2(p, tokens, options):
+    """GPT-2 by the names and layouts of Hugging Face's files: matrices of layers are [in, out]."""
+
+    def conv1d(p, x):
+        return x @ p["weight"] + p["bias"]
+
+    x = p["wte.weight"][tokens] + p["wpe.weight"][: tokens.shape[-1]]
+    for layer in range(options["numLayers"]):
+        h = p / "h" / str(layer)
+        q, k, v = conv1d(h / "attn" / "c_attn", layer_norm(h / "ln_1", x, {})).chunk(3, dim=-1)
+        x = x + conv1d(h / "attn" / "c_proj", multi_head(q, k, v, options["numHeads"], True))
+        inner = F.gelu(conv1d(h / "mlp" / "c_fc", layer_norm(h / "ln_2", x, {})), approximate="tanh")
+        x = x + conv1d(h / "mlp" / "c_proj", inner)
+    return layer_norm(p / "ln_f", x, {}) @ p["wte.weight"].T
+
+
+def vit(p, images, options):
+    """ViT by the names of Hugging Face's files."""
+
+    def norm(p, x):
+        return F.layer_norm(x, x.shape[-1:], p["weight"], p["bias"], 1e-12)
+
+    projection = p / "vit" / "embeddings" / "patch_embeddings" / "projection"
+    patches = F.conv2d(images, projection["weight"], projection["bias"], stride=projection["weight"].shape[-1])
+    first = p["vit.embeddings.cls_token"].expand(images.shape[0], -1, -1)
+    x = torch.cat([first, patches.flatten(2).transpose(1, 2)], dim=1) + p["vit.embeddings.position_embeddings"]
+    for layer in range(options["numLayers"]):
+        block = p / "vit" / "encoder" / "layer" / str(layer)
+        seen = norm(block / "layernorm_before", x)
+        q, k, v = (linear(block / "attention" / "attention" / name, seen, {}) for name in ("query", "key", "value"))
+        x = x + linear(block / "attention" / "output" / "dense", multi_head(q, k, v, options["numHeads"], False), {})
+        inner = F.gelu(linear(block / "intermediate" / "dense", norm(block / "layernorm_after", x), {}))
+        x = x + linear(block / "output" / "dense", inner, {})
+    return linear(p / "classifier", norm(p / "vit" / "layernorm", x)[:, 0], {})
+
+
 FUNCTIONS = {
     "Linear": linear,
     "Embedding": embedding,
@@ -154,6 +200,8 @@ FUNCTIONS = {
     "MLP": mlp,
     "Transformer": transformer,
     "ReversibleTransformer": reversible_transformer,
+    "GPT2": gpt2,
+    "ViT": vit,
 }
 
 
@@ -178,6 +226,16 @@ def layer(request):
         y = FUNCTIONS[request["name"]](Parameters(table), x, request["options"])
         (y * tensor(request["cotangent"], floats)).sum().backward()
         return {"output": y.detach(), **{name: t.grad for name, t in table.items()}}
+
+    return answer(run)
+
+
+def forward(request):
+    """Output alone."""
+
+    def run(floats):
+        table = {name: tensor(array, floats) for name, array in request["parameters"].items()}
+        return {"output": FUNCTIONS[request["name"]](Parameters(table), tensor(request["input"], floats), request["options"])}
 
     return answer(run)
 
@@ -243,7 +301,7 @@ def version(request):
     return {"torch": torch.__version__}
 
 
-REQUESTS = {"layer": layer, "model": model, "train": train, "optimize": optimize, "version": version}
+REQUESTS = {"layer": layer, "forward": forward, "model": model, "train": train, "optimize": optimize, "version": version}
 
 for line in sys.stdin:
     request = json.loads(line)
