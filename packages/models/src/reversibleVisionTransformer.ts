@@ -1,4 +1,4 @@
-import { type ReversibleMode, ReversibleSequence } from "@revnet-zero/reversible";
+import { type AdditiveBranches, type ReversibleMode, ReversibleSequence } from "@revnet-zero/reversible";
 import type { Tensor } from "@revnet-zero/tensor";
 import { branchesOf } from "./branches.ts";
 import { ImageClassifier } from "./imageClassifier.ts";
@@ -29,7 +29,7 @@ export class ReversibleVisionTransformer extends ImageClassifier {
   override readonly options: ResolvedVisionOptions;
   readonly streams: StreamKind;
   readonly embedding: PatchEmbedding;
-  readonly sequence: ReversibleSequence;
+  readonly sequence: ReversibleSequence<AdditiveBranches>;
   readonly head: ClassificationHead;
 
   constructor(given: ReversibleVisionTransformerOptions) {
