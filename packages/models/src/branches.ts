@@ -14,6 +14,9 @@ import { type Engine, foldKey, type Key, type Tensor } from "@revnet-zero/tensor
 
 /** Place of the blocks in the key derivation of a model's parameters. */
 const BLOCKS = 3;
+/** What the parameters of a layer follow from. */
+export const layerKey = (model: Key, layer: number): Key => foldKey(foldKey(model, BLOCKS), layer);
+
 /** Places in the key derivation of a block's parameters. */
 const ATTENTION = 0;
 const FEED_FORWARD = 1;
@@ -137,7 +140,7 @@ export function branchesOf(
   options: BranchOptions & { readonly key: Key },
 ): { readonly F: AttentionBranch; readonly G: FeedForwardBranch }[] {
   return Array.from({ length: options.numLayers }, (_, layer) => {
-    const key = foldKey(foldKey(options.key, BLOCKS), layer);
+    const key = layerKey(options.key, layer);
     return { F: new AttentionBranch(width, options, key), G: new FeedForwardBranch(width, options, key) };
   });
 }

@@ -8,7 +8,7 @@ import {
   steps,
 } from "@revnet-zero/reversible";
 import { type Engine, foldKey, type Key, ShapeError, type Tensor } from "@revnet-zero/tensor";
-import { AttentionBranch, branchesOf, FeedForwardBranch, MemoryBranch, normOf } from "./branches.ts";
+import { AttentionBranch, branchesOf, FeedForwardBranch, layerKey, MemoryBranch, normOf } from "./branches.ts";
 import { PredictionHead, TokenEmbedding, tokenLoss } from "./languageModel.ts";
 import { checkHeads, checkMlp, type ResolvedOptions, resolveOptions, type TransformerOptions } from "./options.ts";
 import { joinStreams, openStreams } from "./streams.ts";
@@ -66,7 +66,7 @@ export interface DecoderBlock extends CoupledBlock {
 
 /** a += attention(b), b += memory(a), a += mlp(b); then the streams change places, so that each is read and written alike. */
 function decoderBlock(options: ResolvedOptions, layer: number): DecoderBlock {
-  const key = foldKey(options.key, 1000 + layer);
+  const key = layerKey(options.key, layer);
   const width = options.dModel;
   const attention = new AttentionBranch(width, options, key);
   const memory = new MemoryBranch(width, { ...options, memoryDim: width }, key);

@@ -7,7 +7,8 @@ import { runBlocks, TransformerBlock } from "./transformer.ts";
 import { type ResolvedVisionOptions, resolveVisionOptions, type VisionTransformerOptions } from "./visionOptions.ts";
 
 /**
- * The ordinary pre-norm vision transformer: a sequence of patches through an encoder that sees all of them.
+ * The ordinary pre-norm vision transformer: a sequence of patches through an encoder that sees all of them. Weights start
+ * Xavier-uniform, the classifier at zero, as in the paper's code.
  * Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), section 3.1.
  */
 export class VisionTransformer extends ImageClassifier {
