@@ -26,8 +26,8 @@ export interface EncoderDecoderOptions
   readonly positions?: "rotary" | "learned";
   /** How activations come back in backward. Default `exact`. */
   readonly reversibility?: ReversibleMode;
-  /** Bits after the point of the fixed-point streams. Default 20. */
-  readonly fractionBits?: number;
+  /** Bits after the point of fixed-point streams, or "auto" to measure. Default 20 for int32 streams, measured for the others. */
+  readonly fractionBits?: number | "auto" | undefined;
   /** Key of the initial parameters. */
   readonly key: Key;
   readonly engine?: Engine;
@@ -43,11 +43,11 @@ export class ReversibleEncoder extends Module {
   readonly sequence: ReversibleSequence<AdditiveBranches>;
   readonly norm: Norm;
 
-  constructor(options: ResolvedOptions, mode: ReversibleMode, fractionBits: number) {
+  constructor(options: ResolvedOptions, mode: ReversibleMode, fractionBits: EncoderDecoderOptions["fractionBits"]) {
     super();
     this.embedding = new TokenEmbedding(options);
     const blocks = branchesOf(options.dModel, { ...options, isCausal: false });
-    this.sequence = new ReversibleSequence({ blocks, mode, fractionBits });
+    this.sequence = new ReversibleSequence({ blocks, mode, fractionBits, channels: options.dModel });
     this.norm = normOf(options.dModel, options);
   }
 
@@ -90,17 +90,22 @@ export class ReversibleDecoder extends Module {
   readonly sequence: ReversibleSequence<DecoderBlock>;
   readonly head: PredictionHead;
 
-  constructor(options: ResolvedOptions, mode: ReversibleMode, fractionBits: number) {
+  constructor(options: ResolvedOptions, mode: ReversibleMode, fractionBits: EncoderDecoderOptions["fractionBits"]) {
     super();
     this.embedding = new TokenEmbedding(options);
     const blocks = Array.from({ length: options.numLayers }, (_, layer) => decoderBlock(options, layer));
-    this.sequence = new ReversibleSequence({ blocks, mode, fractionBits });
+    this.sequence = new ReversibleSequence({ blocks, mode, fractionBits, channels: options.dModel });
     this.head = new PredictionHead(options, this.embedding);
   }
 
-  override forward(tokens: Tensor, memory: Tensor): Tensor {
+  /** What the head reads, `[batch, time, dModel]`. */
+  features(tokens: Tensor, memory: Tensor): Tensor {
     const streams = openStreams(this.embedding.call(tokens), "full");
-    return this.head.call(joinStreams(this.sequence.call(...streams, memory), "full"));
+    return joinStreams(this.sequence.call(...streams, memory), "full");
+  }
+
+  override forward(tokens: Tensor, memory: Tensor): Tensor {
+    return this.head.call(this.features(tokens, memory));
   }
 }
 
@@ -128,7 +133,7 @@ export class ReversibleEncoderDecoder extends Module {
 
   constructor(options: EncoderDecoderOptions) {
     super();
-    const { reversibility = "exact", fractionBits = 20, key, ...rest } = options;
+    const { reversibility = "exact", fractionBits, key, ...rest } = options;
     const {
       sourceVocabSize = 256,
       targetVocabSize = sourceVocabSize,
@@ -161,18 +166,25 @@ export class ReversibleEncoderDecoder extends Module {
 
   /** Sources `[batch, places]` and target tokens `[batch, time]`, i32 -> logits `[batch, time, targetVocabSize]`. */
   override forward(source: Tensor, tokens: Tensor): Tensor {
-    if (source.shape[0] !== tokens.shape[0]) {
-      throw new ShapeError(
-        "ReversibleEncoderDecoder",
-        `${source.shape[0]} sources and ${tokens.shape[0]} targets`,
-        "give a target for each source: [batch, places] and [batch, time]",
-      );
-    }
+    checkBatch(source, tokens);
     return this.decoder.call(tokens, this.encoder.call(source));
   }
 
   /** Mean cross-entropy in nats per target token; negative targets do not count. */
   loss(source: Tensor, tokens: Tensor, targets: Tensor): Tensor {
-    return tokenLoss(tokens, targets, () => (this as ReversibleEncoderDecoder).call(source, tokens));
+    checkBatch(source, tokens);
+    const { encoder, decoder } = this;
+    return this.within(tokens.engine, () =>
+      tokenLoss(decoder.head, tokens, targets, () => decoder.features(tokens, encoder.call(source))),
+    );
   }
+}
+
+function checkBatch(source: Tensor, tokens: Tensor): void {
+  if (source.shape[0] === tokens.shape[0]) return;
+  throw new ShapeError(
+    "ReversibleEncoderDecoder",
+    `${source.shape[0]} sources and ${tokens.shape[0]} targets`,
+    "give a target for each source: [batch, places] and [batch, time]",
+  );
 }

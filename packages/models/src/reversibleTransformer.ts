@@ -23,7 +23,7 @@ export class ReversibleTransformer extends LanguageModel {
   readonly sequence: ReversibleSequence<AdditiveBranches>;
   override readonly head: PredictionHead;
 
-  constructor({ reversibility = "exact", streams = "full", fractionBits = 20, ...rest }: ReversibleTransformerOptions) {
+  constructor({ reversibility = "exact", streams = "full", fractionBits, ...rest }: ReversibleTransformerOptions) {
     super();
     const options = resolveOptions("ReversibleTransformer", rest);
     const width = streamWidth("ReversibleTransformer", options.dModel, streams);
@@ -32,7 +32,12 @@ export class ReversibleTransformer extends LanguageModel {
     this.options = options;
     this.streams = streams;
     this.embedding = new TokenEmbedding(options);
-    this.sequence = new ReversibleSequence({ blocks: branchesOf(width, options), mode: reversibility, fractionBits });
+    this.sequence = new ReversibleSequence({
+      blocks: branchesOf(width, options),
+      mode: reversibility,
+      fractionBits,
+      channels: width,
+    });
     this.head = new PredictionHead(options, this.embedding);
   }
 

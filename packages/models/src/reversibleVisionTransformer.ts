@@ -34,7 +34,7 @@ export class ReversibleVisionTransformer extends ImageClassifier {
 
   constructor(given: ReversibleVisionTransformerOptions) {
     super();
-    const { reversibility = "exact", streams = "full", fractionBits = 20, ...rest } = given;
+    const { reversibility = "exact", streams = "full", fractionBits, ...rest } = given;
     const options = resolveVisionOptions("ReversibleVisionTransformer", rest);
     const width = streamWidth("ReversibleVisionTransformer", options.dModel, streams);
     checkHeads("ReversibleVisionTransformer", width, options);
@@ -42,7 +42,12 @@ export class ReversibleVisionTransformer extends ImageClassifier {
     this.options = options;
     this.streams = streams;
     this.embedding = new PatchEmbedding(options);
-    this.sequence = new ReversibleSequence({ blocks: branchesOf(width, options), mode: reversibility, fractionBits });
+    this.sequence = new ReversibleSequence({
+      blocks: branchesOf(width, options),
+      mode: reversibility,
+      fractionBits,
+      channels: width,
+    });
     this.head = new ClassificationHead(options);
   }
 

@@ -36,8 +36,8 @@ export interface ReversibleVisionTransformerOptions extends VisionTransformerOpt
   readonly reversibility?: ReversibleMode;
   /** Two streams of width dModel (`full`), or of half of it (`split`). Default `full`. */
   readonly streams?: StreamKind;
-  /** Bits after the point of the fixed-point streams. Default 20. */
-  readonly fractionBits?: number;
+  /** Bits after the point of fixed-point streams, or "auto" to measure. Default 20 for int32 streams, measured for the others. */
+  readonly fractionBits?: number | "auto" | undefined;
 }
 
 /** Options with their defaults filled in and checked. */

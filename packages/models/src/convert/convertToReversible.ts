@@ -33,7 +33,7 @@ export class ConvertedTransformer extends LanguageModel {
   override readonly options: ResolvedOptions;
   override readonly embedding: TokenEmbedding;
   readonly stack: ReversibleStream;
-  readonly head: PredictionHead;
+  override readonly head: PredictionHead;
 
   constructor({ options, embedding, blocks, head }: Transformer, conversion: ConversionOptions) {
     super();
@@ -51,8 +51,8 @@ export class ConvertedTransformer extends LanguageModel {
     this.stack.sequence.mode = mode;
   }
 
-  override forward(tokens: Tensor): Tensor {
-    return this.head.call(this.stack.call(this.embedding.call(tokens)));
+  protected override features(tokens: Tensor): Tensor {
+    return this.stack.call(this.embedding.call(tokens));
   }
 }
 
