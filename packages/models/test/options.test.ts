@@ -66,7 +66,7 @@ describe("options that make no model are refused:", () => {
     `);
     expect(refusal({ reversibility: "magic" })).toMatchInlineSnapshot(`
       "ValueError: ReversibleSequence: unknown mode "magic"
-        hint: use one of exact, float, store, checkpoint, store-float"
+        hint: use one of exact, exact16, grid-f32, lossless, float, store, store-exact16, store-grid-f32, store-float, checkpoint"
     `);
   });
 
@@ -83,7 +83,7 @@ describe("options that make no model are refused:", () => {
     `);
     expect(refusal({ fractionBits: 31 })).toMatchInlineSnapshot(`
       "ValueError: ReversibleSequence: fractionBits is 31
-        hint: use an integer from 0 to 30"
+        hint: use an integer from 0 to 30, or "auto""
     `);
     expect(refusal({ key: undefined })).toMatchInlineSnapshot(`
       "ValueError: ReversibleTransformer: there is no key for the initial parameters
@@ -98,7 +98,7 @@ describe("options that make no model are refused:", () => {
     };
     expect(errorText(change)).toMatchInlineSnapshot(`
       "ValueError: ReversibleSequence: unknown mode "magic"
-        hint: use one of exact, float, store, checkpoint, store-float"
+        hint: use one of exact, exact16, grid-f32, lossless, float, store, store-exact16, store-grid-f32, store-float, checkpoint"
     `);
     expect(model.reversibility).toBe("exact");
     model.dispose();

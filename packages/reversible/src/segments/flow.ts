@@ -1,4 +1,4 @@
-import { type Engine, Tensor, tensorsIn } from "@revnet-zero/tensor";
+import { type Engine, isFloat, Tensor, tensorsIn } from "@revnet-zero/tensor";
 import type { StoredArithmetic, StreamArithmetic } from "../arithmetic/arithmetic.ts";
 import type { BackwardUpdate } from "../backwardUpdate.ts";
 import type { BlockChecks } from "../blockChecks.ts";
@@ -57,7 +57,7 @@ export function enterStored(flow: Flow, { stored }: SegmentRun): Flow {
   // receives: the same order of additions as in the reconstructing modes, one tensor for several streams included. And no
   // output is ever an input.
   const streams = flow.streams.map((x) => {
-    const stream = x.dtype === stored.dtype ? x : stored.enter(x);
+    const stream = !isFloat(x.dtype) && x.dtype === stored.dtype ? x : stored.enter(x);
     return stream === x ? x.alias() : stream;
   });
   return { ...flow, streams: [...streams, ...makeBuffers(streams, stored)], isEntered: true };
