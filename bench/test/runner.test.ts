@@ -32,11 +32,14 @@ describe("a quick run", { timeout: 120_000 }, () => {
       settings: { backend: "cpu", quick: true, depths: [2, 4] },
       host: { name: expect.stringMatching(/^\w+-\w+-\d+core$/) },
     });
-    // Two depths of the additive coupling (two modes, two types, with and without dropout) and of six others.
-    expect(rows).toHaveLength(2 * (8 + 6 * 4));
-    expect(new Set(rows.map((row) => row.coupling)).size).toBe(7);
+    // Two depths of the additive coupling (five modes, two types, with and without dropout) and of nine others.
+    expect(rows).toHaveLength(2 * (5 * 4 + 9 * 4));
+    expect(new Set(rows.map((row) => row.coupling)).size).toBe(10);
+    expect(new Set(rows.map((row) => row.mode))).toEqual(
+      new Set(["exact", "exact16", "grid-f32", "lossless", "float"]),
+    );
     for (const row of rows) {
-      const isExact = row.mode === "exact";
+      const isExact = row.mode !== "float";
       expect(row).toMatchObject({
         coupling: expect.any(String),
         backend: "cpu",
@@ -48,9 +51,12 @@ describe("a quick run", { timeout: 120_000 }, () => {
         gradientsBitEqual: isExact || (row.fDtype === "bf16" ? expect.any(Boolean) : false),
         reconstructionRelativeError: isExact ? 0 : expect.any(Number),
         gradientRelativeError: isExact ? 0 : expect.any(Number),
+        streamBytes: row.mode === "exact16" ? 2 : 4,
+        sideBytes: expect.any(Number),
+        outputDifference: row.mode === "float" || row.mode === "lossless" ? 0 : expect.any(Number),
       });
     }
-    expect(summary).toMatchObject({ exactRows: 56, exactRowsBitEqual: 56, weightsBitEqualAfterSteps: true });
+    expect(summary).toMatchObject({ exactRows: 80, exactRowsBitEqual: 80, weightsBitEqualAfterSteps: true });
   });
 
   test("of depth finds the predicted peaks, and activations of exact that do not grow", () => {

@@ -43,7 +43,10 @@ export interface ReversibleSequenceOptions<B extends ReversibleBlock = Reversibl
    * the first forward pass measures. What was measured is saved with the parameters.
    */
   readonly fractionBits?: number | "auto" | undefined;
-  /** Width of the streams' last axis: mode `exact16` then measures and scales each channel by itself. Default: all alike. */
+  /**
+   * Width of the streams' last axis: a sequence made in mode `exact16` then measures and scales each channel by itself.
+   * Default: all alike.
+   */
   readonly channels?: number | undefined;
   /**
    * How far mode `float` may drift, relative to the streams: where a backward pass measures more, the next pass keeps the
@@ -127,8 +130,8 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     this.#check = levelOf(options.check ?? false);
     const engine = options.engine ?? this.#engineOfBranches();
     const temporary = { isPersistent: false };
-    const ofRange = channels === undefined ? [] : [channels];
     const isPersistent = isMeasured(fractionBits, modes[mode]);
+    const ofRange = channels === undefined || !isPersistent ? [] : [channels];
     this.range = this.buffer(zeros(ofRange, { engine }), { isPersistent });
     this.scales = this.buffer(ones(ofRange, { engine }), temporary);
     this.#binaryPoint = new BinaryPoint(checkFractionBits(fractionBits), this.range, this.scales);

@@ -57,10 +57,7 @@ function replace(stream: Tensor, op: typeof ops.mul, y: Tensor): Tensor {
  */
 export const storedFloat: StoredArithmetic = {
   dtype: "f32",
-  enter: (x) => {
-    const f = refuseFixedPoint(x).cast("f32");
-    return f === x ? x.alias() : f;
-  },
+  enter: (x) => refuseFixedPoint(x).cast("f32"),
   read: (stream) => stream.alias(),
   add: (stream, increment, times) => {
     const f = increment.cast("f32");

@@ -57,8 +57,7 @@ export function enterStored(flow: Flow, { stored }: SegmentRun): Flow {
   // receives: the same order of additions as in the reconstructing modes, one tensor for several streams included. And no
   // output is ever an input.
   const streams = flow.streams.map((x) => {
-    // Floats enter whatever the streams are: those of a grid are floats too.
-    const stream = x.dtype === stored.dtype && !isFloat(x.dtype) ? x : stored.enter(x);
+    const stream = !isFloat(x.dtype) && x.dtype === stored.dtype ? x : stored.enter(x);
     return stream === x ? x.alias() : stream;
   });
   return { ...flow, streams: [...streams, ...makeBuffers(streams, stored)], isEntered: true };
