@@ -1,0 +1,1 @@
+export { CudaBackend, type CudaOptions, type DeviceMemory } from "./backend.ts";

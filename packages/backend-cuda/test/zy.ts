@@ -1,0 +1,10 @@
+import { useStandIn } from "./standin.ts";
+useStandIn();
+const { CudaBackend } = await import("../src/backend.ts");
+const { Engine, tensor } = await import("@revnet-zero/tensor");
+const b = new CudaBackend(); const e = new Engine(b);
+const t = tensor(0.5, { engine: e });
+console.log(t.dataSync(), t.copy?.call);
+console.log(t.add(t).dataSync());
+const u = tensor([1,2,3], { engine: e });
+console.log(u.add(u).dataSync(), u.add(t).dataSync());
