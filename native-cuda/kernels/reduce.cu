@@ -1,8 +1,7 @@
 // A fold over some axes of a strided operand. Outputs and reduced elements are counted apart; `chunks` parts of a long
-// fold are folded side by side into partial results, and those again by a second launch. T: element; Y: result; FOLD.
+// fold are folded side by side into partial results, and those again by a second launch. T: element; Y: result; W: what is
+// folded in (floats are summed in double: memory is what a sum waits for); FOLD.
 // How many threads share an output: 256, 32 or 1, by what lies together in memory.
-
-typedef Number<T>::Wide W;
 
 struct Reduce {
   const T* x;
@@ -21,10 +20,10 @@ static __device__ __forceinline__ W foldChunk(const Reduce& p, u64 output, u64 c
   W total = FOLD::template start<W>();
   if (p.reducedRank == 1) {
     const i64 stride = p.reducedStrides[0];
-    for (u64 i = from + lane; i < to; i += threads) total = FOLD::of(total, wide(x[(i64)i * stride]));
+    for (u64 i = from + lane; i < to; i += threads) total = FOLD::of(total, (W)wide(x[(i64)i * stride]));
   } else {
     for (u64 i = from + lane; i < to; i += threads)
-      total = FOLD::of(total, wide(x[placeOf(i, p.reducedRank, p.reducedSizes, p.reducedStrides)]));
+      total = FOLD::of(total, (W)wide(x[placeOf(i, p.reducedRank, p.reducedSizes, p.reducedStrides)]));
   }
   return total;
 }

@@ -76,7 +76,8 @@ export class CudaBackend implements Backend<Block> {
   }
   readSync(data: Block, dtype: DType, elements: number): TypedArray {
     const values = new dtypes[dtype].array(elements);
-    if (elements > 0)
+    // Of a buffer without elements there is nothing to read, whatever the view's offset.
+    if (values.length > 0 && data.bytes > 0)
       this.device.guard(() => this.device.native.download(values, data.address, values.byteLength));
     this.device.faults.check();
     return values;
@@ -84,6 +85,7 @@ export class CudaBackend implements Backend<Block> {
   async read(data: Block, dtype: DType, elements: number): Promise<TypedArray> {
     const { array, bytes } = dtypes[dtype];
     try {
+      if (data.bytes === 0) return new array(elements);
       const words = await this.device.native.read(data.address, elements * bytes);
       this.device.faults.check();
       return new (array as unknown as new (words: ArrayBuffer) => TypedArray)(words);

@@ -58,6 +58,12 @@ export class Parameters {
     return this;
   }
 
+  /** What follows a struct inside a struct begins where the inner one's size ends. */
+  pad(): this {
+    this.#at = this.size;
+    return this;
+  }
+
   /** The struct's size, which C rounds up to its largest member. */
   get size(): number {
     return Math.ceil(this.#at / this.#alignment) * this.#alignment;

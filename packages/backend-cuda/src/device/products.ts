@@ -1,5 +1,6 @@
 import { BackendError } from "@revnet-zero/tensor";
-import type { CudaDevice } from "./device.ts";
+import { codeOf } from "./binding.ts";
+import { type CudaDevice, deviceError } from "./device.ts";
 import { openLibrary } from "./libraries.ts";
 
 /** A matrix as cuBLASLt takes it: column-major with a leading size, or its transpose. */
@@ -30,6 +31,7 @@ const types = { f32: 0, bf16: 14, f16: 2 } as const;
 const COMPUTE_F32 = 68;
 const WORKSPACE = 64 * 2 ** 20;
 const ALIGNMENT = 16;
+const NOT_SUPPORTED = "CUBLAS_15";
 
 const alignmentOf = (...addresses: readonly number[]): number => {
   let alignment = ALIGNMENT;
@@ -69,7 +71,7 @@ export class Products {
   multiply(product: Product): boolean {
     if ("missing" in this.state) return false;
     const { dtype, m, n, k, batch, a, b, d, bias } = product;
-    const alignment = alignmentOf(a.address, b.address, d.address);
+    const alignment = alignmentOf(a.address, b.address, d.address, bias ?? 0);
     const numbers = [
       ...[types[dtype], types[dtype], COMPUTE_F32, Number(a.isTransposed), Number(b.isTransposed), m, n, k],
       ...[a.leading, b.leading, d.leading, batch, a.step, b.step, d.step, bias === undefined ? 0 : 1],
@@ -83,11 +85,16 @@ export class Products {
     }
     if (plan < 0) return false;
     const chosen = plan;
-    this.#device.withWorkspace(WORKSPACE, (workspace) =>
-      this.#device.guard(() =>
+    try {
+      this.#device.withWorkspace(WORKSPACE, (workspace) =>
         this.#device.native.multiply(chosen, a.address, b.address, d.address, bias ?? 0, 1, workspace, WORKSPACE),
-      ),
-    );
-    return true;
+      );
+      return true;
+    } catch (error) {
+      if (codeOf(error) !== NOT_SUPPORTED) throw deviceError(error);
+      // The library finds a kernel for some shapes that then refuses: the same one for the same numbers, always.
+      this.#plans.set(key, -1);
+      return false;
+    }
   }
 }

@@ -10,7 +10,11 @@ type Kernels = Pick<PrimitiveKernels<Block>, "sum" | "max" | "min" | "argmax" | 
 type Fold = "Sum" | "Max" | "Min";
 
 /** The type a fold of elements is held in. */
-const wideType = (d: DType): DType => (d === "f64" ? "f64" : dtypes[d].kind === "float" ? "f32" : "i32");
+export const wideType = (d: DType): "f64" | "f32" | "i32" => (d === "f64" ? "f64" : dtypes[d].kind === "float" ? "f32" : "i32");
+
+/** The type that elements are folded in: sums of floats in double. */
+const foldType = (fold: Fold, d: DType): "f64" | "f32" | "i32" =>
+  fold === "Sum" && dtypes[d].kind === "float" ? "f64" : wideType(d);
 
 interface Fold1 {
   readonly fold: Fold;
@@ -43,7 +47,7 @@ function sharing(kept: readonly Loop[], reduced: readonly Loop[], count: number)
 
 function launchFold(device: CudaDevice, one: Fold1): void {
   const how = sharing(one.kept, one.reduced, one.count);
-  const types = { T: cTypes[one.from], Y: cTypes[one.to] };
+  const types = { T: cTypes[one.from], Y: cTypes[one.to], W: cTypes[foldType(one.fold, one.from)] };
   const kernel = device.kernel({ files: ["reduce"], types, constants: { FOLD: one.fold } }, how);
   const p = device.parameters.start().pointer(one.x).pointer(one.y).long(one.outputs).long(one.count);
   p.long(Math.ceil(one.count / one.chunks));
@@ -81,7 +85,7 @@ export function fold(device: CudaDevice, fold: Fold, x: CudaView, y: CudaView, a
     launchFold(device, { ...one, to: y.dtype, y: addressOf(y) });
     return;
   }
-  const held = wideType(x.dtype);
+  const held = foldType(fold, x.dtype);
   device.withWorkspace(chunks * outputs * dtypes[held].bytes, (partial) => {
     launchFold(device, { ...one, to: held, y: partial });
     launchFold(device, {

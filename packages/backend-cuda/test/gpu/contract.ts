@@ -1,8 +1,8 @@
 import { type DType, type OpName, ops } from "@revnet-zero/tensor";
-import { ReferenceBackend } from "../../backend-cpu/src/reference/backend.ts";
-import { promisesOf } from "../../testkit/src/contract/promises.ts";
-import { subject } from "../../testkit/src/contract/run.ts";
-import { CudaBackend } from "../src/backend.ts";
+import { ReferenceBackend } from "../../../backend-cpu/src/reference/backend.ts";
+import { promisesOf } from "../../../testkit/src/contract/promises.ts";
+import { subject } from "../../../testkit/src/contract/run.ts";
+import type { CudaBackend } from "../../src/backend.ts";
 
 export interface ContractReport {
   passed: number;
@@ -12,11 +12,11 @@ export interface ContractReport {
 
 /** The contract suite without a test runner: for machines that have nothing but this folder. */
 export async function runContract(
+  backend: CudaBackend,
   names: readonly OpName[],
   options: { readonly dtypes?: readonly DType[]; readonly seed?: number; readonly effort?: number },
   print: (line: string) => void,
 ): Promise<ContractReport> {
-  const backend = new CudaBackend();
   const reference = new ReferenceBackend();
   const report = { passed: 0, failed: 0, skipped: 0 };
   for (const name of names) {
