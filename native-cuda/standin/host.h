@@ -13,6 +13,8 @@ struct StandIn {
   void (*barrier)();
   /** The value that lane `from` of this warp gave to the same call. */
   unsigned long long (*exchange)(unsigned long long value, unsigned from);
+  /** What every lane of this warp gave to the same call; readable until the next one. */
+  void (*meet)(const void* mine, const void** all);
 };
 static StandIn* standIn;
 extern "C" void standInBind(StandIn* to) { standIn = to; }
@@ -26,6 +28,7 @@ extern "C" const int standInCooperative = 0;
 #define __forceinline__ inline
 #define __restrict__
 #define __shared__ static
+#define __align__(n) __attribute__((aligned(n)))
 #define threadIdx (standIn->thread)
 #define blockIdx (standIn->block)
 #define blockDim (standIn->threads)

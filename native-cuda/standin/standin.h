@@ -17,6 +17,7 @@ struct StandIn {
   void* dynamicShared;
   void (*barrier)();
   unsigned long long (*exchange)(unsigned long long value, unsigned from);
+  void (*meet)(const void* mine, const void** all);
 };
 extern StandIn standIn;
 

@@ -49,6 +49,14 @@ unsigned long long exchange(unsigned long long value, unsigned from) {
   return fibers[(current & ~31u) + from].slot[turn];
 }
 
+void meet(const void* mine, const void** all) {
+  Fiber& fiber = fibers[current];
+  const unsigned turn = fiber.exchanges++ & 1, first = current & ~31u;
+  fiber.slot[turn] = reinterpret_cast<uintptr_t>(mine);
+  pause(State::AtExchange);
+  for (unsigned i = 0; i < 32; i++) all[i] = reinterpret_cast<const void*>(fibers[first + i].slot[turn]);
+}
+
 void enter() {
   kernelNow(parametersNow);
   fibers[current].state = State::Done;
@@ -116,7 +124,7 @@ void runGrid(Kernel kernel, const void* parameters, bool isCooperative, Dim3 blo
   std::vector<uint64_t> shared((sharedBytes + 7) / 8 + 2);
   // Aligned to 16 bytes, as kernels may assume.
   void* dynamicShared = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(shared.data()) + 15) & ~uintptr_t{15});
-  standIn = {{0, 0, 0}, {0, 0, 0}, threads, blocks, dynamicShared, barrier, exchange};
+  standIn = {{0, 0, 0}, {0, 0, 0}, threads, blocks, dynamicShared, barrier, exchange, meet};
   for (standIn.block.z = 0; standIn.block.z < blocks.z; standIn.block.z++)
     for (standIn.block.y = 0; standIn.block.y < blocks.y; standIn.block.y++)
       for (standIn.block.x = 0; standIn.block.x < blocks.x; standIn.block.x++) {

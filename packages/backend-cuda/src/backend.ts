@@ -8,7 +8,8 @@ import {
   type TypedArray,
 } from "@revnet-zero/tensor";
 import type { Block } from "./device/allocator.ts";
-import { CudaDevice, deviceError } from "./device/device.ts";
+import { CudaDevice } from "./device/device.ts";
+import { deviceError } from "./device/errors.ts";
 import { ElementwiseRunner } from "./elementwise/run.ts";
 import { cudaKernels } from "./kernels/index.ts";
 

@@ -1,10 +1,11 @@
 import { join } from "node:path";
-import { BackendError, type BufferView, dtypes, OutOfMemoryError, RevNetError } from "@revnet-zero/tensor";
+import { BackendError, type BufferView, dtypes, OutOfMemoryError } from "@revnet-zero/tensor";
 import { loadAddon, nativeFolder } from "./addon.ts";
 import { type Block, CachingAllocator } from "./allocator.ts";
-import { codeOf, type NativeCuda } from "./binding.ts";
+import type { NativeCuda } from "./binding.ts";
 import { Compiler } from "./compiler.ts";
 import { driverPath } from "./driver.ts";
+import { deviceError } from "./errors.ts";
 import { Faults } from "./faults.ts";
 import { Parameters } from "./parameters.ts";
 import { Products } from "./products.ts";
@@ -144,15 +145,4 @@ export class CudaDevice {
 
 function unitKey({ files, types = {}, constants = {} }: KernelUnit): string {
   return [files.join(), ...Object.values(types), ...Object.values(constants)].join(" ");
-}
-
-/** The driver's failure as the backend's. After a fault in a kernel no call on the device works any more. */
-export function deviceError(error: unknown): RevNetError {
-  if (error instanceof RevNetError) return error;
-  const code = codeOf(error);
-  const isLost = /ILLEGAL|LAUNCH_FAILED|MISALIGNED|ASSERT|ECC|DEVICE_LOST|HARDWARE/.test(code);
-  const hint = isLost
-    ? "the device is lost to this process: start it again, from the last checkpoint"
-    : "see what is missing: revnet-zero info";
-  return new BackendError("cuda", `${(error as Error).message} (${code})`, hint, { cause: error });
 }

@@ -1,6 +1,7 @@
 import { BackendError } from "@revnet-zero/tensor";
 import { codeOf } from "./binding.ts";
-import { type CudaDevice, deviceError } from "./device.ts";
+import type { CudaDevice } from "./device.ts";
+import { deviceError } from "./errors.ts";
 import { openLibrary } from "./libraries.ts";
 
 /** A matrix as cuBLASLt takes it: column-major with a leading size, or its transpose. */

@@ -1,5 +1,6 @@
 import type { KernelTable } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
+import { attentionKernels } from "./attention.ts";
 import type { Context } from "./context.ts";
 import { convKernels } from "./conv.ts";
 import { dropoutKernels } from "./dropout.ts";
@@ -23,6 +24,7 @@ export const cudaKernels = (context: Context): KernelTable<Block> => ({
   ...sortKernels(context),
   ...convKernels(context),
   ...matmulKernels(context),
+  ...attentionKernels(context),
   ...linearKernels(context),
   ...normKernels(context),
   ...softmaxKernels(context),
