@@ -7,18 +7,29 @@ typedef u16 Tile[STEP][D + 8];  // eight more than a row, so that neighbouring r
 
 static constexpr float LOG2E = 1.4426950408889634f, LN2 = 0.6931471805599453f;
 
-/** Rows of a matrix [rows, width] from row0 on, zeros beyond its ends. `isPacked`: rows begin at 16 bytes. */
+/**
+ * Begins to load rows of a matrix [rows, width] from row0 on, with zeros beyond its ends. `isPacked`: rows begin at 16 bytes, and
+ * the copy goes on while the warps compute.
+ */
 static __device__ __forceinline__ void loadRows(Tile tile, const T* from, int row0, int rows, int width, bool isPacked) {
   for (int part = threadIdx.x; part < STEP * (D / 8); part += 128) {
     const int r = part / (D / 8), c = part % (D / 8) * 8;
-    const bool isInside = row0 + r < rows && row0 + r >= 0;
-    if (isPacked && isInside && c < width) {
-      *(Pack<u16, 8>*)&tile[r][c] = *(const Pack<u16, 8>*)(from + (i64)(row0 + r) * width + c);
+    const bool isInside = row0 + r < rows;
+    if (isPacked) {
+      const bool isWanted = isInside && c < width;
+      copyAhead<16>(&tile[r][c], isWanted ? from + (i64)(row0 + r) * width + c : from, isWanted);
     } else {
 #pragma unroll
       for (int k = 0; k < 8; k++) tile[r][c + k] = isInside && c + k < width ? from[(i64)(row0 + r) * width + c + k].bits : (u16)0;
     }
   }
+}
+
+/** What was begun is there for all warps, and what they computed on is free. */
+static __device__ __forceinline__ void arrive() {
+  closeCopies();
+  awaitCopies();
+  __syncthreads();
 }
 
 /** A warp's 16 rows as left operands: [D / 16][4]. */
@@ -118,19 +129,25 @@ static __device__ __forceinline__ bool sees(const Attention& p, int i, int j) {
 static __device__ __forceinline__ bool isPacked(const T* from, int width) { return width % 8 == 0 && (u64)from % 16 == 0; }
 
 KERNEL(tilesForward, Attention, 128) {
-  __shared__ __align__(16) Tile keys, values;
+  __shared__ __align__(16) Tile tiles[2][2];
   const Place at = placeOfQueries(p);
   const T* k = p.k + at.keyHead * p.s * p.d;
   const T* v = p.v + at.keyHead * p.s * p.e;
+  const bool packsKeys = isPacked(k, p.d), packsValues = isPacked(v, p.e);
+  const auto load = [&](Tile* to, int j0) {
+    if (j0 >= at.to) return;
+    loadRows(to[0], k, j0, p.s, p.d, packsKeys);
+    if (p.out != 0) loadRows(to[1], v, j0, p.s, p.e, packsValues);
+  };
+  load(tiles[0], at.from);
   u32 q[D / 16][4];
   loadLeft(q, p.q + at.head * p.t * p.d, at.row0, p.t, p.d);
   float sums[D / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
   const float scale = (float)p.scale * LOG2E;
-  for (int j0 = at.from; j0 < at.to; j0 += STEP) {
-    __syncthreads();
-    loadRows(keys, k, j0, p.s, p.d, isPacked(k, p.d));
-    if (p.out != 0) loadRows(values, v, j0, p.s, p.e, isPacked(v, p.e));
-    __syncthreads();
+  for (int j0 = at.from, turn = 0; j0 < at.to; j0 += STEP, turn ^= 1) {
+    arrive();
+    load(tiles[turn ^ 1], j0 + STEP);
+    const Tile &keys = tiles[turn][0], &values = tiles[turn][1];
     float w[STEP / 8][4];
     againstRows(w, q, keys);
     // Inside the mask and the ends no element is looked at on its own.
@@ -192,10 +209,17 @@ KERNEL(tilesDelta, Attention, 256) {
 }
 
 KERNEL(tilesQueries, Attention, 128) {
-  __shared__ __align__(16) Tile keys, values;
+  __shared__ __align__(16) Tile tiles[2][2];
   const Place at = placeOfQueries(p);
   const T* k = p.k + at.keyHead * p.s * p.d;
   const T* v = p.v + at.keyHead * p.s * p.e;
+  const bool packsKeys = isPacked(k, p.d), packsValues = isPacked(v, p.e);
+  const auto load = [&](Tile* to, int j0) {
+    if (j0 >= at.to) return;
+    loadRows(to[0], k, j0, p.s, p.d, packsKeys);
+    loadRows(to[1], v, j0, p.s, p.e, packsValues);
+  };
+  load(tiles[0], at.from);
   u32 q[D / 16][4], g[D / 16][4];
   loadLeft(q, p.q + at.head * p.t * p.d, at.row0, p.t, p.d);
   loadLeft(g, p.g + at.head * p.t * p.e, at.row0, p.t, p.e);
@@ -207,11 +231,10 @@ KERNEL(tilesQueries, Attention, 128) {
     delta[h] = i < p.t ? p.delta[at.head * p.t + i] : 0;
   }
   const float scale = (float)p.scale;
-  for (int j0 = at.from; j0 < at.to; j0 += STEP) {
-    __syncthreads();
-    loadRows(keys, k, j0, p.s, p.d, isPacked(k, p.d));
-    loadRows(values, v, j0, p.s, p.e, isPacked(v, p.e));
-    __syncthreads();
+  for (int j0 = at.from, turn = 0; j0 < at.to; j0 += STEP, turn ^= 1) {
+    arrive();
+    load(tiles[turn ^ 1], j0 + STEP);
+    const Tile &keys = tiles[turn][0], &values = tiles[turn][1];
     float w[STEP / 8][4], dw[STEP / 8][4];
     againstRows(w, q, keys);
     againstRows(dw, g, values);
@@ -232,8 +255,8 @@ KERNEL(tilesQueries, Attention, 128) {
 
 /** A block: 64 keys of one key head, over the query heads that share it. */
 KERNEL(tilesKeys, Attention, 128) {
-  __shared__ __align__(16) Tile queries, gradients;
-  __shared__ float lse[STEP], delta[STEP];
+  __shared__ __align__(16) Tile tiles[2][2];
+  __shared__ __align__(16) float rows[2][2][STEP];  // log-sum-exp and delta
   const u64 keyHead = blockIdx.y;
   const int lane = threadIdx.x & 31, gi = lane / 4, t = lane & 3, first = blockIdx.x * 64, row0 = first + (threadIdx.x >> 5) * 16;
   const int group = p.heads / p.keyHeads, shift = p.s - p.t;
@@ -244,20 +267,30 @@ KERNEL(tilesKeys, Attention, 128) {
   const float scale = (float)p.scale;
   // The queries that see a key of the block.
   const int least = p.isCausal && first - shift > 0 ? first - shift : 0, from = least / STEP * STEP;
-  const int end = p.isCausal && p.window > 0 ? first + 63 - shift + p.window : p.t, to = end < p.t ? end : p.t;
+  const int end = p.isCausal && p.window > 0 ? first + 63 - shift + p.window : p.t, until = end < p.t ? end : p.t;
   for (int member = 0; member < group; member++) {
     const u64 head = keyHead / p.keyHeads * p.heads + keyHead % p.keyHeads * group + member;
     const T* q = p.q + head * p.t * p.d;
     const T* g = p.g + head * p.t * p.e;
-    for (int i0 = from; i0 < to; i0 += STEP) {
-      __syncthreads();
-      loadRows(queries, q, i0, p.t, p.d, isPacked(q, p.d));
-      loadRows(gradients, g, i0, p.t, p.e, isPacked(g, p.e));
+    const bool packsQueries = isPacked(q, p.d), packsGradients = isPacked(g, p.e);
+    const auto load = [&](int to, int i0) {
+      if (i0 >= until) return;
+      loadRows(tiles[to][0], q, i0, p.t, p.d, packsQueries);
+      loadRows(tiles[to][1], g, i0, p.t, p.e, packsGradients);
       for (int r = threadIdx.x; r < STEP; r += 128) {
-        lse[r] = i0 + r < p.t ? p.lse[head * p.t + i0 + r] * LOG2E : 0;
-        delta[r] = i0 + r < p.t ? p.delta[head * p.t + i0 + r] : 0;
+        const bool isInside = i0 + r < p.t;
+        const u64 row = head * p.t + (isInside ? i0 + r : 0);
+        copyAhead<4>(&rows[to][0][r], p.lse + row, isInside);
+        copyAhead<4>(&rows[to][1][r], p.delta + row, isInside);
       }
-      __syncthreads();
+    };
+    __syncthreads();  // another head's tiles are done with
+    load(0, from);
+    for (int i0 = from, turn = 0; i0 < until; i0 += STEP, turn ^= 1) {
+      arrive();
+      load(turn ^ 1, i0 + STEP);
+      const Tile &queries = tiles[turn][0], &gradients = tiles[turn][1];
+      const float *lse = rows[turn][0], *delta = rows[turn][1];
       float w[STEP / 8][4], dw[STEP / 8][4];
       againstRows(w, k, queries);
       againstRows(dw, v, gradients);
@@ -268,7 +301,7 @@ KERNEL(tilesKeys, Attention, 128) {
         for (int e = 0; e < 4; e++) {
           const int column = n * 8 + 2 * t + (e & 1);
           const bool isSeen = isWhole || sees(p, i0 + column, row0 + gi + 8 * (e >> 1));
-          const float weight = isSeen ? exp2Of(w[n][e] * (scale * LOG2E) - lse[column]) : 0;
+          const float weight = isSeen ? exp2Of(w[n][e] * (scale * LOG2E) - lse[column] * LOG2E) : 0;
           w[n][e] = weight;
           dw[n][e] = weight * (dw[n][e] - delta[column]) * scale;
         }

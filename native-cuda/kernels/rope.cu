@@ -2,12 +2,16 @@
 
 typedef Number<T>::Wide W;
 
-static __device__ __forceinline__ float expOf(float v) { return expf(v); }
-static __device__ __forceinline__ double expOf(double v) { return exp(v); }
-static __device__ __forceinline__ float cosOf(float v) { return cosf(v); }
-static __device__ __forceinline__ double cosOf(double v) { return cos(v); }
-static __device__ __forceinline__ float sinOf(float v) { return sinf(v); }
-static __device__ __forceinline__ double sinOf(double v) { return sin(v); }
+// The angle is found and brought into one turn in double: thousands of positions leave float32 few digits of it.
+static __device__ __forceinline__ void turn(double angle, float& c, float& s) {
+  const float rest = (float)(angle - rint(angle * 0.15915494309189535) * 6.283185307179586);
+  c = cosf(rest);
+  s = sinf(rest);
+}
+static __device__ __forceinline__ void turn(double angle, double& c, double& s) {
+  c = cos(angle);
+  s = sin(angle);
+}
 
 struct Rope {
   const T* x;
@@ -23,8 +27,9 @@ KERNEL(rope, Rope, 256) {
   if (at >= p.pairs) return;
   const u32 i = at % p.half;
   const u64 row = at / p.half;
-  const W angle = (W)p.positions[row % p.time] * expOf((W)i * (W)p.step);
-  const W c = cosOf(angle), s = sinOf(angle) * (W)p.direction;
+  W c, s;
+  turn((double)p.positions[row % p.time] * exp((double)i * p.step), c, s);
+  s *= (W)p.direction;
   const u64 first = row * 2 * p.half + i;
   const W a = wide(p.x[first]), b = wide(p.x[first + p.half]);
   p.y[first] = narrow<T>(a * c - b * s);

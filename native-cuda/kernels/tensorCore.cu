@@ -41,6 +41,14 @@ static inline void loadTiles(u32* r, const u16* row) {
   __syncwarp();
 }
 static inline float exp2Of(float v) { return __builtin_exp2f(v); }
+static inline u32 pairOf(float first, float second) { return (u32)narrow<T>(first).bits | (u32)narrow<T>(second).bits << 16; }
+template <int bytes>
+static inline void copyAhead(void* to, const void* from, bool isWanted) {
+  if (isWanted) __builtin_memcpy(to, from, bytes);
+  else __builtin_memset(to, 0, bytes);
+}
+static inline void closeCopies() {}
+static inline void awaitCopies() {}
 #else
 template <class H>
 static __device__ __forceinline__ void multiplyAs(float* c, const u32* a, const u32* b);
@@ -79,8 +87,32 @@ static __device__ __forceinline__ float exp2Of(float v) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(v));
   return y;
 }
+/** Two numbers rounded into a pair, the first in the low half. */
+template <class H>
+static __device__ __forceinline__ u32 pairAs(float first, float second);
+template <>
+__device__ __forceinline__ u32 pairAs<bf16>(float first, float second) {
+  u32 pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
+  return pair;
+}
+template <>
+__device__ __forceinline__ u32 pairAs<f16>(float first, float second) {
+  u32 pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
+  return pair;
+}
+static __device__ __forceinline__ u32 pairOf(float first, float second) { return pairAs<T>(first, second); }
+
+/** Copies to shared memory that go on while the warp computes; zeros where nothing is wanted. */
+template <int bytes>
+static __device__ __forceinline__ void copyAhead(void* to, const void* from, bool isWanted) {
+  u32 at;
+  asm("{ .reg .u64 a; cvta.to.shared.u64 a, %1; cvt.u32.u64 %0, a; }" : "=r"(at) : "l"(to));
+  if (bytes == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(isWanted ? 16 : 0) : "memory");
+  else asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from), "r"(isWanted ? 4 : 0) : "memory");
+}
+static __device__ __forceinline__ void closeCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+static __device__ __forceinline__ void awaitCopies() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
 #endif
 
-static __device__ __forceinline__ u32 pairOf(float first, float second) {
-  return (u32)narrow<T>(first).bits | (u32)narrow<T>(second).bits << 16;
-}

@@ -1,5 +1,5 @@
 // libcuda.so.1's functions. REVNET_STANDIN_DEVICES and REVNET_STANDIN_MEMORY (bytes) say how many devices there are and
-// how much memory each has; REVNET_STANDIN_FAIL plans a failure.
+// how much memory each has; REVNET_STANDIN_FAIL plans a failure; REVNET_STANDIN_IDLE=1 runs no kernel.
 #include <dlfcn.h>
 #include <elf.h>
 #include <time.h>
@@ -197,6 +197,8 @@ STANDIN_API int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigne
   ANSWER;
   if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx * by * bz == 0 || bx * by * bz > 1024) return 1;
   if (shared > 232448) return 1;
+  // For measuring what the host does alone.
+  if (setting("REVNET_STANDIN_IDLE", 0) != 0) return 0;
   const auto* f = static_cast<Function*>(function);
   runGrid(f->kernel, extra[1], f->isCooperative, {gx, gy, gz}, {bx, by, bz}, shared);
   return 0;

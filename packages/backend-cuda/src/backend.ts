@@ -31,6 +31,9 @@ export interface DeviceMemory {
   readonly totalBytes: number;
 }
 
+/** Whether there is anything to read: of a tensor without elements a view's offset may point anywhere. */
+const holds = (data: Block, elements: number): boolean => elements > 0 && data.bytes > 0;
+
 /**
  * An NVIDIA GPU. Ops enqueue their kernels on one stream and return; reading a tensor waits. Same inputs, same device, same
  * bits: no atomic adds, and every sum in an order that follows from its shape.
@@ -76,17 +79,16 @@ export class CudaBackend implements Backend<Block> {
       this.device.guard(() => this.device.native.upload(data.address, values, values.byteLength));
   }
   readSync(data: Block, dtype: DType, elements: number): TypedArray {
-    const values = new dtypes[dtype].array(elements);
-    // Of a buffer without elements there is nothing to read, whatever the view's offset.
-    if (values.length > 0 && data.bytes > 0)
+    const values = new dtypes[dtype].array(holds(data, elements) ? elements : 0);
+    if (values.length > 0)
       this.device.guard(() => this.device.native.download(values, data.address, values.byteLength));
     this.device.faults.check();
     return values;
   }
   async read(data: Block, dtype: DType, elements: number): Promise<TypedArray> {
     const { array, bytes } = dtypes[dtype];
+    if (!holds(data, elements)) return new array(0);
     try {
-      if (data.bytes === 0) return new array(elements);
       const words = await this.device.native.read(data.address, elements * bytes);
       this.device.faults.check();
       return new (array as unknown as new (words: ArrayBuffer) => TypedArray)(words);

@@ -12,6 +12,14 @@ export interface AttentionCase {
   readonly window?: number;
 }
 
+/** More than one tile, ends within tiles, shared heads, windows, heads of every width. */
+export const attentionCases: readonly AttentionCase[] = [
+  { heads: 2, keyHeads: 1, t: 150, s: 150, d: 64, e: 64, isCausal: true },
+  { heads: 1, keyHeads: 1, t: 70, s: 200, d: 64, e: 48, isCausal: true, window: 70 },
+  { heads: 1, keyHeads: 1, t: 70, s: 130, d: 40, e: 128, isCausal: false },
+  { heads: 2, keyHeads: 2, t: 65, s: 65, d: 33, e: 20, isCausal: true, window: 3 },
+];
+
 /**
  * The largest difference between tiles on tensor cores and a row at a time in float32, over the output and the three
  * gradients, relative to each one's largest value. Both start from the same bfloat16 numbers.

@@ -79,18 +79,18 @@ const takesTiles = (operands: Operands): boolean => {
   return (dtype === "bf16" || dtype === "f16") && Math.max(d, e) <= WIDEST && operands.q.shape[0]! * operands.q.shape[1]! < 65536;
 };
 
-function tilesUnit(operands: Operands): KernelUnit {
+/** What one tile of the other side holds: less where more sums are held beside it, so that registers suffice. */
+function tilesUnit(operands: Operands, isBackward: boolean): KernelUnit {
   const { d, e } = sizesOf(operands);
   const width = Math.max(16, 16 * Math.ceil(Math.max(d, e) / 16));
-  // A wide head leaves registers for half a tile of the other side.
-  const constants = { D: width, E: 1, STEP: width > 64 ? TILE / 2 : TILE };
+  const constants = { D: width, E: 1, STEP: isBackward || width > 64 ? TILE / 2 : TILE };
   return { files: ["attention", "tensorCore", "attentionTiles"], types: { T: cTypes[operands.q.dtype] }, constants };
 }
 
 /** 64 rows a block, a head a row of blocks. */
 function byTiles(device: CudaDevice, name: string, rows: number, heads: number, operands: Operands, attrs: Attrs): void {
   if (rows * heads === 0) return;
-  const kernel = device.kernel(tilesUnit(operands), name);
+  const kernel = device.kernel(tilesUnit(operands, name !== "tilesForward"), name);
   pack(device, operands, attrs);
   device.launch(kernel, Math.ceil(rows / TILE), heads, 1, 128);
 }
@@ -109,7 +109,7 @@ function backward(device: CudaDevice, operands: Operands, attrs: Attrs): void {
     return;
   }
   const queries = batch * heads * t;
-  const kernel = device.kernel(tilesUnit(operands), "tilesDelta");
+  const kernel = device.kernel(tilesUnit(operands, true), "tilesDelta");
   pack(device, operands, attrs);
   device.launch(kernel, Math.ceil(queries / ROWS));
   byTiles(device, "tilesQueries", t, batch * heads, operands, attrs);

@@ -18,6 +18,7 @@ const foldType = (fold: Fold, d: DType): "f64" | "f32" | "i32" =>
 
 interface Fold1 {
   readonly fold: Fold;
+  readonly how: Sharing;
   readonly from: DType;
   readonly to: DType;
   readonly x: number;
@@ -30,9 +31,9 @@ interface Fold1 {
 }
 
 /** Elements folded by one thread block or thread before their results are folded again. Follows from the shape alone. */
-const LEAST_CHUNK = 64;
+const LEAST_CHUNK = 16;
 const MOST_CHUNKS = 1024;
-const ENOUGH_WORKERS = 2 ** 16;
+const ENOUGH_WORKERS = 2 ** 18;
 
 type Sharing = "reduceByThread" | "reduceByWarp" | "reduceByBlock";
 const outputsOfBlock: Readonly<Record<Sharing, number>> = { reduceByThread: THREADS, reduceByWarp: 8, reduceByBlock: 1 };
@@ -46,7 +47,7 @@ function sharing(kept: readonly Loop[], reduced: readonly Loop[], count: number)
 }
 
 function launchFold(device: CudaDevice, one: Fold1): void {
-  const how = sharing(one.kept, one.reduced, one.count);
+  const { how } = one;
   const types = { T: cTypes[one.from], Y: cTypes[one.to], W: cTypes[foldType(one.fold, one.from)] };
   const kernel = device.kernel({ files: ["reduce"], types, constants: { FOLD: one.fold } }, how);
   const p = device.parameters.start().pointer(one.x).pointer(one.y).long(one.outputs).long(one.count);
@@ -79,8 +80,9 @@ export function fold(device: CudaDevice, fold: Fold, x: CudaView, y: CudaView, a
   };
   const [kept, reduced] = [pick(false), pick(true)];
   const count = axes.reduce((n, d) => n * x.shape[d]!, 1);
-  const chunks = chunksOf(sharing(kept, reduced, count), outputs, count);
-  const one = { fold, from: x.dtype, x: addressOf(x), kept, reduced, outputs, count, chunks };
+  const how = sharing(kept, reduced, count);
+  const chunks = chunksOf(how, outputs, count);
+  const one = { fold, how, from: x.dtype, x: addressOf(x), kept, reduced, outputs, count, chunks };
   if (chunks === 1) {
     launchFold(device, { ...one, to: y.dtype, y: addressOf(y) });
     return;
@@ -89,7 +91,8 @@ export function fold(device: CudaDevice, fold: Fold, x: CudaView, y: CudaView, a
   device.withWorkspace(chunks * outputs * dtypes[held].bytes, (partial) => {
     launchFold(device, { ...one, to: held, y: partial });
     launchFold(device, {
-      ...{ fold, from: held, to: y.dtype, x: partial, y: addressOf(y), outputs, count: chunks, chunks: 1 },
+      // A warp an output, though they lie apart: they are few, and one thread would wait for them one after the other.
+      ...{ fold, how: "reduceByWarp", from: held, to: y.dtype, x: partial, y: addressOf(y), outputs, count: chunks, chunks: 1 },
       kept: [{ size: outputs, strides: [1] }],
       reduced: [{ size: chunks, strides: [outputs] }],
     });

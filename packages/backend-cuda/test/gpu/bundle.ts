@@ -19,6 +19,16 @@ mkdirSync(target, { recursive: true });
 buildAddon();
 buildStandIn();
 
+// Kernels that earlier runs on the stand-in printed are compiled for the device, where NVRTC is here.
+const sources = join(tmpdir(), "revnet-standin-cache", "sm_00");
+if (existsSync(sources)) {
+  try {
+    console.log("kernels ahead of time:", compileAhead(sources, from("native-cuda", "out", "kernels"), "sm_90a"));
+  } catch (error) {
+    console.log(`no kernels ahead of time: ${(error as Error).message}`);
+  }
+}
+
 // Sources run as they are: the Node that travels strips their types.
 const packages = readdirSync(from("packages")).filter((name) => existsSync(from("packages", name, "src")));
 for (const name of packages.filter((name) => name !== "tooling")) {
@@ -34,16 +44,6 @@ mkdirSync(to("node_modules", "@revnet-zero"), { recursive: true });
 for (const name of packages) symlinkSync(`../../packages/${name}`, to("node_modules", "@revnet-zero", name));
 writeFileSync(to("package.json"), '{ "type": "module" }\n');
 
-// Kernels that earlier runs on the stand-in printed are compiled for the device, where NVRTC is here.
-const sources = join(tmpdir(), "revnet-standin-cache", "sm_00");
-if (existsSync(sources)) {
-  try {
-    console.log("kernels ahead of time:", compileAhead(sources, to("native-cuda", "out", "kernels"), "sm_90a"));
-  } catch (error) {
-    console.log(`no kernels ahead of time: ${(error as Error).message}`);
-  }
-}
-
 cpSync(process.execPath, to("node"));
 writeFileSync(
   to("run.sh"),
@@ -57,6 +57,6 @@ writeFileSync(
   { mode: 0o755 },
 );
 execFileSync("tar", ["-C", dirname(target), "-cJf", `${target}.tar.xz`, target.slice(dirname(target).length + 1)], {
-  env: { ...process.env, XZ_OPT: "-2 -T0" },
+  env: { ...process.env, XZ_OPT: "-1 -T0" },
 });
 console.log(`${target}.tar.xz`);

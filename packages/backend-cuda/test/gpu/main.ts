@@ -1,8 +1,10 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { type DType, Engine, type OpName } from "@revnet-zero/tensor";
 import { CudaBackend } from "../../src/backend.ts";
+import { attentionCases, tilesAgainstRows } from "../attention.tiles.ts";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, isExact, train } from "./exactness.ts";
+import { OpProfile } from "./profile.ts";
 import { quantiseDifferences } from "./rounding.ts";
 import { type StepCase, timeStep } from "./speed.ts";
 
@@ -53,6 +55,19 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     await train(new Engine(backend), steps, "exact", () => used.push(backend.memory().usedBytes));
     const settled = used.slice(2);
     judge(`device bytes are flat over ${steps} steps`, settled.every((bytes) => bytes === settled[0]), `${settled[0]} .. ${settled.at(-1)}`);
+  },
+  attention: () => {
+    for (const one of attentionCases) {
+      const apart = tilesAgainstRows(backend, one);
+      judge(`attention ${JSON.stringify(one)}`, apart.every((v) => v < 2 ** -6), apart.map((v) => v.toExponential(1)).join(" "));
+    }
+  },
+  profile: () => {
+    const [mode = "ordinary", batch = "8"] = rest;
+    const one = { layers: 12, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16" } as const;
+    const profile = new OpProfile(backend);
+    timeStep(backend, { ...one, mode: mode as StepCase["mode"], batch: Number(batch) }, 2, profile);
+    for (const line of profile.lines(45)) print(line);
   },
   speed: () => {
     const base = { layers: 12, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16" } as const;

@@ -2,6 +2,7 @@ import { ReversibleTransformer, Transformer } from "@revnet-zero/models";
 import { AdamW } from "@revnet-zero/optim";
 import { Engine, foldKey, randomKey, type Tensor, tensor } from "@revnet-zero/tensor";
 import type { CudaBackend } from "../../src/backend.ts";
+import type { OpProfile } from "./profile.ts";
 
 export interface StepCase {
   readonly mode: "ordinary" | "exact" | "store";
@@ -28,9 +29,9 @@ export interface StepFigures {
 const GIB = 2 ** 30;
 
 /** Whole training steps: forward, backward, AdamW with the norm clipped. */
-export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8): StepFigures {
+export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8, profile?: OpProfile): StepFigures {
   const { mode, layers, width, batch, length, vocabulary, dtype } = one;
-  const engine = new Engine(backend);
+  const engine = new Engine(profile?.backend ?? backend);
   const options = {
     vocabSize: vocabulary,
     numLayers: layers,
@@ -65,6 +66,7 @@ export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8): Step
   const firstLoss = step(0);
   step(1);
   backend.synchronize();
+  profile?.reset();
   engine.ledger.resetPeak();
   const [start, launches] = [performance.now(), backend.device.launches];
   for (let n = 2; n <= repeats; n++) step(n);
@@ -75,8 +77,8 @@ export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8): Step
   const lastLoss = step(repeats + 1);
   const { peakBytes, activationBytes } = engine.memory();
   const { peakReservedBytes } = backend.memory();
-  for (const p of model.parameters()) p.dispose();
-  optimizer.dispose?.();
+  model.dispose();
+  optimizer.dispose();
   backend.releaseCaches();
   return {
     tokensPerSecond: (1000 * batch * length) / stepMs,
