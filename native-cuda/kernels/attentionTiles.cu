@@ -50,23 +50,25 @@ static __device__ __forceinline__ void loadLeft(u32 (*a)[4], const T* from, int 
 static __device__ __forceinline__ void againstRows(float (*c)[4], const u32 (*a)[4], const Tile tile) {
   const int lane = threadIdx.x & 31;
 #pragma unroll
-  for (int n = 0; n < STEP / 8; n++) {
-    c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0;
+  for (int n = 0; n < STEP / 8; n++) c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0;
+  // Four tiles a load: two parts of two k steps; where D has an odd number of steps, the last load reads its step twice.
+  const int last = D / 16 % 2 != 0 ? D - 16 : D;
+  const SharedAt at = sharedAt(&tile[lane & 7][(lane >> 3) * 8]), odd = sharedAt(&tile[lane & 7][(lane >> 3 & 1) * 8]);
 #pragma unroll
-    for (int kk = 0; kk < D / 16; kk += 2) {
-      // Four tiles: two parts of two k steps, or of one where D has no second.
+  for (int kk = 0; kk < D / 16; kk += 2)
+#pragma unroll
+    for (int n = 0; n < STEP / 8; n++) {
       u32 b[4];
-      const int column = kk * 16 + (lane >> 3) * 8;
-      loadTiles<false>(b, &tile[n * 8 + (lane & 7)][column < D ? column : 0]);
+      loadTiles<false>(b, further(kk * 16 < last ? at : odd, n * 8 * (D + 8) + kk * 16));
       multiplyTiles(c[n], a[kk], b);
       if (kk + 1 < D / 16) multiplyTiles(c[n], a[kk + 1], b + 2);
     }
-  }
 }
 
 /** sums [D / 8][4] += w · tile, w [16, STEP] in the layout of a product. */
 static __device__ __forceinline__ void timesRows(float (*sums)[4], const float (*w)[4], const Tile tile) {
   const int lane = threadIdx.x & 31;
+  const SharedAt at = sharedAt(&tile[lane & 15][(lane >> 4) * 8]);
 #pragma unroll
   for (int kk = 0; kk < STEP / 16; kk++) {
     const u32 a[4] = {pairOf(w[2 * kk][0], w[2 * kk][1]), pairOf(w[2 * kk][2], w[2 * kk][3]),
@@ -74,7 +76,7 @@ static __device__ __forceinline__ void timesRows(float (*sums)[4], const float (
 #pragma unroll
     for (int n = 0; n < D / 8; n += 2) {
       u32 b[4];
-      loadTiles<true>(b, &tile[kk * 16 + (lane & 15)][n * 8 + (lane >> 4) * 8]);
+      loadTiles<true>(b, further(at, kk * 16 * (D + 8) + n * 8));
       multiplyTiles(sums[n], a, b);
       multiplyTiles(sums[n + 1], a, b + 2);
     }
@@ -88,7 +90,7 @@ static __device__ __forceinline__ float foldRow(float v) {
   return Fold::of(v, __shfl_xor_sync(0xffffffffu, v, 2));
 }
 struct Most {
-  static __device__ __forceinline__ float of(float a, float b) { return a > b ? a : b; }
+  static __device__ __forceinline__ float of(float a, float b) { return fmaxf(a, b); }
 };
 
 /** Stores a warp's sums, row by row scaled. */
@@ -144,6 +146,8 @@ KERNEL(tilesForward, Attention, 128) {
   loadLeft(q, p.q + at.head * p.t * p.d, at.row0, p.t, p.d);
   float sums[D / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
   const float scale = (float)p.scale * LOG2E;
+  // The largest score is the scale times the largest product, where the scale is positive.
+  const float before = scale > 0 ? 1 : scale, after = scale > 0 ? scale : 1;
   for (int j0 = at.from, turn = 0; j0 < at.to; j0 += STEP, turn ^= 1) {
     arrive();
     load(tiles[turn ^ 1], j0 + STEP);
@@ -158,13 +162,13 @@ KERNEL(tilesForward, Attention, 128) {
 #pragma unroll
       for (int e = 0; e < 4; e++) {
         const bool isSeen = isWhole || sees(p, at.row0 + at.g + 8 * (e >> 1), j0 + n * 8 + 2 * at.t + (e & 1));
-        w[n][e] = isSeen ? w[n][e] * scale : -INFINITY;
+        w[n][e] = isSeen ? w[n][e] * before : -INFINITY;
         most[e >> 1] = Most::of(most[e >> 1], w[n][e]);
       }
     float kept[2], base[2];
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-      const float above = Most::of(top[h], foldRow<Most>(most[h]));
+      const float above = Most::of(top[h], foldRow<Most>(most[h]) * after);
       base[h] = above == -INFINITY ? 0 : above;  // nothing seen yet
       kept[h] = exp2Of(top[h] - base[h]);
       top[h] = above;
@@ -174,7 +178,7 @@ KERNEL(tilesForward, Attention, 128) {
     for (int n = 0; n < STEP / 8; n++)
 #pragma unroll
       for (int e = 0; e < 4; e++) {
-        w[n][e] = exp2Of(w[n][e] - base[e >> 1]);
+        w[n][e] = exp2Of(fmaf(w[n][e], after, -base[e >> 1]));
         total[e >> 1] += w[n][e];
       }
     if (p.out == 0) continue;
@@ -193,7 +197,7 @@ KERNEL(tilesForward, Attention, 128) {
     const float lse = logf(all) + top[h] * LN2;
     if (at.t != 0 || i >= p.t) continue;
     if (p.outLse != 0) p.outLse[at.head * p.t + i] = narrow<T>(lse);
-    if (p.lse != 0) p.lse[at.head * p.t + i] = lse;
+    if (p.lse != 0) p.lse[at.head * p.t + i] = lse * LOG2E;  // for tilesQueries and tilesKeys
   }
   if (p.out != 0) storeRows(p.out + at.head * p.t * p.e, sums, at.row0, p.t, p.e, inverse);
 }
@@ -227,7 +231,7 @@ KERNEL(tilesQueries, Attention, 128) {
 #pragma unroll
   for (int h = 0; h < 2; h++) {
     const int i = at.row0 + at.g + 8 * h;
-    lse[h] = i < p.t ? p.lse[at.head * p.t + i] * LOG2E : 0;
+    lse[h] = i < p.t ? p.lse[at.head * p.t + i] : 0;
     delta[h] = i < p.t ? p.delta[at.head * p.t + i] : 0;
   }
   const float scale = (float)p.scale;
@@ -244,13 +248,13 @@ KERNEL(tilesQueries, Attention, 128) {
 #pragma unroll
       for (int e = 0; e < 4; e++) {
         const bool isSeen = isWhole || sees(p, at.row0 + at.g + 8 * (e >> 1), j0 + n * 8 + 2 * at.t + (e & 1));
-        const float weight = isSeen ? exp2Of(w[n][e] * (scale * LOG2E) - lse[e >> 1]) : 0;
-        w[n][e] = weight * (dw[n][e] - delta[e >> 1]) * scale;
+        const float weight = isSeen ? exp2Of(fmaf(w[n][e], scale * LOG2E, -lse[e >> 1])) : 0;
+        w[n][e] = weight * (dw[n][e] - delta[e >> 1]);
       }
     timesRows(sums, w, keys);
   }
-  const float one[2] = {1, 1};
-  storeRows(p.dq + at.head * p.t * p.d, sums, at.row0, p.t, p.d, one);
+  const float scales[2] = {scale, scale};
+  storeRows(p.dq + at.head * p.t * p.d, sums, at.row0, p.t, p.d, scales);
 }
 
 /** A block: 64 keys of one key head, over the query heads that share it. */
@@ -301,15 +305,15 @@ KERNEL(tilesKeys, Attention, 128) {
         for (int e = 0; e < 4; e++) {
           const int column = n * 8 + 2 * t + (e & 1);
           const bool isSeen = isWhole || sees(p, i0 + column, row0 + gi + 8 * (e >> 1));
-          const float weight = isSeen ? exp2Of(w[n][e] * (scale * LOG2E) - lse[column] * LOG2E) : 0;
+          const float weight = isSeen ? exp2Of(fmaf(w[n][e], scale * LOG2E, -lse[column])) : 0;
           w[n][e] = weight;
-          dw[n][e] = weight * (dw[n][e] - delta[column]) * scale;
+          dw[n][e] = weight * (dw[n][e] - delta[column]);
         }
       timesRows(byValue, w, gradients);
       timesRows(byKey, dw, queries);
     }
   }
-  const float one[2] = {1, 1};
-  storeRows(p.dk + keyHead * p.s * p.d, byKey, row0, p.s, p.d, one);
+  const float one[2] = {1, 1}, scales[2] = {scale, scale};
+  storeRows(p.dk + keyHead * p.s * p.d, byKey, row0, p.s, p.d, scales);
   storeRows(p.dv + keyHead * p.s * p.e, byValue, row0, p.s, p.e, one);
 }

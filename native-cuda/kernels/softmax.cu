@@ -99,15 +99,18 @@ struct CrossEntropyBackward {
   const T* lse;
   const T* gradient;
   T* dx;
-  u64 n;
-  u32 length;
+  u32 length, parts;  // blocks a row, 1024 elements each
 };
 KERNEL(crossEntropyBackward, CrossEntropyBackward, 256) {
-  const u64 at = (u64)blockIdx.x * 256 + threadIdx.x;
-  if (at >= p.n) return;
-  const u64 row = at / p.length;
-  const int target = p.targets[row], c = (int)(at - row * p.length);
-  const W kept = target < 0 ? (W)0 : wide(p.gradient[row]);
-  const W probability = expOf(wide(p.x[at]) - wide(p.lse[row]));
-  p.dx[at] = narrow<T>((probability - (c == target ? (W)1 : (W)0)) * kept);
+  const u64 row = blockIdx.x / p.parts;
+  const u32 from = blockIdx.x % p.parts * 1024 + threadIdx.x;
+  const int target = p.targets[row];
+  const W kept = target < 0 ? (W)0 : wide(p.gradient[row]), lse = wide(p.lse[row]);
+  const T* x = p.x + row * p.length;
+  T* dx = p.dx + row * p.length;
+#pragma unroll
+  for (int k = 0; k < 4; k++) {
+    const u32 c = from + 256 * k;
+    if (c < p.length) dx[c] = narrow<T>((expOf(wide(x[c]) - lse) - (c == (u32)target ? (W)1 : (W)0)) * kept);
+  }
 }

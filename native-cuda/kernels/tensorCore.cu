@@ -28,8 +28,11 @@ static inline void multiplyTiles(float* c, const u32* a, const u32* b) {
       }
   __syncwarp();
 }
+typedef const u16* SharedAt;
+static inline SharedAt sharedAt(const u16* at) { return at; }
+static inline SharedAt further(SharedAt at, int elements) { return at + elements; }
 template <bool isTransposed>
-static inline void loadTiles(u32* r, const u16* row) {
+static inline void loadTiles(u32* r, SharedAt row) {
   const void* lanes[32];
   standIn->meet(row, lanes);
   const int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
@@ -54,23 +57,29 @@ template <class H>
 static __device__ __forceinline__ void multiplyAs(float* c, const u32* a, const u32* b);
 template <>
 __device__ __forceinline__ void multiplyAs<bf16>(float* c, const u32* a, const u32* b) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 template <>
 __device__ __forceinline__ void multiplyAs<f16>(float* c, const u32* a, const u32* b) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 /** c += a · b */
 static __device__ __forceinline__ void multiplyTiles(float* c, const u32* a, const u32* b) { multiplyAs<T>(c, a, b); }
+/** An address in shared memory, found once: the loads then add what they know when they are compiled. */
+typedef u32 SharedAt;
+static __device__ __forceinline__ SharedAt sharedAt(const u16* at) {
+  u32 address;
+  asm("{ .reg .u64 a; cvta.to.shared.u64 a, %1; cvt.u32.u64 %0, a; }" : "=r"(address) : "l"(at));
+  return address;
+}
+static __device__ __forceinline__ SharedAt further(SharedAt at, int elements) { return at + 2 * elements; }
 /** Four 8 x 8 tiles, the rows of tile m at the addresses of lanes 8m to 8m + 7; a pair along a row, or down a column. */
 template <bool isTransposed>
-static __device__ __forceinline__ void loadTiles(u32* r, const u16* row) {
-  u32 at;
-  asm("{ .reg .u64 a; cvta.to.shared.u64 a, %1; cvt.u32.u64 %0, a; }" : "=r"(at) : "l"(row));
+static __device__ __forceinline__ void loadTiles(u32* r, SharedAt at) {
   if (isTransposed)
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])

@@ -87,4 +87,5 @@ static inline double pow(double a, double b) { return __builtin_pow(a, b); }
 static inline double atan2(double a, double b) { return __builtin_atan2(a, b); }
 static inline float fmaf(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 static inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+static inline float fmaxf(float a, float b) { return __builtin_fmaxf(a, b); }
 static inline float powf(float a, float b) { return __builtin_powf(a, b); }

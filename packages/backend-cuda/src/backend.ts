@@ -75,8 +75,7 @@ export class CudaBackend implements Backend<Block> {
     this.device.allocator.free(data);
   }
   write(data: Block, values: TypedArray): void {
-    if (values.length > 0)
-      this.device.guard(() => this.device.native.upload(data.address, values, values.byteLength));
+    if (values.length > 0) this.device.guard(() => this.device.native.upload(data.address, values, values.byteLength));
   }
   readSync(data: Block, dtype: DType, elements: number): TypedArray {
     const values = new dtypes[dtype].array(holds(data, elements) ? elements : 0);

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, statSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { BackendError } from "@revnet-zero/tensor";
 import { nativeFolder } from "./device/addon.ts";
@@ -15,17 +15,25 @@ function nodeHeaders(): string {
   );
 }
 
-const compiler = (): string => process.env["CXX"] ?? "g++";
+const compiler = (): string => process.env.CXX ?? "g++";
 
+const changedAt = (path: string): number => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+
+/** Compiles a folder into a shared library, unless that is newer than every file in it. */
 function compile(folder: string, options: readonly string[], to: string): string {
-  const sources = readdirSync(folder).filter((name) => name.endsWith(".cc") && name !== "abi_check.cc");
+  const files = readdirSync(folder).map((name) => join(folder, name));
+  if (changedAt(to) > Math.max(...files.map(changedAt))) return to;
+  const sources = files.filter((path) => path.endsWith(".cc") && !path.endsWith("abi_check.cc"));
   mkdirSync(dirname(to), { recursive: true });
+  // Beside it and renamed: whoever builds at the same time finds all of it or nothing.
+  const draft = `${to}.${process.pid}`;
   const all = ["-std=c++17", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra", ...options];
   try {
-    execFileSync(compiler(), [...all, ...sources.map((name) => join(folder, name)), "-ldl", "-o", to], {
+    execFileSync(compiler(), [...all, ...sources, "-ldl", "-o", draft], {
       stdio: ["ignore", "pipe", "pipe"],
       encoding: "utf8",
     });
+    renameSync(draft, to);
   } catch (error) {
     const { stderr, message } = error as { readonly stderr?: string; readonly message: string };
     const hint = "install a C++ compiler (g++), or name one by CXX";
@@ -45,7 +53,6 @@ export const buildAddon = (to: string = join(nativeFolder(), "out", "revnet_cuda
 export function buildStandIn(folder: string = join(nativeFolder(), "out", "standin")): string {
   const driver = compile(join(nativeFolder(), "standin"), ["-O1"], join(folder, "libcuda.so.1"));
   const nvrtc = join(folder, "libnvrtc.so.13");
-  rmSync(nvrtc, { force: true });
-  symlinkSync(driver, nvrtc);
+  if (!existsSync(nvrtc)) symlinkSync("libcuda.so.1", nvrtc);
   return driver;
 }

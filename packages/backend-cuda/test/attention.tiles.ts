@@ -31,7 +31,9 @@ export function tilesAgainstRows(backend: CudaBackend, one: AttentionCase): numb
   const run = (dtype: "bf16" | "f32"): Float64Array[] =>
     engine.scope(() => {
       const draw = (shape: number[], seed: number): Tensor =>
-        randomNormal(shape, { key: randomKey(seed), engine }).cast("bf16").cast(dtype);
+        randomNormal(shape, { key: randomKey(seed), engine })
+          .cast("bf16")
+          .cast(dtype);
       const [q, k, v] = [draw([2, heads, t, d], 1), draw([2, keyHeads, s, d], 2), draw([2, keyHeads, s, e], 3)];
       const g = draw([2, heads, t, e], 4);
       const [o, lse] = q.applyAll(ops.attention, [q, k, v], attrs);

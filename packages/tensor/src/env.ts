@@ -63,12 +63,18 @@ export const environment: { readonly [K in EnvironmentVariable]: Variable } = {
   },
   REVNET_PYTHON: { default: "", what: "Python interpreter with PyTorch, for the optional comparisons" },
   REVNET_CUDA_ADDON: { default: "", what: "file of the compiled CUDA addon; empty means where cuda:build puts it" },
-  REVNET_CUDA_DRIVER: { default: "", what: "file of NVIDIA's driver library; empty means libcuda.so.1, as the system finds it" },
+  REVNET_CUDA_DRIVER: {
+    default: "",
+    what: "file of NVIDIA's driver library; empty means libcuda.so.1, as the system finds it",
+  },
   REVNET_CUDA_LIBRARIES: {
     default: "",
     what: "folders, with colons between, to look for NVIDIA's libraries in before the usual ones",
   },
-  REVNET_CUDA_CACHE: { default: "", what: "folder of compiled CUDA kernels; empty means revnet-zero/cuda in the user's cache" },
+  REVNET_CUDA_CACHE: {
+    default: "",
+    what: "folder of compiled CUDA kernels; empty means revnet-zero/cuda in the user's cache",
+  },
 };
 
 /** The variable's value; its default where it is unset or empty. Browsers have no environment. */

@@ -102,7 +102,8 @@ export class CachingAllocator {
   }
 
   #newSegment(size: number, pool: Part[]): Part {
-    const bytes = size < SMALL ? SMALL_SEGMENT : size < LARGE_SEGMENT / 2 ? LARGE_SEGMENT : roundUp(size, SMALL_SEGMENT);
+    const bytes =
+      size < SMALL ? SMALL_SEGMENT : size < LARGE_SEGMENT / 2 ? LARGE_SEGMENT : roundUp(size, SMALL_SEGMENT);
     const address = this.#source.allocate(bytes);
     if (address === 0) throw new RangeError(`the device has no ${bytes} bytes left`);
     this.reservedBytes += bytes;

@@ -9,7 +9,7 @@ import { builtinsBeside, openLibrary } from "./libraries.ts";
 /** Folder of compiled kernels: one machine code a source, architecture and set of options. */
 const cacheFolder = (): string =>
   readEnvironment("REVNET_CUDA_CACHE") ||
-  join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "revnet-zero", "cuda");
+  join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "revnet-zero", "cuda");
 
 /** NVRTC's options for a target, and the name that a source's machine code is kept by. */
 export function planCompilation(source: string, target: string): { readonly options: string[]; readonly name: string } {

@@ -18,8 +18,11 @@ const pythonFolders = once((): string[] => {
     "print('\\n'.join(dict.fromkeys(found)))",
   ].join("\n");
   try {
-    const options = { encoding: "utf8", timeout: 20_000, stdio: ["ignore", "pipe", "ignore"] } as const;
-    return execFileSync(readEnvironment("REVNET_PYTHON") || "python3", ["-c", script], options)
+    return execFileSync(readEnvironment("REVNET_PYTHON") || "python3", ["-c", script], {
+      encoding: "utf8",
+      timeout: 20_000,
+      stdio: ["ignore", "pipe", "ignore"],
+    })
       .split("\n")
       .filter((line) => line !== "");
   } catch {
@@ -27,7 +30,12 @@ const pythonFolders = once((): string[] => {
   }
 });
 
-const toolkitFolders = ["/usr/local/cuda/lib64", "/usr/local/nvidia/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/wsl/lib"];
+const toolkitFolders = [
+  "/usr/local/cuda/lib64",
+  "/usr/local/nvidia/lib64",
+  "/usr/lib/x86_64-linux-gnu",
+  "/usr/lib/wsl/lib",
+];
 
 const named = (): string[] => readEnvironment("REVNET_CUDA_LIBRARIES").split(":").filter(Boolean);
 
@@ -47,7 +55,11 @@ export function* libraryFiles(name: LibraryName, major: number): Generator<strin
 }
 
 /** Opens the first library that opens. */
-export function openLibrary<T>(name: LibraryName, major: number, open: (path: string) => T): { path: string; value: T } {
+export function openLibrary<T>(
+  name: LibraryName,
+  major: number,
+  open: (path: string) => T,
+): { path: string; value: T } {
   const tried: string[] = [];
   for (const path of libraryFiles(name, major)) {
     try {

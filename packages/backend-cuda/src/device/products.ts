@@ -60,7 +60,9 @@ export class Products {
 
   #open(): { readonly version: number; readonly path: string } | { readonly missing: string } {
     try {
-      const { path, value } = openLibrary("cublasLt", this.#driverMajor, (file) => this.#device.native.openProducts(file));
+      const { path, value } = openLibrary("cublasLt", this.#driverMajor, (file) =>
+        this.#device.native.openProducts(file),
+      );
       return { version: value, path };
     } catch (error) {
       if (error instanceof BackendError) return { missing: error.message };

@@ -27,7 +27,10 @@ export function cudaPrinter(real: Real): Printer {
     shiftRightLogical: (a: string, b: string) => `((u32)${a} >> (${b} & 31))`,
   };
   const comparisons = { eq: infix("=="), lt: infix("<"), le: infix("<=") };
-  const extrema = { min: (a: string, b: string) => `lesser(${a}, ${b})`, max: (a: string, b: string) => `greater(${a}, ${b})` };
+  const extrema = {
+    min: (a: string, b: string) => `lesser(${a}, ${b})`,
+    max: (a: string, b: string) => `greater(${a}, ${b})`,
+  };
   const wrapping = (op: string) => (a: string, b: string) => `(int)((u32)${a} ${op} (u32)${b})`;
   const mod = (a: string, b: string): string => `floorMod(${a}, ${b})`;
   return {
@@ -38,7 +41,7 @@ export function cudaPrinter(real: Real): Printer {
       neg: (a) => `(-${a})`,
       abs: call("fabs"),
       sign: (a) => `signOf(${a})`,
-      exp: call("exp"),
+      exp: real === "float" ? (a) => `accurateExp(${a})` : call("exp"),
       expm1: call("expm1"),
       log: call("log"),
       log1p: call("log1p"),

@@ -30,7 +30,11 @@ export function opBody(op: ElementwiseOp<any>, attrs: unknown, outType: DType, i
 /** Between types: floats become integers toward zero, saturating. */
 export function castBody(to: DType, from: DType): MapBody {
   const convert = from === "bool" ? "narrow<Y>" : "Cast<Y>::from";
-  return { name: `cast`, types: [cTypes[to], cTypes[from]], compute: `typedef ${cTypes[to]} Y; return ${convert}(wide(a0));` };
+  return {
+    name: `cast`,
+    types: [cTypes[to], cTypes[from]],
+    compute: `typedef ${cTypes[to]} Y; return ${convert}(wide(a0));`,
+  };
 }
 
 /** Words as they are. */

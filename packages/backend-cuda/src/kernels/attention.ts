@@ -50,7 +50,10 @@ function pack(device: CudaDevice, operands: Operands, { scale, isCausal, window 
   const { q, k, v, o, g, out, outLse, dq, dk, dv, lse = 0, delta = 0 } = operands;
   const p = device.parameters.start();
   for (const view of [q, k, v, o, g, out, outLse, dq, dk, dv]) p.pointer(view === undefined ? 0 : addressOf(view));
-  p.pointer(lse).pointer(delta).long(batch * heads * t).long(batch * keyHeads * s);
+  p.pointer(lse)
+    .pointer(delta)
+    .long(batch * heads * t)
+    .long(batch * keyHeads * s);
   p.ints([heads, keyHeads, t, s, d, e, Number(isCausal), window ?? 0]).double(scale);
 }
 
@@ -76,7 +79,11 @@ const TILE = 64;
 const takesTiles = (operands: Operands): boolean => {
   const { dtype } = operands.q;
   const { d, e } = sizesOf(operands);
-  return (dtype === "bf16" || dtype === "f16") && Math.max(d, e) <= WIDEST && operands.q.shape[0]! * operands.q.shape[1]! < 65536;
+  return (
+    (dtype === "bf16" || dtype === "f16") &&
+    Math.max(d, e) <= WIDEST &&
+    operands.q.shape[0]! * operands.q.shape[1]! < 65536
+  );
 };
 
 /** What one tile of the other side holds: less where more sums are held beside it, so that registers suffice. */
@@ -88,7 +95,14 @@ function tilesUnit(operands: Operands, isBackward: boolean): KernelUnit {
 }
 
 /** 64 rows a block, a head a row of blocks. */
-function byTiles(device: CudaDevice, name: string, rows: number, heads: number, operands: Operands, attrs: Attrs): void {
+function byTiles(
+  device: CudaDevice,
+  name: string,
+  rows: number,
+  heads: number,
+  operands: Operands,
+  attrs: Attrs,
+): void {
   if (rows * heads === 0) return;
   const kernel = device.kernel(tilesUnit(operands, name !== "tilesForward"), name);
   pack(device, operands, attrs);

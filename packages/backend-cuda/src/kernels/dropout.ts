@@ -11,7 +11,10 @@ export const dropoutKernels = ({ device }: Context): Pick<FusedKernels<Block>, "
       const n = numel(x!.shape);
       const kernel = device.kernel({ files: ["random", "dropout"], types: { T: cTypes[x!.dtype] } }, "dropout");
       const p = device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(y!)).long(n);
-      p.double(1 / (1 - probability)).int(key[0]).int(key[1]).int(Math.ceil(probability * 2 ** 24));
+      p.double(1 / (1 - probability))
+        .int(key[0])
+        .int(key[1])
+        .int(Math.ceil(probability * 2 ** 24));
       device.launchOver(kernel, Math.ceil(n / 4));
     },
   },

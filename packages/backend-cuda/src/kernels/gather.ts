@@ -9,7 +9,14 @@ import { around, type Split } from "./split.ts";
 type Kernels = Pick<PrimitiveKernels<Block>, "take" | "scatterAdd" | "takeAlong" | "scatterAddAlong">;
 
 export function gatherKernels({ device }: Context): Kernels {
-  const read = (name: "take" | "takeAlong", x: CudaView, indices: CudaView, y: CudaView, split: Split, count: number): void => {
+  const read = (
+    name: "take" | "takeAlong",
+    x: CudaView,
+    indices: CudaView,
+    y: CudaView,
+    split: Split,
+    count: number,
+  ): void => {
     const kernel = device.kernel({ files: ["gather"], types: { WORD: wordType(x.dtype) } }, name);
     const n = numel(y.shape);
     const p = device.parameters.start().pointer(addressOf(x)).pointer(addressOf(indices)).pointer(addressOf(y));
@@ -36,20 +43,24 @@ export function gatherKernels({ device }: Context): Kernels {
         const count = numel(indices!.shape);
         const unit = scatterUnit(y!);
         if (n === 0) return;
-        sortLines(device, { key: "u32", lines: 1, size: count, bits: Math.max(1, Math.ceil(Math.log2(size + 1))) }, {
-          writeKeys: (keys) => {
-            const kernel = device.kernel(unit, "indexKeys");
-            const p = device.parameters.start().pointer(addressOf(indices!)).pointer(keys);
-            p.pointer(device.faults.address).long(count).long(size);
-            device.launchOver(kernel, count);
+        sortLines(
+          device,
+          { key: "u32", lines: 1, size: count, bits: Math.max(1, Math.ceil(Math.log2(size + 1))) },
+          {
+            writeKeys: (keys) => {
+              const kernel = device.kernel(unit, "indexKeys");
+              const p = device.parameters.start().pointer(addressOf(indices!)).pointer(keys);
+              p.pointer(device.faults.address).long(count).long(size);
+              device.launchOver(kernel, count);
+            },
+            use: (sorted, order) => {
+              const kernel = device.kernel(unit, "scatterAdd");
+              const p = device.parameters.start().pointer(addressOf(updates!)).pointer(sorted).pointer(order);
+              p.pointer(addressOf(y!)).long(n).long(size).long(count).long(inner);
+              device.launchOver(kernel, n);
+            },
           },
-          use: (sorted, order) => {
-            const kernel = device.kernel(unit, "scatterAdd");
-            const p = device.parameters.start().pointer(addressOf(updates!)).pointer(sorted).pointer(order);
-            p.pointer(addressOf(y!)).long(n).long(size).long(count).long(inner);
-            device.launchOver(kernel, n);
-          },
-        });
+        );
       },
     },
     scatterAddAlong: {

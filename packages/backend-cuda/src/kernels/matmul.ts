@@ -67,7 +67,8 @@ function byTiles(device: CudaDevice, a: CudaView, b: CudaView, y: CudaView): voi
   const atOnce = Math.max(1, Math.floor(MOST_BATCHES / inner));
   for (let from = 0; from < outer.size; from += atOnce) {
     const count = Math.min(atOnce, outer.size - from);
-    const shift = (view: CudaView, stride: number): number => addressOf(view) + from * stride * dtypes[view.dtype].bytes;
+    const shift = (view: CudaView, stride: number): number =>
+      addressOf(view) + from * stride * dtypes[view.dtype].bytes;
     const p = device.parameters.start().pointer(shift(a, outer.strides[0]!)).pointer(shift(b, outer.strides[1]!));
     p.pointer(addressOf(y) + from * inner * m * n * dtypes[y.dtype].bytes);
     p.longs([...steps(a), ...steps(b)]);

@@ -1,6 +1,6 @@
 import { contiguousStrides, dtypes, numel, type PrimitiveKernels, type Shape, toWords } from "@revnet-zero/tensor";
-import { addressOf, type CudaView } from "../device/device.ts";
 import type { Block } from "../device/allocator.ts";
+import { addressOf, type CudaView } from "../device/device.ts";
 import { wordType } from "../device/sources.ts";
 import type { Context } from "./context.ts";
 

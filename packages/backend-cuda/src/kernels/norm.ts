@@ -62,7 +62,10 @@ function backward(
       const kernel = device.kernel(unit, "normParameters");
       const q = device.parameters.start().pointer(addressOf(x)).pointer(meanAddress).pointer(addressOf(inverse));
       q.pointer(addressOf(gradient)).pointer(weights).pointer(biases);
-      q.long(rows).long(Math.ceil(rows / parts)).int(length).int(mean === undefined ? 0 : 1);
+      q.long(rows)
+        .long(Math.ceil(rows / parts))
+        .int(length)
+        .int(mean === undefined ? 0 : 1);
       device.launch(kernel, Math.ceil(length / THREADS), parts);
       const whole = { from: held, length, parts };
       sumParts(device, { ...whole, partial: weights, y: byWeight });
@@ -144,7 +147,9 @@ export function normKernels({ device, elementwise }: Context): Kernels {
         packNorm(device, { ...views, x: 0 }, eps);
         const p = device.parameters.pointer(addressOf(x!)).pointer(addressOf(f!)).pointer(addressOf(out));
         p.pointer(addressOf(counts));
-        packStep(p, step).float(2 ** -step.fractionBits).int(step.sign);
+        packStep(p, step)
+          .float(2 ** -step.fractionBits)
+          .int(step.sign);
         device.launch(kernel, isShort ? Math.ceil(rows / 8) : rows);
       },
     },

@@ -42,8 +42,16 @@ export function optimizerKernels({ device }: Context): Pick<FusedKernels<Block>,
             run.map((group) => numel(group[0]!.shape)),
             TENSORS,
           );
-          p.pointer(addressOf(factor!)).double(beta1).double(beta2).double(1 - beta1).double(1 - beta2);
-          p.double(1 - beta1 ** step).double(1 - beta2 ** step).double(eps).double(weightDecay).double(learningRate);
+          p.pointer(addressOf(factor!))
+            .double(beta1)
+            .double(beta2)
+            .double(1 - beta1)
+            .double(1 - beta2);
+          p.double(1 - beta1 ** step)
+            .double(1 - beta2 ** step)
+            .double(eps)
+            .double(weightDecay)
+            .double(learningRate);
           device.launch(kernel, blocksFor(run.map(([parameter]) => parameter!)), run.length);
         }
       },

@@ -10,7 +10,8 @@ type Kernels = Pick<PrimitiveKernels<Block>, "sum" | "max" | "min" | "argmax" | 
 type Fold = "Sum" | "Max" | "Min";
 
 /** The type a fold of elements is held in. */
-export const wideType = (d: DType): "f64" | "f32" | "i32" => (d === "f64" ? "f64" : dtypes[d].kind === "float" ? "f32" : "i32");
+export const wideType = (d: DType): "f64" | "f32" | "i32" =>
+  d === "f64" ? "f64" : dtypes[d].kind === "float" ? "f32" : "i32";
 
 /** The type that elements are folded in: sums of floats in double. */
 const foldType = (fold: Fold, d: DType): "f64" | "f32" | "i32" =>
@@ -36,11 +37,16 @@ const MOST_CHUNKS = 1024;
 const ENOUGH_WORKERS = 2 ** 18;
 
 type Sharing = "reduceByThread" | "reduceByWarp" | "reduceByBlock";
-const outputsOfBlock: Readonly<Record<Sharing, number>> = { reduceByThread: THREADS, reduceByWarp: 8, reduceByBlock: 1 };
+const outputsOfBlock: Readonly<Record<Sharing, number>> = {
+  reduceByThread: THREADS,
+  reduceByWarp: 8,
+  reduceByBlock: 1,
+};
 
 /** Threads that share an output: one where neighbouring outputs lie together in memory, many where an output's own elements do. */
 function sharing(kept: readonly Loop[], reduced: readonly Loop[], count: number): Sharing {
-  const step = (loops: readonly Loop[]): number => Math.abs(loops[loops.length - 1]!.strides[0]!) || Number.POSITIVE_INFINITY;
+  const step = (loops: readonly Loop[]): number =>
+    Math.abs(loops[loops.length - 1]!.strides[0]!) || Number.POSITIVE_INFINITY;
   const outputsLieTogether = kept.reduce((n, loop) => n * loop.size, 1) >= 32 && step(kept) < step(reduced);
   if (outputsLieTogether || count <= 4) return "reduceByThread";
   return count <= 1024 ? "reduceByWarp" : "reduceByBlock";
@@ -92,7 +98,17 @@ export function fold(device: CudaDevice, fold: Fold, x: CudaView, y: CudaView, a
     launchFold(device, { ...one, to: held, y: partial });
     launchFold(device, {
       // A warp an output, though they lie apart: they are few, and one thread would wait for them one after the other.
-      ...{ fold, how: "reduceByWarp", from: held, to: y.dtype, x: partial, y: addressOf(y), outputs, count: chunks, chunks: 1 },
+      ...{
+        fold,
+        how: "reduceByWarp",
+        from: held,
+        to: y.dtype,
+        x: partial,
+        y: addressOf(y),
+        outputs,
+        count: chunks,
+        chunks: 1,
+      },
       kept: [{ size: outputs, strides: [1] }],
       reduced: [{ size: chunks, strides: [outputs] }],
     });

@@ -12,7 +12,11 @@ export const ropeKernels = ({ device }: Context): Pick<FusedKernels<Block>, "rop
       const [half, pairs] = [dim / 2, numel(x!.shape) / 2];
       const kernel = device.kernel({ files: ["rope"], types: { T: cTypes[x!.dtype] } }, "rope");
       const p = device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(positions!)).pointer(addressOf(y!));
-      p.long(pairs).double(-Math.log(base) / half).int(time).int(half).int(direction);
+      p.long(pairs)
+        .double(-Math.log(base) / half)
+        .int(time)
+        .int(half)
+        .int(direction);
       device.launchOver(kernel, pairs);
     },
   },

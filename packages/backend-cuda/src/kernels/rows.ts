@@ -2,8 +2,8 @@ import { type CudaDevice, THREADS } from "../device/device.ts";
 import type { KernelUnit } from "../device/sources.ts";
 
 /** Elements that the threads of a row hold at most (rows.cu): 32 each, in a warp or in a block. */
-export const MOST_OF_WARP = 32 * 32;
-export const MOST_OF_BLOCK = 32 * THREADS;
+export const MOST_OF_WARP: number = 32 * 32;
+export const MOST_OF_BLOCK: number = 32 * THREADS;
 
 /**
  * Launches a row kernel on the parameters packed last: a warp a row, a block a row, or a block that reads the row again.

@@ -18,7 +18,10 @@ export function softmaxKernels({ device }: Context): Kernels {
   const overRows = (name: string, x: CudaView, gradient: CudaView | undefined, y: CudaView): void => {
     const length = x.shape[x.shape.length - 1]!;
     const rows = length === 0 ? 0 : numel(x.shape) / length;
-    const p = device.parameters.start().pointer(addressOf(x)).pointer(gradient === undefined ? 0 : addressOf(gradient));
+    const p = device.parameters
+      .start()
+      .pointer(addressOf(x))
+      .pointer(gradient === undefined ? 0 : addressOf(gradient));
     p.pointer(addressOf(y)).long(rows).int(length);
     launchRows(device, unit(x), name, rows, length);
   };
@@ -38,11 +41,13 @@ export function softmaxKernels({ device }: Context): Kernels {
     crossEntropyBackward: {
       inputs: "contiguous",
       run: ([x, targets, lse, g], [dx]) => {
-        const n = numel(x!.shape);
+        const [rows, length] = x!.shape as unknown as [number, number];
+        const parts = Math.ceil(length / 1024);
+        if (rows * parts === 0) return;
         const kernel = device.kernel(unit(x!), "crossEntropyBackward");
         const p = device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(targets!));
-        p.pointer(addressOf(lse!)).pointer(addressOf(g!)).pointer(addressOf(dx!)).long(n).int(x!.shape[1]!);
-        device.launchOver(kernel, n);
+        p.pointer(addressOf(lse!)).pointer(addressOf(g!)).pointer(addressOf(dx!)).int(length).int(parts);
+        device.launch(kernel, rows * parts);
       },
     },
   };

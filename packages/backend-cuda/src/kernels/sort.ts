@@ -47,20 +47,26 @@ export function sortKernels({ device }: Context): Pick<PrimitiveKernels<Block>, 
         if (n === 0) return;
         const key = x!.dtype === "f64" ? "u64" : "u32";
         const unit = { files: ["sortKeys"], types: { T: cTypes[x!.dtype], KEY: key } };
-        sortLines(device, { key, lines: outer * inner, size, bits: key === "u64" ? 64 : 32 }, {
-          writeKeys: (keys) => {
-            const kernel = device.kernel(unit, "sortKeys");
-            const p = device.parameters.start().pointer(addressOf(x!)).pointer(keys).long(n);
-            p.int(size).int(inner).int(descending ? 1 : 0);
-            device.launchOver(kernel, n);
+        sortLines(
+          device,
+          { key, lines: outer * inner, size, bits: key === "u64" ? 64 : 32 },
+          {
+            writeKeys: (keys) => {
+              const kernel = device.kernel(unit, "sortKeys");
+              const p = device.parameters.start().pointer(addressOf(x!)).pointer(keys).long(n);
+              p.int(size)
+                .int(inner)
+                .int(descending ? 1 : 0);
+              device.launchOver(kernel, n);
+            },
+            use: (_, order) => {
+              const kernel = device.kernel(unit, "sortPick");
+              const p = device.parameters.start().pointer(addressOf(x!)).pointer(order);
+              p.pointer(addressOf(values!)).pointer(addressOf(positions!)).long(n).int(size).int(inner);
+              device.launchOver(kernel, n);
+            },
           },
-          use: (_, order) => {
-            const kernel = device.kernel(unit, "sortPick");
-            const p = device.parameters.start().pointer(addressOf(x!)).pointer(order);
-            p.pointer(addressOf(values!)).pointer(addressOf(positions!)).long(n).int(size).int(inner);
-            device.launchOver(kernel, n);
-          },
-        });
+        );
       },
     },
   };

@@ -1,10 +1,10 @@
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { compileAhead } from "../../src/ahead.ts";
 import { buildAddon, buildStandIn } from "../../src/build.ts";
+import { standInCache } from "../standin.ts";
 
 // Makes one folder, Node included, that runs the GPU checks on a machine that has a GPU and nothing else:
 // `npm run gpu:bundle -- <folder>`, then there `bash run.sh contract f32,bf16`.
@@ -20,7 +20,7 @@ buildAddon();
 buildStandIn();
 
 // Kernels that earlier runs on the stand-in printed are compiled for the device, where NVRTC is here.
-const sources = join(tmpdir(), "revnet-standin-cache", "sm_00");
+const sources = join(standInCache(), "sm_00");
 if (existsSync(sources)) {
   try {
     console.log("kernels ahead of time:", compileAhead(sources, from("native-cuda", "out", "kernels"), "sm_90a"));

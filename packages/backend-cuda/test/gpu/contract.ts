@@ -21,7 +21,13 @@ export async function runContract(
   const report = { passed: 0, failed: 0, skipped: 0 };
   for (const name of names) {
     const start = performance.now();
-    for (const { title, skip, run } of promisesOf(subject(name), { backend, reference, factor: 4, seed: 1, ...options })) {
+    for (const { title, skip, run } of promisesOf(subject(name), {
+      backend,
+      reference,
+      factor: 4,
+      seed: 1,
+      ...options,
+    })) {
       if (skip !== undefined) {
         report.skipped++;
         continue;
@@ -32,7 +38,9 @@ export async function runContract(
       } catch (error) {
         report.failed++;
         const { cause, message } = error as Error;
-        print(`FAIL ${name} ${title}\n  ${String((cause as Error)?.message).slice(0, 400)}\n  ${message.slice(0, 500)}`);
+        print(
+          `FAIL ${name} ${title}\n  ${String((cause as Error)?.message).slice(0, 400)}\n  ${message.slice(0, 500)}`,
+        );
       }
     }
     print(`${name}: ${(performance.now() - start).toFixed(0)} ms`);

@@ -1,3 +1,4 @@
+import { ByteDataset } from "@revnet-zero/data";
 import { ReversibleTransformer } from "@revnet-zero/models";
 import { Module } from "@revnet-zero/nn";
 import {
@@ -18,7 +19,6 @@ import {
   runKey,
   type TrainConfig,
 } from "@revnet-zero/train";
-import { ByteDataset } from "@revnet-zero/data";
 import type { CudaBackend } from "../../src/backend.ts";
 
 class LowPrecision extends Module {

@@ -36,30 +36,49 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     for (const blocks of rest.length > 0 ? rest.map(Number) : [12])
       for (const dtype of ["f32", "bf16"] as const)
         for (const dropout of [0, 0.1])
-          judge(`exact, ${blocks} blocks, ${dtype}, dropout ${dropout}`, await isExact(backend, { blocks, dtype, dropout }));
+          judge(
+            `exact, ${blocks} blocks, ${dtype}, dropout ${dropout}`,
+            await isExact(backend, { blocks, dtype, dropout }),
+          );
   },
   training: async () => {
     const steps = Number(rest[0] ?? 50);
     const exact = await train(new Engine(backend), steps, "exact");
     const stored = await train(new Engine(backend), steps, "store");
     const again = await train(new Engine(backend), steps, "exact");
-    judge(`weights after ${steps} steps: rebuilt like stored`, firstDifference(exact, stored) === undefined, firstDifference(exact, stored));
+    judge(
+      `weights after ${steps} steps: rebuilt like stored`,
+      firstDifference(exact, stored) === undefined,
+      firstDifference(exact, stored),
+    );
     judge("the same run again has the same bits", firstDifference(exact, again) === undefined);
     const host = await train(new Engine(new CpuBackend()), Math.min(steps, 50), "exact");
     const apart = Math.max(...host.losses.map((loss, i) => Math.abs(loss - exact.losses[i]!)));
-    judge("CPU and GPU lose alike", apart < 1e-3, `losses at most ${apart.toExponential(1)} apart, last ${host.losses.at(-1)}`);
+    judge(
+      "CPU and GPU lose alike",
+      apart < 1e-3,
+      `losses at most ${apart.toExponential(1)} apart, last ${host.losses.at(-1)}`,
+    );
   },
   leak: async () => {
     const steps = Number(rest[0] ?? 200);
     const used: number[] = [];
     await train(new Engine(backend), steps, "exact", () => used.push(backend.memory().usedBytes));
     const settled = used.slice(2);
-    judge(`device bytes are flat over ${steps} steps`, settled.every((bytes) => bytes === settled[0]), `${settled[0]} .. ${settled.at(-1)}`);
+    judge(
+      `device bytes are flat over ${steps} steps`,
+      settled.every((bytes) => bytes === settled[0]),
+      `${settled[0]} .. ${settled.at(-1)}`,
+    );
   },
   attention: () => {
     for (const one of attentionCases) {
       const apart = tilesAgainstRows(backend, one);
-      judge(`attention ${JSON.stringify(one)}`, apart.every((v) => v < 2 ** -6), apart.map((v) => v.toExponential(1)).join(" "));
+      judge(
+        `attention ${JSON.stringify(one)}`,
+        apart.every((v) => v < 2 ** -6),
+        apart.map((v) => v.toExponential(1)).join(" "),
+      );
     }
   },
   profile: () => {
@@ -71,7 +90,11 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
   },
   speed: () => {
     const base = { layers: 12, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16" } as const;
-    const cases: StepCase[] = (["ordinary", "exact", "store"] as const).map((mode) => ({ ...base, mode, batch: Number(rest[0] ?? 8) }));
+    const cases: StepCase[] = (["ordinary", "exact", "store"] as const).map((mode) => ({
+      ...base,
+      mode,
+      batch: Number(rest[0] ?? 8),
+    }));
     for (const one of cases) {
       const figures = timeStep(backend, one);
       print(JSON.stringify({ ...one, ...figures }, (_, v) => (typeof v === "number" ? Number(v.toPrecision(5)) : v)));

@@ -1,7 +1,7 @@
 import type { Backend, BufferView, Kernel } from "@revnet-zero/tensor";
-import type { Block } from "../../src/device/allocator.ts";
-import type { CudaBackend } from "../../src/backend.ts";
 import { wrapBackend } from "../../../testkit/src/wrap.ts";
+import type { CudaBackend } from "../../src/backend.ts";
+import type { Block } from "../../src/device/allocator.ts";
 
 interface Cost {
   calls: number;
