@@ -8,7 +8,7 @@ import {
   type TypedArray,
 } from "@revnet-zero/tensor";
 import type { Block } from "./device/allocator.ts";
-import { CudaDevice } from "./device/device.ts";
+import { type CudaDevice, openDevice } from "./device/device.ts";
 import { deviceError } from "./device/errors.ts";
 import { ElementwiseRunner } from "./elementwise/run.ts";
 import { cudaKernels } from "./kernels/index.ts";
@@ -46,7 +46,7 @@ export class CudaBackend implements Backend<Block> {
   readonly #elementwise: ElementwiseRunner;
 
   constructor({ device = 0 }: CudaOptions = {}) {
-    this.device = new CudaDevice(device);
+    this.device = openDevice(device);
     this.#elementwise = new ElementwiseRunner(this.device);
     this.kernels = cudaKernels({ device: this.device, elementwise: this.#elementwise });
   }

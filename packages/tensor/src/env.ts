@@ -10,6 +10,7 @@ export type EnvironmentVariable =
   | "REVNET_POISON"
   | "REVNET_SEED"
   | "REVNET_PYTHON"
+  | "REVNET_DEVICE"
   | "REVNET_CUDA_ADDON"
   | "REVNET_CUDA_DRIVER"
   | "REVNET_CUDA_LIBRARIES"
@@ -62,6 +63,11 @@ export const environment: { readonly [K in EnvironmentVariable]: Variable } = {
     takes: { pattern: /^-?\d+$/, hint: "use a whole number, as a failing test prints it, or leave it empty" },
   },
   REVNET_PYTHON: { default: "", what: "Python interpreter with PyTorch, for the optional comparisons" },
+  REVNET_DEVICE: {
+    default: "cpu",
+    what: "what the revnet-zero command computes on where --device does not say: cpu or cuda",
+    takes: { pattern: /^(cpu|cuda)$/, hint: "use cpu or cuda" },
+  },
   REVNET_CUDA_ADDON: { default: "", what: "file of the compiled CUDA addon; empty means where cuda:build puts it" },
   REVNET_CUDA_DRIVER: {
     default: "",

@@ -5,12 +5,12 @@ import { fileURLToPath } from "node:url";
 import { BackendError, readEnvironment } from "@revnet-zero/tensor";
 import type { NativeCuda } from "./binding.ts";
 
-/** Where the addon and the kernels lie: beside this package where it was packed, else in the repository. */
+/** Where the addon and the kernels lie: in the repository, or beside this package where it was packed. */
 export function nativeFolder(): string {
   const named = readEnvironment("REVNET_CUDA_ADDON");
   if (named !== "") return dirname(dirname(named));
-  const packed = fileURLToPath(new URL("../../native", import.meta.url));
-  return existsSync(packed) ? packed : fileURLToPath(new URL("../../../../native-cuda", import.meta.url));
+  const written = fileURLToPath(new URL("../../../../native-cuda", import.meta.url));
+  return existsSync(join(written, "kernels")) ? written : fileURLToPath(new URL("../../native", import.meta.url));
 }
 
 /** The compiled addon's file. */
@@ -23,7 +23,7 @@ let loaded: NativeCuda | undefined;
 export function loadAddon(): NativeCuda {
   if (loaded !== undefined) return loaded;
   const file = addonFile();
-  const hint = "build it: npm run cuda:build (needs g++), or name a built one by REVNET_CUDA_ADDON";
+  const hint = "build it with a C++ compiler: npx revnet-zero-cuda-build, in the repository npm run cuda:build";
   if (!existsSync(file)) throw new BackendError("cuda", `the addon is not built: there is no ${file}`, hint);
   try {
     loaded = createRequire(import.meta.url)(file) as NativeCuda;

@@ -4,7 +4,7 @@ import { loadAddon, nativeFolder } from "./addon.ts";
 import { type Block, CachingAllocator } from "./allocator.ts";
 import type { NativeCuda } from "./binding.ts";
 import { Compiler } from "./compiler.ts";
-import { driverPath } from "./driver.ts";
+import { openDriver } from "./driver.ts";
 import { deviceError } from "./errors.ts";
 import { Faults } from "./faults.ts";
 import { Parameters } from "./parameters.ts";
@@ -40,11 +40,11 @@ export class CudaDevice {
   /** Launches so far. */
   launches = 0;
 
-  constructor(ordinal = 0) {
+  constructor(ordinal: number) {
     const native = loadAddon();
     this.native = native;
+    this.driverVersion = openDriver(native);
     try {
-      this.driverVersion = native.openDriver(driverPath());
       this.name = native.deviceName(ordinal);
       const [major, minor, processors, shared, bytes] = native.deviceFacts(ordinal);
       // The letter allows the instructions of this very architecture, such as wgmma.
@@ -54,9 +54,7 @@ export class CudaDevice {
       this.totalBytes = bytes;
       native.openDevice(ordinal);
     } catch (error) {
-      throw new BackendError("cuda", (error as Error).message, "see what is missing: revnet-zero info", {
-        cause: error,
-      });
+      throw deviceError(error);
     }
     native.setParameters(this.parameters.bytes);
     this.allocator = new CachingAllocator(native);
@@ -145,4 +143,17 @@ export class CudaDevice {
 
 function unitKey({ files, types = {}, constants = {} }: KernelUnit): string {
   return [files.join(), ...Object.values(types), ...Object.values(constants)].join(" ");
+}
+
+let opened: { readonly ordinal: number; readonly device: CudaDevice } | undefined;
+
+/** The device of this process, which its backends share. One only: memory and kernels belong to it. */
+export function openDevice(ordinal: number): CudaDevice {
+  opened ??= { ordinal, device: new CudaDevice(ordinal) };
+  if (opened.ordinal === ordinal) return opened.device;
+  throw new BackendError(
+    "cuda",
+    `device ${opened.ordinal} is open in this process, not ${ordinal}`,
+    "use one process for each device",
+  );
 }

@@ -107,6 +107,8 @@ export async function train(
   }
   const weights = new Map<string, HostData>();
   for (const [name, p] of model.namedParameters()) weights.set(name, await p.data());
+  optimizer.dispose();
+  model.dispose();
   return { weights, losses };
 }
 
