@@ -1,7 +1,7 @@
 import { ReferenceBackend } from "@revnet-zero/backend-cpu";
 import { opContract } from "@revnet-zero/testkit";
 import { test } from "vitest";
-import { useStandIn } from "./standin.ts";
+import { useStandIn } from "../src/testing/standIn.ts";
 
 const reason = useStandIn();
 

@@ -2,8 +2,8 @@ import { ReferenceBackend } from "@revnet-zero/backend-cpu";
 import { Engine, tensor } from "@revnet-zero/tensor";
 import { opContract, Random } from "@revnet-zero/testkit";
 import { expect, test } from "vitest";
-import { attentionCases, tilesAgainstRows } from "./attention.tiles.ts";
-import { useStandIn } from "./standin.ts";
+import { attentionCases, tilesAgainstRows } from "../src/testing/attention.ts";
+import { useStandIn } from "../src/testing/standIn.ts";
 
 // The kernels' own source, compiled for the host: one op of every family. All ops in all types are in contract.deep.ts, and on
 // a device by `npm run gpu:bundle`.

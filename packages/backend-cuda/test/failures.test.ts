@@ -2,7 +2,7 @@ import { Engine, type OutOfMemoryError, tensor } from "@revnet-zero/tensor";
 import { errorText, rejectionText } from "@revnet-zero/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import type { CudaBackend } from "../src/index.ts";
-import { useStandIn } from "./standin.ts";
+import { useStandIn } from "../src/testing/standIn.ts";
 
 const reason = useStandIn();
 let opened: CudaBackend | undefined;

@@ -1,8 +1,7 @@
+import { ReferenceBackend } from "@revnet-zero/backend-cpu";
+import type { CudaBackend } from "@revnet-zero/backend-cuda";
 import { type DType, type OpName, ops } from "@revnet-zero/tensor";
-import { ReferenceBackend } from "../../../backend-cpu/src/reference/backend.ts";
-import { promisesOf } from "../../../testkit/src/contract/promises.ts";
-import { subject } from "../../../testkit/src/contract/run.ts";
-import type { CudaBackend } from "../../src/backend.ts";
+import { promisesOf, subject } from "@revnet-zero/testkit";
 
 export interface ContractReport {
   passed: number;

@@ -1,15 +1,15 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
+import { useStandIn } from "@revnet-zero/backend-cuda/testing";
 import { Engine } from "@revnet-zero/tensor";
 import { expect, test } from "vitest";
-import { firstDifference, train } from "./gpu/exactness.ts";
-import { quantiseDifferences } from "./gpu/rounding.ts";
-import { useStandIn } from "./standin.ts";
+import { firstDifference, train } from "../src/gpu/exactness.ts";
+import { quantiseDifferences } from "../src/gpu/rounding.ts";
 
 // What `run.sh training` proves on a device in 200 steps, on the stand-in in two.
 const reason = useStandIn();
 
 if (reason === undefined) {
-  const { CudaBackend } = await import("../src/index.ts");
+  const { CudaBackend } = await import("@revnet-zero/backend-cuda");
   const backend = new CudaBackend();
 
   test("reversible training has the weights of stored training, the losses of the CPU, and leaves nothing on the device", async () => {

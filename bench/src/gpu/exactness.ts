@@ -1,3 +1,4 @@
+import type { CudaBackend } from "@revnet-zero/backend-cuda";
 import { ByteDataset } from "@revnet-zero/data";
 import { ReversibleTransformer } from "@revnet-zero/models";
 import { Module } from "@revnet-zero/nn";
@@ -19,7 +20,6 @@ import {
   runKey,
   type TrainConfig,
 } from "@revnet-zero/train";
-import type { CudaBackend } from "../../src/backend.ts";
 
 class LowPrecision extends Module {
   readonly inner: Branch;

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { buildAddon, buildStandIn } from "../src/build.ts";
-import { nativeFolder } from "../src/device/addon.ts";
+import { buildAddon, buildStandIn } from "../build.ts";
+import { nativeFolder } from "../device/addon.ts";
 
 /** Where kernels compiled for the stand-in are kept: a folder for each state of the stand-in. */
 export function standInCache(): string {

@@ -2,14 +2,12 @@ import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { compileAhead } from "../../src/ahead.ts";
-import { buildAddon, buildStandIn } from "../../src/build.ts";
-import { standInCache } from "../standin.ts";
+import { buildAddon, buildStandIn, compileAhead, standInCache } from "@revnet-zero/backend-cuda/testing";
 
 // Makes one folder, Node included, that runs the GPU checks on a machine that has a GPU and nothing else:
 // `npm run gpu:bundle -- <folder>`, then there `bash run.sh contract f32,bf16`.
 
-const root = fileURLToPath(new URL("../../../..", import.meta.url));
+const root = fileURLToPath(new URL("../../..", import.meta.url));
 const target = process.argv[2] ?? join(root, "gpu-bundle");
 const from = (...parts: string[]): string => join(root, ...parts);
 const to = (...parts: string[]): string => join(target, ...parts);
@@ -35,13 +33,17 @@ for (const name of packages.filter((name) => name !== "tooling")) {
   for (const part of ["src", "package.json"])
     cpSync(from("packages", name, part), to("packages", name, part), { recursive: true });
 }
-cpSync(from("packages", "backend-cuda", "test"), to("packages", "backend-cuda", "test"), { recursive: true });
+cpSync(from("bench", "src", "gpu"), to("bench", "src", "gpu"), { recursive: true });
 for (const part of ["kernels", "standin", "out"])
   cpSync(from("native-cuda", part), to("native-cuda", part), { recursive: true });
 for (const name of ["fast-check", "pure-rand", "yaml", "zod"])
   cpSync(from("node_modules", name), to("node_modules", name), { recursive: true });
 mkdirSync(to("node_modules", "@revnet-zero"), { recursive: true });
 for (const name of packages) symlinkSync(`../../packages/${name}`, to("node_modules", "@revnet-zero", name));
+// The contract names vitest; here there is no test runner, and nothing of it is called.
+mkdirSync(to("node_modules", "vitest"), { recursive: true });
+writeFileSync(to("node_modules", "vitest", "package.json"), '{ "type": "module", "exports": "./index.js" }\n');
+writeFileSync(to("node_modules", "vitest", "index.js"), "export const describe = undefined, test = undefined;\n");
 writeFileSync(to("package.json"), '{ "type": "module" }\n');
 
 cpSync(process.execPath, to("node"));
@@ -51,7 +53,7 @@ writeFileSync(
     "#!/bin/sh",
     "# Runs a GPU check: run.sh contract|rounding|exact|training|leak|speed [arguments]",
     'cd "$(dirname "$0")"',
-    'exec ./node --conditions=@revnet-zero/source --expose-gc packages/backend-cuda/test/gpu/main.ts "$@"',
+    'exec ./node --conditions=@revnet-zero/source --expose-gc bench/src/gpu/main.ts "$@"',
     "",
   ].join("\n"),
   { mode: 0o755 },

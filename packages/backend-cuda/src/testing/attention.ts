@@ -1,5 +1,5 @@
 import { Engine, ops, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
-import type { CudaBackend } from "../src/backend.ts";
+import type { CudaBackend } from "../backend.ts";
 
 export interface AttentionCase {
   readonly heads: number;

@@ -1,7 +1,6 @@
+import type { CudaBackend } from "@revnet-zero/backend-cuda";
 import type { Backend, BufferView, Kernel } from "@revnet-zero/tensor";
-import { wrapBackend } from "../../../testkit/src/wrap.ts";
-import type { CudaBackend } from "../../src/backend.ts";
-import type { Block } from "../../src/device/allocator.ts";
+import { wrapBackend } from "@revnet-zero/testkit";
 
 interface Cost {
   calls: number;
@@ -9,6 +8,8 @@ interface Cost {
 }
 
 /** Time on the device by op and shape: waits before and after every op, so the sum is more than a step takes. */
+type Block = ReturnType<CudaBackend["allocate"]>;
+
 export class OpProfile {
   readonly #costs = new Map<string, Cost>();
   readonly backend: Backend;

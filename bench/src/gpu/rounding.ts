@@ -1,6 +1,6 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
+import type { CudaBackend } from "@revnet-zero/backend-cuda";
 import { Engine, tensor } from "@revnet-zero/tensor";
-import type { CudaBackend } from "../../src/backend.ts";
 
 /** Values that are random, halfway between two steps, beyond the range, or no numbers. */
 function values(count: number): Float32Array {

@@ -1,7 +1,7 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
+import { CudaBackend } from "@revnet-zero/backend-cuda";
+import { attentionCases, tilesAgainstRows } from "@revnet-zero/backend-cuda/testing";
 import { type DType, Engine, type OpName } from "@revnet-zero/tensor";
-import { CudaBackend } from "../../src/backend.ts";
-import { attentionCases, tilesAgainstRows } from "../attention.tiles.ts";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, isExact, train } from "./exactness.ts";
 import { OpProfile } from "./profile.ts";

@@ -1,7 +1,7 @@
+import type { CudaBackend } from "@revnet-zero/backend-cuda";
 import { ReversibleTransformer, Transformer } from "@revnet-zero/models";
 import { AdamW } from "@revnet-zero/optim";
 import { Engine, foldKey, randomKey, type Tensor, tensor } from "@revnet-zero/tensor";
-import type { CudaBackend } from "../../src/backend.ts";
 import type { OpProfile } from "./profile.ts";
 
 export interface StepCase {
