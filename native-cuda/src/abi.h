@@ -1,6 +1,5 @@
 // The part of NVIDIA's C interfaces that the addon calls, written against their documented, versioned ABI (names with
-// their _v2, opaque handles). So the addon builds with a C++ compiler alone and links nothing; abi_check.cc holds this
-// file against the real headers where they are installed.
+// their _v2, opaque handles). So the addon builds with a C++ compiler alone and links nothing.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -23,7 +23,7 @@ const changedAt = (path: string): number => statSync(path, { throwIfNoEntry: fal
 function compile(folder: string, options: readonly string[], to: string): string {
   const files = readdirSync(folder).map((name) => join(folder, name));
   if (changedAt(to) > Math.max(...files.map(changedAt))) return to;
-  const sources = files.filter((path) => path.endsWith(".cc") && !path.endsWith("abi_check.cc"));
+  const sources = files.filter((path) => path.endsWith(".cc"));
   mkdirSync(dirname(to), { recursive: true });
   // Beside it and renamed: whoever builds at the same time finds all of it or nothing.
   const draft = `${to}.${process.pid}`;
