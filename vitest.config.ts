@@ -6,7 +6,7 @@ const conditions = ["@revnet-zero/source"];
 // `--mode deep` runs what is too slow for every change, `--mode release` what users get: packed packages, examples.
 const include: Record<string, readonly string[]> = {
   test: ["packages/*/test/**/*.test.ts", "bench/test/**/*.test.ts"],
-  deep: ["packages/*/test/**/*.deep.ts"],
+  deep: ["packages/*/test/**/*.deep.ts", "bench/test/**/*.deep.ts"],
   release: ["packages/tooling/test/**/*.release.ts"],
 };
 

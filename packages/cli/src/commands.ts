@@ -25,14 +25,14 @@ export interface CommandSpec<Options = Readonly<Record<string, unknown>>> {
 
 /** What each command is given: its flags by name, and its operand. */
 export interface CommandOptions {
-  readonly train: {
+  readonly train: OnDevice & {
     readonly config?: string;
     readonly resume?: boolean;
     readonly printConfig?: boolean;
     readonly dryRun?: boolean;
     readonly report?: string;
   };
-  readonly sample: {
+  readonly sample: OnDevice & {
     readonly checkpoint: string;
     readonly prompt?: string;
     readonly length?: number;
@@ -40,10 +40,17 @@ export interface CommandOptions {
     readonly topK?: number;
     readonly seed?: number;
   };
-  readonly estimate: { readonly config?: string; readonly printConfig?: boolean; readonly budget?: number };
-  readonly check: { readonly config?: string; readonly printConfig?: boolean; readonly seed?: number };
+  readonly estimate: OnDevice & { readonly config?: string; readonly printConfig?: boolean; readonly budget?: number };
+  readonly check: OnDevice & { readonly config?: string; readonly printConfig?: boolean; readonly seed?: number };
   readonly info: { readonly checkpoint?: string };
   readonly demo: { readonly quick?: boolean; readonly out?: string };
+}
+
+/** What computes. */
+export type DeviceName = "cpu" | "cuda";
+
+interface OnDevice {
+  readonly device?: DeviceName;
 }
 
 export type CommandName = keyof CommandOptions;
@@ -108,6 +115,13 @@ const bytes = (placeholder: string, what: string): OptionSpec<number> => ({
   },
 });
 
+const device: OptionSpec<DeviceName> = {
+  what: "what computes: cpu, or cuda for an NVIDIA GPU; default REVNET_DEVICE, or cpu",
+  placeholder: "<name>",
+  accepts: "cpu, cuda",
+  parse: (value) => (value === "cpu" || value === "cuda" ? value : undefined),
+};
+
 const configOperand: OperandSpec = {
   name: "config",
   what: "a YAML file; defaults where it says nothing, or is left out",
@@ -126,6 +140,7 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
       printConfig,
       dryRun: flag("check the configuration, tell the memory a step needs, and train nothing"),
       report: path("<file>", "where the HTML report goes; default report.html in output.dir"),
+      device,
     },
   },
   sample: {
@@ -138,19 +153,20 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
       temperature: positive("<number>", "0 takes the likeliest byte always; default 0.8"),
       topK: whole("<count>", 1, "choose among so many likeliest bytes; default all"),
       seed: whole("<number>", 0, "decides the choices; default 1"),
+      device,
     },
   },
   estimate: {
     what: "Tell the memory of a training step without running it.",
     operand: configOperand,
     takesConfig: true,
-    options: { printConfig, budget: bytes("<size>", "say what fits into so much memory, like 8GiB") },
+    options: { printConfig, budget: bytes("<size>", "say what fits into so much memory, like 8GiB"), device },
   },
   check: {
     what: "Prove on this machine that gradients are bit for bit those of stored backpropagation.",
     operand: configOperand,
     takesConfig: true,
-    options: { printConfig, seed: whole("<number>", 0, "decides weights and batch; default 1") },
+    options: { printConfig, seed: whole("<number>", 0, "decides weights and batch; default 1"), device },
   },
   info: {
     what: "Show versions, devices and limits of this machine, or what a checkpoint holds.",

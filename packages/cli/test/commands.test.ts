@@ -139,7 +139,7 @@ describe("info", () => {
   test("tells versions, arithmetic and settings of this machine", async () => {
     const bench = await Bench.open();
     const names = (await results(bench, "info")).match(/^\S+/gm);
-    expect(names).toEqual(["RevNet-Zero", "Node", "platform", "backend", "kernels", "environment"]);
+    expect(names).toEqual(["RevNet-Zero", "Node", "platform", "backend", "kernels", "cuda", "environment"]);
     expect(await results(bench, "info")).toMatch(new RegExp(`^Node +${process.versions.node}$`, "m"));
   });
 
@@ -207,6 +207,7 @@ describe("help", () => {
         --temperature <number>  0 takes the likeliest byte always; default 0.8
         --top-k <count>         choose among so many likeliest bytes; default all
         --seed <number>         decides the choices; default 1
+        --device <name>         what computes: cpu, or cuda for an NVIDIA GPU; default REVNET_DEVICE, or cpu
         --help                  this text
       "
     `);

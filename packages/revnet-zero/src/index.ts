@@ -1,11 +1,12 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { Engine, hasDefaultEngine, setDefaultEngine } from "@revnet-zero/tensor";
 
-// Importing this package is enough to compute: it sets the best backend present as the default engine, unless the
-// program has set one already. Today that is the CPU, on every machine.
+// Importing this package is enough to compute: it makes the CPU the default engine, unless the program has set one already.
+// A GPU is taken when it is asked for: setDefaultEngine(new Engine(new CudaBackend())).
 if (!hasDefaultEngine()) setDefaultEngine(new Engine(new CpuBackend()));
 
 export { CpuBackend, ReferenceBackend } from "@revnet-zero/backend-cpu";
+export { CudaBackend, type CudaProbe, probeCuda } from "@revnet-zero/backend-cuda";
 export { MetaBackend } from "@revnet-zero/backend-meta";
 export * from "@revnet-zero/data";
 export * from "@revnet-zero/flows";

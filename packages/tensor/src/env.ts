@@ -9,7 +9,12 @@ export type EnvironmentVariable =
   | "REVNET_TIER"
   | "REVNET_POISON"
   | "REVNET_SEED"
-  | "REVNET_PYTHON";
+  | "REVNET_PYTHON"
+  | "REVNET_DEVICE"
+  | "REVNET_CUDA_ADDON"
+  | "REVNET_CUDA_DRIVER"
+  | "REVNET_CUDA_LIBRARIES"
+  | "REVNET_CUDA_CACHE";
 
 interface Variable {
   readonly default: string;
@@ -58,6 +63,24 @@ export const environment: { readonly [K in EnvironmentVariable]: Variable } = {
     takes: { pattern: /^-?\d+$/, hint: "use a whole number, as a failing test prints it, or leave it empty" },
   },
   REVNET_PYTHON: { default: "", what: "Python interpreter with PyTorch, for the optional comparisons" },
+  REVNET_DEVICE: {
+    default: "cpu",
+    what: "what the revnet-zero command computes on where --device does not say: cpu or cuda",
+    takes: { pattern: /^(cpu|cuda)$/, hint: "use cpu or cuda" },
+  },
+  REVNET_CUDA_ADDON: { default: "", what: "file of the compiled CUDA addon; empty means where cuda:build puts it" },
+  REVNET_CUDA_DRIVER: {
+    default: "",
+    what: "file of NVIDIA's driver library; empty means libcuda.so.1, as the system finds it",
+  },
+  REVNET_CUDA_LIBRARIES: {
+    default: "",
+    what: "folders, with colons between, to look for NVIDIA's libraries in before the usual ones",
+  },
+  REVNET_CUDA_CACHE: {
+    default: "",
+    what: "folder of compiled CUDA kernels; empty means revnet-zero/cuda in the user's cache",
+  },
 };
 
 /** The variable's value; its default where it is unset or empty. Browsers have no environment. */

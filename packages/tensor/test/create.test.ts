@@ -288,3 +288,9 @@ test("without an engine named, the default engine is the one", () => {
   });
   setDefaultEngine(before);
 });
+
+test("a view without elements is read as nothing, wherever it points", async () => {
+  const empty = engine.scope(() => tensor([1, 2, 3], { engine }).flip([0]).slice([3], [0]));
+  expect([empty.dataSync(), await empty.data()]).toEqual([new Float32Array(0), new Float32Array(0)]);
+  empty.dispose();
+});

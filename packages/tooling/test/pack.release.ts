@@ -55,7 +55,9 @@ test.each(published)("$folder carries its code, its licence and nothing of the w
     expect.arrayContaining(["LICENSE", "README.md", "dist/index.js", "dist/index.d.ts", "src/index.ts"]),
   );
   expect(
-    files.filter((path) => !/^(LICENSE|README\.md|package\.json|(dist|src|bin)\/.+(?<!\.tsbuildinfo))$/.test(path)),
+    files.filter(
+      (path) => !/^(LICENSE|README\.md|package\.json|(dist|src|bin|native)\/.+(?<!\.tsbuildinfo))$/.test(path),
+    ),
   ).toEqual([]);
 });
 

@@ -25,7 +25,7 @@ export async function check(
   const batch = new ByteDataset(text.bytes, { batchSize, sequenceLength, seed }).batchAt(0);
   let isExact = true;
   for (const dropout of [...new Set([config.model.dropout, 0.1])]) {
-    const model = buildModel({ ...config.model, dropout }, seed, openEngine());
+    const model = buildModel({ ...config.model, dropout }, seed, openEngine(options.device));
     const proof = await proveExactness(model, batch, randomKey(seed));
     model.dispose();
     printLine(output, `${config.model.reversibility}, ${config.model.numLayers} layers, dropout ${dropout}:`);

@@ -39,6 +39,8 @@ export async function estimate(
 ): Promise<number> {
   const config = await loadConfig(options.config, overrides);
   if (options.printConfig) output.out.write(renderConfig(config));
-  else for (const line of estimateLines(config, openEngine().backend, options.budget)) printLine(output, line);
+  else
+    for (const line of estimateLines(config, openEngine(options.device).backend, options.budget))
+      printLine(output, line);
   return 0;
 }

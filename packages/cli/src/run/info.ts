@@ -1,5 +1,6 @@
 import { availableParallelism, totalmem } from "node:os";
 import { CpuBackend } from "@revnet-zero/backend-cpu";
+import { probeCuda } from "@revnet-zero/backend-cuda";
 import { type EnvironmentVariable, environment, readEnvironment } from "@revnet-zero/tensor";
 import { formatBytes, groupDigits } from "@revnet-zero/train";
 import type { CommandOptions } from "../commands.ts";
@@ -25,11 +26,21 @@ function machineLines(): [string, string][] {
     ["platform", `${process.platform} ${process.arch}, ${availableParallelism()} threads, ${formatBytes(totalmem())}`],
     ["backend", `${backend.name}: ${backend.arithmetic}; ${backend.threads} threads`],
     ["kernels", `${backend.tier} (${backend.tierReason})`],
+    ["cuda", cudaLine()],
     [
       "environment",
       set.length === 0 ? "no REVNET_ variable is set" : set.map((n) => `${n}=${readEnvironment(n)}`).join(" "),
     ],
   ];
+}
+
+/** The GPUs, or what is missing and how to get it. */
+function cudaLine(): string {
+  const found = probeCuda();
+  if (!found.isAvailable) return `not available: ${found.problem}`;
+  const devices = found.devices.map((d) => `${d.name} (${d.architecture}, ${formatBytes(d.bytes)})`);
+  const driver = `driver for CUDA ${Math.floor(found.driverVersion / 1000)}.${Math.floor((found.driverVersion % 1000) / 10)}`;
+  return [...devices, driver, found.compiler].join("; ");
 }
 
 async function checkpointLines(path: string): Promise<[string, string][]> {

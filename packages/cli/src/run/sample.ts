@@ -22,7 +22,7 @@ export async function sample(options: CommandOptions["sample"], output: Output):
   const checkpoint = await openCheckpoint(options.checkpoint);
   // JSON is YAML: the checkpoint's configuration is checked like any other.
   const config = parseConfig(JSON.stringify(checkpoint.config), checkpoint.path);
-  const engine = openEngine();
+  const engine = openEngine(options.device);
   const model = buildModel(config.model, config.train.seed, engine);
   engine.scope(() => model.loadStateDict(fromEntries(checkpoint.model, engine)));
   const tokens = await generate(model, encodeBytes(prompt), {

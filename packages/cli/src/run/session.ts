@@ -1,7 +1,8 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
+import { CudaBackend } from "@revnet-zero/backend-cuda";
 import { loadText, type TextSource } from "@revnet-zero/data";
 import { type Checkpoint, CheckpointStore } from "@revnet-zero/io";
-import { Engine, setDefaultEngine } from "@revnet-zero/tensor";
+import { type Backend, Engine, readEnvironment, setDefaultEngine } from "@revnet-zero/tensor";
 import {
   formatBytes,
   ProgressBar,
@@ -10,12 +11,18 @@ import {
   Trainer,
   type TrainResult,
 } from "@revnet-zero/train";
+import type { DeviceName } from "../commands.ts";
 import { type Output, printLine } from "../output.ts";
 import { UsageError } from "../usageError.ts";
 
-/** The engine commands compute on. */
-export function openEngine(): Engine {
-  const engine = new Engine(new CpuBackend());
+const backends: { readonly [D in DeviceName]: () => Backend } = {
+  cpu: () => new CpuBackend(),
+  cuda: () => new CudaBackend() as Backend,
+};
+
+/** The engine commands compute on: what `--device` names, else REVNET_DEVICE. */
+export function openEngine(device: DeviceName = readEnvironment("REVNET_DEVICE") as DeviceName): Engine {
+  const engine = new Engine(backends[device]());
   setDefaultEngine(engine);
   return engine;
 }
@@ -31,7 +38,7 @@ export interface Session {
 type Start = "resume" | "new" | "any";
 
 /** Everything a training run needs, checked before anything is computed. */
-export async function openSession(config: TrainConfig, start: Start): Promise<Session> {
+export async function openSession(config: TrainConfig, start: Start, device?: DeviceName): Promise<Session> {
   const text = await loadText(config.data.source);
   const store = await CheckpointStore.open(config.output.dir, { keepLast: config.train.keepLast });
   const checkpoint: Checkpoint | undefined = start === "resume" ? await store.load("latest") : undefined;
@@ -41,7 +48,7 @@ export async function openSession(config: TrainConfig, start: Start): Promise<Se
     const problem = `there is a run in ${store.dir} already, its latest checkpoint of step ${earlier.step}`;
     throw new UsageError("train", problem, "go on with it by --resume, or give this one a folder by --output.dir");
   }
-  const engine = openEngine();
+  const engine = openEngine(device);
   const trainer = new Trainer({
     config,
     engine,

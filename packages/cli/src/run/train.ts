@@ -18,12 +18,12 @@ export async function train(
     return 0;
   }
   if (options.dryRun) {
-    for (const line of estimateLines(config, openEngine().backend)) printLine(output, line);
+    for (const line of estimateLines(config, openEngine(options.device).backend)) printLine(output, line);
     printLine(output, "dry run: nothing was trained");
     return 0;
   }
   if (options.report !== undefined) await prepareReport(options.report);
-  const { trainer, engine } = await openSession(config, options.resume ? "resume" : "new");
+  const { trainer, engine } = await openSession(config, options.resume ? "resume" : "new", options.device);
   const predicted = estimateStep(config, engine.backend).peakBytes;
   const result = await runWithProgress(trainer, output);
   if (trainer.step >= config.train.steps && result.stepsDone === 0) {

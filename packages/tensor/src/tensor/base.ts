@@ -192,8 +192,9 @@ export abstract class TensorBase<S extends Shape = Shape> {
     this.assertAlive("data");
     const dense = this.#dense();
     try {
-      const raw = await this.engine.backend.read(dense.storage.data, this.dtype, dense.layout.offset + this.size);
-      return hostData(raw, dense.layout.offset, this.dtype);
+      const start = firstOf(dense);
+      const raw = await this.engine.backend.read(dense.storage.data, this.dtype, start + this.size);
+      return hostData(raw, start, this.dtype);
     } finally {
       if (dense !== this.self) dense.dispose();
     }
@@ -211,8 +212,9 @@ export abstract class TensorBase<S extends Shape = Shape> {
       );
     }
     const dense = this.#dense();
-    const raw = backend.readSync(dense.storage.data, this.dtype, dense.layout.offset + this.size);
-    const values = hostData(raw, dense.layout.offset, this.dtype);
+    const start = firstOf(dense);
+    const raw = backend.readSync(dense.storage.data, this.dtype, start + this.size);
+    const values = hostData(raw, start, this.dtype);
     if (dense !== this.self) dense.dispose();
     return values;
   }
@@ -237,6 +239,9 @@ export abstract class TensorBase<S extends Shape = Shape> {
 
   protected abstract wrap(init: TensorInit): Tensor;
 }
+
+/** Where a tensor's elements begin in its buffer. A view without elements may point anywhere, before the beginning too. */
+const firstOf = ({ size, layout }: TensorBase): number => (size === 0 ? 0 : layout.offset);
 
 function hostData(raw: TypedArray, offset: number, dtype: DType): HostData {
   if (dtype === "bf16") return Float32Array.from(raw.subarray(offset), fromBf16);

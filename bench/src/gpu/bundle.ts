@@ -1,0 +1,64 @@
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { buildAddon, buildStandIn, compileAhead, standInCache } from "@revnet-zero/backend-cuda/testing";
+
+// Makes one folder, Node included, that runs the GPU checks on a machine that has a GPU and nothing else:
+// `npm run gpu:bundle -- <folder>`, then there `bash run.sh contract f32,bf16`.
+
+const root = fileURLToPath(new URL("../../..", import.meta.url));
+const target = process.argv[2] ?? join(root, "gpu-bundle");
+const from = (...parts: string[]): string => join(root, ...parts);
+const to = (...parts: string[]): string => join(target, ...parts);
+
+rmSync(target, { recursive: true, force: true });
+mkdirSync(target, { recursive: true });
+buildAddon();
+buildStandIn();
+
+// Kernels that earlier runs on the stand-in printed are compiled for the device, where NVRTC is here.
+const sources = join(standInCache(), "sm_00");
+if (existsSync(sources)) {
+  try {
+    console.log("kernels ahead of time:", compileAhead(sources, from("native-cuda", "out", "kernels"), "sm_90a"));
+  } catch (error) {
+    console.log(`no kernels ahead of time: ${(error as Error).message}`);
+  }
+}
+
+// Sources run as they are: the Node that travels strips their types.
+const packages = readdirSync(from("packages")).filter((name) => existsSync(from("packages", name, "src")));
+for (const name of packages.filter((name) => name !== "tooling")) {
+  for (const part of ["src", "package.json"])
+    cpSync(from("packages", name, part), to("packages", name, part), { recursive: true });
+}
+cpSync(from("bench", "src", "gpu"), to("bench", "src", "gpu"), { recursive: true });
+for (const part of ["kernels", "standin", "out"])
+  cpSync(from("native-cuda", part), to("native-cuda", part), { recursive: true });
+for (const name of ["fast-check", "pure-rand", "yaml", "zod"])
+  cpSync(from("node_modules", name), to("node_modules", name), { recursive: true });
+mkdirSync(to("node_modules", "@revnet-zero"), { recursive: true });
+for (const name of packages) symlinkSync(`../../packages/${name}`, to("node_modules", "@revnet-zero", name));
+// The contract names vitest; here there is no test runner, and nothing of it is called.
+mkdirSync(to("node_modules", "vitest"), { recursive: true });
+writeFileSync(to("node_modules", "vitest", "package.json"), '{ "type": "module", "exports": "./index.js" }\n');
+writeFileSync(to("node_modules", "vitest", "index.js"), "export const describe = undefined, test = undefined;\n");
+writeFileSync(to("package.json"), '{ "type": "module" }\n');
+
+cpSync(process.execPath, to("node"));
+writeFileSync(
+  to("run.sh"),
+  [
+    "#!/bin/sh",
+    "# Runs a GPU check: run.sh contract|rounding|exact|training|leak|speed [arguments]",
+    'cd "$(dirname "$0")"',
+    'exec ./node --conditions=@revnet-zero/source --expose-gc bench/src/gpu/main.ts "$@"',
+    "",
+  ].join("\n"),
+  { mode: 0o755 },
+);
+execFileSync("tar", ["-C", dirname(target), "-cJf", `${target}.tar.xz`, target.slice(dirname(target).length + 1)], {
+  env: { ...process.env, XZ_OPT: "-1 -T0" },
+});
+console.log(`${target}.tar.xz`);

@@ -1,0 +1,94 @@
+import type { CudaBackend } from "@revnet-zero/backend-cuda";
+import { ReversibleTransformer, Transformer } from "@revnet-zero/models";
+import { AdamW } from "@revnet-zero/optim";
+import { Engine, foldKey, randomKey, type Tensor, tensor } from "@revnet-zero/tensor";
+import type { OpProfile } from "./profile.ts";
+
+export interface StepCase {
+  readonly mode: "ordinary" | "exact" | "store";
+  readonly layers: number;
+  readonly width: number;
+  readonly batch: number;
+  readonly length: number;
+  readonly vocabulary: number;
+  readonly dtype: "f32" | "bf16";
+}
+
+export interface StepFigures {
+  readonly tokensPerSecond: number;
+  readonly stepMs: number;
+  readonly hostMs: number;
+  readonly launches: number;
+  readonly peakGiB: number;
+  readonly activationGiB: number;
+  readonly reservedGiB: number;
+  readonly firstLoss: number;
+  readonly lastLoss: number;
+}
+
+const GIB = 2 ** 30;
+
+/** Whole training steps: forward, backward, AdamW with the norm clipped. */
+export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8, profile?: OpProfile): StepFigures {
+  const { mode, layers, width, batch, length, vocabulary, dtype } = one;
+  const engine = new Engine(profile?.backend ?? backend);
+  const options = {
+    vocabSize: vocabulary,
+    numLayers: layers,
+    dModel: width,
+    numHeads: width / 64,
+    maxSeqLen: length,
+    key: randomKey(1),
+    engine,
+  };
+  const model =
+    mode === "ordinary" ? new Transformer(options) : new ReversibleTransformer({ ...options, reversibility: mode });
+  const optimizer = new AdamW(model.parameters(), { learningRate: 6e-4, beta2: 0.95, weightDecay: 0.1 });
+  const tokensOf = (step: number): Int32Array =>
+    Int32Array.from({ length: batch * length + 1 }, (_, i) => ((i * 7919 + step * 104729) >>> 3) % vocabulary);
+  const step = (n: number): number => {
+    let value = 0;
+    engine.scope(() => {
+      const all = tokensOf(n);
+      const shape = [batch, length];
+      const make = (from: number): Tensor => tensor(all.slice(from, from + batch * length), { shape, engine });
+      const forward = (): Tensor => model.loss(make(0), make(1));
+      const loss = engine.withKey(foldKey(randomKey(3), n), () =>
+        dtype === "bf16" ? engine.autocast("bf16", forward) : forward(),
+      );
+      loss.backward();
+      optimizer.step();
+      optimizer.zeroGrad();
+      value = n === 0 || n === repeats + 1 ? loss.itemSync() : Number.NaN;
+    });
+    return value;
+  };
+  const firstLoss = step(0);
+  step(1);
+  backend.synchronize();
+  profile?.reset();
+  engine.ledger.resetPeak();
+  const [start, launches] = [performance.now(), backend.device.launches];
+  for (let n = 2; n <= repeats; n++) step(n);
+  const hostMs = (performance.now() - start) / (repeats - 1);
+  backend.synchronize();
+  const stepMs = (performance.now() - start) / (repeats - 1);
+  const perStep = (backend.device.launches - launches) / (repeats - 1);
+  const lastLoss = step(repeats + 1);
+  const { peakBytes, activationBytes } = engine.memory();
+  const { peakReservedBytes } = backend.memory();
+  model.dispose();
+  optimizer.dispose();
+  backend.releaseCaches();
+  return {
+    tokensPerSecond: (1000 * batch * length) / stepMs,
+    stepMs,
+    hostMs,
+    launches: perStep,
+    peakGiB: peakBytes / GIB,
+    activationGiB: activationBytes / GIB,
+    reservedGiB: peakReservedBytes / GIB,
+    firstLoss,
+    lastLoss,
+  };
+}

@@ -1,0 +1,40 @@
+// What printed bodies call (packages/backend-cuda/src/elementwise).
+
+template <class W>
+static __device__ __forceinline__ W signOf(W v) {
+  return v > (W)0 ? (W)1 : v < (W)0 ? (W)-1 : v;
+}
+static __device__ __forceinline__ double floorMod(double a, double b) { return a - floor(a / b) * b; }
+/** In double: a float quotient may be rounded over a whole number. */
+static __device__ __forceinline__ float floorMod(float a, float b) { return (float)floorMod((double)a, (double)b); }
+/**
+ * e^x within 0.65 units in the last place, where the library's own is off by a whole one: x = k ln 2 + r, and 1 + r is summed
+ * with what rounding leaves of it. The polynomial is the series of (e^r - 1 - r) / r^2 for |r| <= ln 2 / 2.
+ */
+static __device__ __forceinline__ float accurateExp(float x) {
+  if (!(x > -104.f)) return x != x ? x : 0;
+  if (x > 89.f) return INFINITY;
+  const float k = rintf(x * 1.44269504f);
+  const float near = fmaf(k, -0.693145752f, x);  // exact: 15 bits of ln 2
+  const float r = fmaf(k, -1.42860682e-6f, near), rest = fmaf(k, -1.42860682e-6f, near - r);
+  float q = fmaf(r, 2.48015873e-5f, 1.98412698e-4f);
+  q = fmaf(r, q, 1.38888889e-3f);
+  q = fmaf(r, q, 8.33333333e-3f);
+  q = fmaf(r, q, 4.16666667e-2f);
+  q = fmaf(r, q, 1.66666667e-1f);
+  q = fmaf(r, q, 0.5f);
+  const float sum = 1 + r, lost = r - (sum - 1) + rest;
+  const float y = sum + fmaf(r * r, q, lost);
+  // In two steps: 2^k alone may be out of range where the result is not.
+  const int half = (int)k >> 1, other = (int)k - half;
+  return y * __uint_as_float((u32)(half + 127) << 23) * __uint_as_float((u32)(other + 127) << 23);
+}
+/** JavaScript's: no number where ±1 is raised to an infinite power or to no number. */
+static __device__ __forceinline__ double powerOf(double a, double b) {
+  return fabs(a) == 1 && !(fabs(b) < (double)INFINITY) ? (double)NAN : pow(a, b);
+}
+/** Nearest integer, ties to even, saturated to int32, NaN as 0: the quantisation of the fixed-point streams. */
+static __device__ __forceinline__ int fixedPoint(float v) { return __float2int_rn(v); }
+static __device__ __forceinline__ int fixedPoint(double v) {
+  return v != v ? 0 : v >= 2147483647.0 ? 2147483647 : v <= -2147483648.0 ? -2147483647 - 1 : (int)rint(v);
+}

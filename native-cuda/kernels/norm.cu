@@ -1,0 +1,70 @@
+// Layer and RMS norms over rows, held in registers: the mean, then the mean of squares of what is left of it. T.
+
+typedef Number<T>::Wide W;
+
+static __device__ __forceinline__ float rootOf(float v) { return sqrtf(v); }
+static __device__ __forceinline__ double rootOf(double v) { return sqrt(v); }
+
+struct Norm {
+  const T* x;
+  const T* weight;
+  const T* bias;  // null for an RMS norm, which has no mean either
+  T* y;
+  T* mean;
+  T* inverse;
+  u64 rows;
+  double eps;
+  u32 length;
+};
+
+/** The norm of a held row, which is the same for every source of its numbers. */
+template <int threads, class R>
+static __device__ __forceinline__ void normRow(const Norm& p, u64 row, const R& values, W* shared) {
+  typedef RowThreads<W, threads> Threads;
+  const W count = (W)p.length;
+  W mean = 0;
+  if (p.bias != 0) {
+    W sum = 0;
+    values.each([&](u32, W v) { sum += v; });
+    mean = Threads::template fold<Sum>(sum, shared) / count;
+    // What rounding left of the mean shows where a row hardly varies: its own mean is added.
+    sum = 0;
+    values.each([&](u32, W v) { sum += v - mean; });
+    const W rest = Threads::template fold<Sum>(sum, shared) / count;
+    if (rest == rest) mean += rest;  // of an infinite mean nothing is left that is a number
+  }
+  W squares = 0;
+  values.each([&](u32, W v) {
+    const W centred = v - mean;
+    squares = multiplyAdd(centred, centred, squares);
+  });
+  const W inverse = (W)1 / rootOf(Threads::template fold<Sum>(squares, shared) / count + (W)p.eps);
+  if (row >= p.rows) return;
+  values.each([&](u32 c, W v) {
+    const W scaled = (v - mean) * inverse * wide(p.weight[c]);
+    p.y[row * p.length + c] = narrow<T>(p.bias != 0 ? scaled + wide(p.bias[c]) : scaled);
+  });
+  if (Threads::lane() != 0) return;
+  if (p.bias != 0) p.mean[row] = narrow<T>(mean);
+  p.inverse[row] = narrow<T>(inverse);
+}
+
+/** Where a row past the end is asked for, the first is read and nothing written: its threads take part in barriers. */
+template <int threads>
+static __device__ __forceinline__ u64 rowToRead(u64 rows) {
+  const u64 row = RowThreads<W, threads>::row();
+  return row < rows ? row : 0;
+}
+
+struct FromMemory {
+  const T* x;
+  __device__ __forceinline__ W operator()(u32 c) const { return wide(x[c]); }
+};
+template <int threads, bool isHeld>
+static __device__ __forceinline__ void normOfRow(const Norm& p, W* shared) {
+  const Row<W, threads, isHeld, FromMemory> values(FromMemory{p.x + rowToRead<threads>(p.rows) * p.length}, p.length);
+  normRow<threads>(p, RowThreads<W, threads>::row(), values, shared);
+}
+template <int threads, bool isHeld>
+static __device__ __forceinline__ void normRow(const Norm& p, W* shared) { normOfRow<threads, isHeld>(p, shared); }
+ROW_KERNELS(norm, Norm, W)

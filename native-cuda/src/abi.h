@@ -1,0 +1,116 @@
+// The part of NVIDIA's C interfaces that the addon calls, written against their documented, versioned ABI (names with
+// their _v2, opaque handles). So the addon builds with a C++ compiler alone and links nothing.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace abi {
+
+// -- the driver: libcuda.so.1
+
+typedef int Result;
+typedef int Device;
+typedef unsigned long long Pointer;
+typedef void* Handle;  // contexts, modules, functions, streams, events
+
+enum : Result { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100 };
+enum : int { ATTRIBUTE_SHARED_OPTIN = 97, ATTRIBUTE_PROCESSORS = 16, ATTRIBUTE_MAJOR = 75, ATTRIBUTE_MINOR = 76 };
+enum : int { FUNCTION_MAX_DYNAMIC_SHARED = 8 };
+enum : unsigned { STREAM_NON_BLOCKING = 1, EVENT_DEFAULT = 0, HOST_MAPPED = 3 };
+
+#define REVNET_DRIVER(X)                                                                                            \
+  X(init, "cuInit", Result, (unsigned))                                                                             \
+  X(driverVersion, "cuDriverGetVersion", Result, (int*))                                                            \
+  X(errorName, "cuGetErrorName", Result, (Result, const char**))                                                    \
+  X(errorText, "cuGetErrorString", Result, (Result, const char**))                                                  \
+  X(deviceCount, "cuDeviceGetCount", Result, (int*))                                                                \
+  X(device, "cuDeviceGet", Result, (Device*, int))                                                                  \
+  X(deviceName, "cuDeviceGetName", Result, (char*, int, Device))                                                    \
+  X(deviceMemory, "cuDeviceTotalMem_v2", Result, (size_t*, Device))                                                 \
+  X(deviceAttribute, "cuDeviceGetAttribute", Result, (int*, int, Device))                                           \
+  X(retainContext, "cuDevicePrimaryCtxRetain", Result, (Handle*, Device))                                           \
+  X(releaseContext, "cuDevicePrimaryCtxRelease_v2", Result, (Device))                                               \
+  X(setContext, "cuCtxSetCurrent", Result, (Handle))                                                                \
+  X(memoryInfo, "cuMemGetInfo_v2", Result, (size_t*, size_t*))                                                      \
+  X(allocate, "cuMemAlloc_v2", Result, (Pointer*, size_t))                                                          \
+  X(release, "cuMemFree_v2", Result, (Pointer))                                                                     \
+  X(allocateHost, "cuMemHostAlloc", Result, (void**, size_t, unsigned))                                             \
+  X(releaseHost, "cuMemFreeHost", Result, (void*))                                                                  \
+  X(hostPointer, "cuMemHostGetDevicePointer_v2", Result, (Pointer*, void*, unsigned))                               \
+  X(upload, "cuMemcpyHtoDAsync_v2", Result, (Pointer, const void*, size_t, Handle))                                 \
+  X(download, "cuMemcpyDtoHAsync_v2", Result, (void*, Pointer, size_t, Handle))                                     \
+  X(copy, "cuMemcpyDtoDAsync_v2", Result, (Pointer, Pointer, size_t, Handle))                                       \
+  X(set8, "cuMemsetD8Async", Result, (Pointer, unsigned char, size_t, Handle))                                      \
+  X(createStream, "cuStreamCreate", Result, (Handle*, unsigned))                                                    \
+  X(destroyStream, "cuStreamDestroy_v2", Result, (Handle))                                                          \
+  X(synchronize, "cuStreamSynchronize", Result, (Handle))                                                           \
+  X(createEvent, "cuEventCreate", Result, (Handle*, unsigned))                                                      \
+  X(recordEvent, "cuEventRecord", Result, (Handle, Handle))                                                         \
+  X(awaitEvent, "cuEventSynchronize", Result, (Handle))                                                             \
+  X(elapsed, "cuEventElapsedTime", Result, (float*, Handle, Handle))                                                \
+  X(destroyEvent, "cuEventDestroy_v2", Result, (Handle))                                                            \
+  X(loadModule, "cuModuleLoadData", Result, (Handle*, const void*))                                                 \
+  X(unloadModule, "cuModuleUnload", Result, (Handle))                                                               \
+  X(function, "cuModuleGetFunction", Result, (Handle*, Handle, const char*))                                        \
+  X(setFunction, "cuFuncSetAttribute", Result, (Handle, int, int))                                                  \
+  X(launch, "cuLaunchKernel", Result,                                                                               \
+    (Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Handle, void**, void**))
+
+// What cuLaunchKernel's last argument is made of when the parameters come as one packed buffer.
+inline void* const LAUNCH_END = nullptr;
+inline void* const LAUNCH_BUFFER = reinterpret_cast<void*>(1);
+inline void* const LAUNCH_BUFFER_SIZE = reinterpret_cast<void*>(2);
+
+// -- the compiler of generated kernels: libnvrtc.so.13 or .12
+
+#define REVNET_COMPILER(X)                                                                                          \
+  X(version, "nvrtcVersion", int, (int*, int*))                                                                     \
+  X(errorText, "nvrtcGetErrorString", const char*, (int))                                                           \
+  X(create, "nvrtcCreateProgram", int,                                                                              \
+    (Handle*, const char*, const char*, int, const char* const*, const char* const*))                               \
+  X(destroy, "nvrtcDestroyProgram", int, (Handle*))                                                                 \
+  X(compile, "nvrtcCompileProgram", int, (Handle, int, const char* const*))                                         \
+  X(codeSize, "nvrtcGetCUBINSize", int, (Handle, size_t*))                                                          \
+  X(code, "nvrtcGetCUBIN", int, (Handle, char*))                                                                    \
+  X(logSize, "nvrtcGetProgramLogSize", int, (Handle, size_t*))                                                      \
+  X(log, "nvrtcGetProgramLog", int, (Handle, char*))
+
+// -- matrix products: libcublasLt.so.13 or .12
+
+struct Algorithm {
+  uint64_t data[8];
+};
+struct Heuristic {
+  Algorithm algorithm;
+  size_t workspaceBytes;
+  int state;
+  float waves;
+  int reserved[4];
+};
+enum : int { R_32F = 0, R_16F = 2, R_16BF = 14 };
+enum : int { COMPUTE_32F = 68, COMPUTE_32F_TF32 = 77 };
+enum : int { PRODUCT_TRANSPOSE_A = 3, PRODUCT_TRANSPOSE_B = 4, PRODUCT_EPILOGUE = 7, PRODUCT_BIAS = 8 };
+enum : int { EPILOGUE_NONE = 1, EPILOGUE_BIAS = 4 };
+enum : int { LAYOUT_BATCH = 5, LAYOUT_BATCH_STRIDE = 6 };
+enum : int { PREFERENCE_WORKSPACE = 1, PREFERENCE_ALIGNMENT_A = 5, PREFERENCE_ALIGNMENT_D = 8 };
+
+#define REVNET_PRODUCTS(X)                                                                                          \
+  X(create, "cublasLtCreate", int, (Handle*))                                                                       \
+  X(destroy, "cublasLtDestroy", int, (Handle))                                                                      \
+  X(version, "cublasLtGetVersion", size_t, ())                                                                      \
+  X(createProduct, "cublasLtMatmulDescCreate", int, (Handle*, int, int))                                            \
+  X(destroyProduct, "cublasLtMatmulDescDestroy", int, (Handle))                                                     \
+  X(setProduct, "cublasLtMatmulDescSetAttribute", int, (Handle, int, const void*, size_t))                          \
+  X(createLayout, "cublasLtMatrixLayoutCreate", int, (Handle*, int, uint64_t, uint64_t, int64_t))                   \
+  X(destroyLayout, "cublasLtMatrixLayoutDestroy", int, (Handle))                                                    \
+  X(setLayout, "cublasLtMatrixLayoutSetAttribute", int, (Handle, int, const void*, size_t))                         \
+  X(createPreference, "cublasLtMatmulPreferenceCreate", int, (Handle*))                                             \
+  X(destroyPreference, "cublasLtMatmulPreferenceDestroy", int, (Handle))                                            \
+  X(setPreference, "cublasLtMatmulPreferenceSetAttribute", int, (Handle, int, const void*, size_t))                 \
+  X(heuristic, "cublasLtMatmulAlgoGetHeuristic", int,                                                               \
+    (Handle, Handle, Handle, Handle, Handle, Handle, Handle, int, Heuristic*, int*))                                \
+  X(multiply, "cublasLtMatmul", int,                                                                                \
+    (Handle, Handle, const void*, const void*, Handle, const void*, Handle, const void*, const void*, Handle, void*, \
+     Handle, const Algorithm*, void*, size_t, Handle))
+
+}  // namespace abi

@@ -1,0 +1,11 @@
+// The addon: NVIDIA's libraries behind plain functions, mirrored in packages/backend-cuda/src/device/binding.ts.
+#include "device.h"
+
+NAPI_MODULE_INIT() {
+  publishDevice(env, exports);
+  publishMemory(env, exports);
+  publishLaunch(env, exports);
+  publishCompiler(env, exports);
+  publishProducts(env, exports);
+  return exports;
+}

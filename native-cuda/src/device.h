@@ -1,0 +1,23 @@
+// The one device of this process: its context, its stream, and the check of every call to the driver.
+#pragma once
+#include "library.h"
+#include "node.h"
+
+struct DeviceState {
+  abi::Driver driver;
+  abi::Device device = 0;
+  abi::Handle context = nullptr;
+  abi::Handle stream = nullptr;
+};
+extern DeviceState cuda;
+
+/** Throws the driver's own name and text for a result that is no success. */
+void check(abi::Result result, const char* what);
+/** The same where the call needs an open device. */
+void mustBeOpen();
+
+void publishDevice(napi_env env, napi_value exports);
+void publishMemory(napi_env env, napi_value exports);
+void publishLaunch(napi_env env, napi_value exports);
+void publishCompiler(napi_env env, napi_value exports);
+void publishProducts(napi_env env, napi_value exports);

@@ -1,0 +1,89 @@
+// Modules, kernels and their launches, and the events that time them.
+#include "device.h"
+
+namespace {
+
+// Handles go to JavaScript as numbers: addresses of at most 48 bits.
+abi::Handle handle(const Call& call, size_t i) { return reinterpret_cast<abi::Handle>(call.address(i)); }
+napi_value give(const Call& call, abi::Handle h) { return call.give(static_cast<double>(reinterpret_cast<uintptr_t>(h))); }
+
+void* parameters = nullptr;
+napi_ref parametersOwner = nullptr;
+
+// loadModule(cubin or fatbin bytes) -> module
+napi_value loadModule(Call& call) {
+  mustBeOpen();
+  abi::Handle module = nullptr;
+  check(cuda.driver.loadModule(&module, call.bytes(0)), "loading kernels");
+  return give(call, module);
+}
+
+napi_value unloadModule(Call& call) {
+  mustBeOpen();
+  check(cuda.driver.unloadModule(handle(call, 0)), "unloading kernels");
+  return call.nothing();
+}
+
+// getFunction(module, name, bytes of dynamic shared memory it may use) -> kernel
+napi_value getFunction(Call& call) {
+  mustBeOpen();
+  abi::Handle function = nullptr;
+  std::string name = call.text(1);
+  check(cuda.driver.function(&function, handle(call, 0), name.c_str()), ("finding the kernel " + name).c_str());
+  int shared = call.integer(2);
+  if (shared > 48 * 1024)
+    check(cuda.driver.setFunction(function, abi::FUNCTION_MAX_DYNAMIC_SHARED, shared), "allowing more shared memory");
+  return give(call, function);
+}
+
+// setParameters(Uint8Array): where `launch` finds the packed parameters of a kernel
+napi_value setParameters(Call& call) {
+  if (parametersOwner != nullptr) napi_delete_reference(call.env, parametersOwner);
+  parameters = call.bytes(0);
+  napi_create_reference(call.env, call.value(0), 1, &parametersOwner);
+  return call.nothing();
+}
+
+// launch(kernel, blocks x, y, z, threads, dynamic shared bytes, bytes of parameters)
+napi_value launch(Call& call) {
+  mustBeOpen();
+  size_t bytes = static_cast<size_t>(call.number(6));
+  void* extra[] = {abi::LAUNCH_BUFFER, parameters, abi::LAUNCH_BUFFER_SIZE, &bytes, abi::LAUNCH_END};
+  auto unsignedAt = [&](size_t i) { return static_cast<unsigned>(call.number(i)); };
+  check(cuda.driver.launch(handle(call, 0), unsignedAt(1), unsignedAt(2), unsignedAt(3), unsignedAt(4), 1, 1,
+                           unsignedAt(5), cuda.stream, nullptr, extra),
+        "launching a kernel");
+  return call.nothing();
+}
+
+// recordEvent() -> event, after all work before it
+napi_value recordEvent(Call& call) {
+  mustBeOpen();
+  abi::Handle event = nullptr;
+  check(cuda.driver.createEvent(&event, abi::EVENT_DEFAULT), "making an event");
+  check(cuda.driver.recordEvent(event, cuda.stream), "recording an event");
+  return give(call, event);
+}
+
+// elapsed(first, second) -> milliseconds between two events, both of which it ends
+napi_value elapsed(Call& call) {
+  mustBeOpen();
+  float milliseconds = 0;
+  check(cuda.driver.awaitEvent(handle(call, 1)), "waiting for an event");
+  check(cuda.driver.elapsed(&milliseconds, handle(call, 0), handle(call, 1)), "reading the time between two events");
+  cuda.driver.destroyEvent(handle(call, 0));
+  cuda.driver.destroyEvent(handle(call, 1));
+  return call.give(milliseconds);
+}
+
+}  // namespace
+
+void publishLaunch(napi_env env, napi_value exports) {
+  publish<loadModule>(env, exports, "loadModule");
+  publish<unloadModule>(env, exports, "unloadModule");
+  publish<getFunction>(env, exports, "getFunction");
+  publish<setParameters>(env, exports, "setParameters");
+  publish<launch>(env, exports, "launch");
+  publish<recordEvent>(env, exports, "recordEvent");
+  publish<elapsed>(env, exports, "elapsed");
+}

@@ -1,0 +1,205 @@
+// libcuda.so.1's functions. REVNET_STANDIN_DEVICES and REVNET_STANDIN_MEMORY (bytes) say how many devices there are and
+// how much memory each has; REVNET_STANDIN_FAIL plans a failure; REVNET_STANDIN_IDLE=1 runs no kernel.
+#include <dlfcn.h>
+#include <elf.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "standin.h"
+
+namespace {
+
+typedef unsigned long long Pointer;
+
+long long setting(const char* name, long long otherwise) {
+  const char* text = getenv(name);
+  return text == nullptr || *text == '\0' ? otherwise : atoll(text);
+}
+long long memoryBytes() { return setting("REVNET_STANDIN_MEMORY", 4ll << 30); }
+
+std::map<Pointer, size_t> allocations;
+size_t used = 0;
+
+/** A kernel and whether its threads meet. */
+struct Function {
+  Kernel kernel;
+  bool isCooperative;
+};
+
+struct Event {
+  timespec time;
+};
+
+/** An error that stays, as on a device whose kernel faulted. */
+int lost = 0;
+
+int answer(const char* name) {
+  if (lost != 0) return lost;
+  const int failure = plannedFailure(name);
+  if (failure >= 700) lost = failure;
+  return failure;
+}
+#define ANSWER                                             \
+  do {                                                     \
+    if (const int failure = answer(__func__)) return failure; \
+  } while (false)
+
+}  // namespace
+
+int plannedFailure(const char* name) {
+  static std::string plan;
+  static int calls = 0;
+  const char* text = getenv("REVNET_STANDIN_FAIL");
+  if (text == nullptr) text = "";
+  if (plan != text) {
+    plan = text;
+    calls = 0;
+    lost = 0;
+  }
+  const size_t length = std::strlen(name);
+  if (std::strncmp(text, name, length) != 0 || text[length] != ':') return 0;
+  if (++calls != atoi(text + length + 1)) return 0;
+  const char* code = std::strchr(text + length + 1, ':');
+  return code == nullptr ? 2 : atoi(code + 1);
+}
+
+STANDIN_API int cuInit(unsigned) { return setting("REVNET_STANDIN_DEVICES", 1) == 0 ? 100 : answer(__func__); }
+STANDIN_API int cuDriverGetVersion(int* version) { *version = 13000; return 0; }
+STANDIN_API int cuGetErrorName(int code, const char** name) {
+  static const std::map<int, const char*> names = {{2, "CUDA_ERROR_OUT_OF_MEMORY"}, {100, "CUDA_ERROR_NO_DEVICE"}, {500, "CUDA_ERROR_NOT_FOUND"},
+                                                   {700, "CUDA_ERROR_ILLEGAL_ADDRESS"}, {719, "CUDA_ERROR_LAUNCH_FAILED"}, {1, "CUDA_ERROR_INVALID_VALUE"}};
+  const auto found = names.find(code);
+  *name = found == names.end() ? "CUDA_ERROR_UNKNOWN" : found->second;
+  return 0;
+}
+STANDIN_API int cuGetErrorString(int code, const char** text) {
+  *text = code == 2 ? "out of memory" : code == 700 ? "an illegal memory access was encountered" : code == 500 ? "named symbol not found" : "planned by the stand-in";
+  return 0;
+}
+STANDIN_API int cuDeviceGetCount(int* count) { *count = setting("REVNET_STANDIN_DEVICES", 1); return 0; }
+STANDIN_API int cuDeviceGet(int* device, int ordinal) { *device = ordinal; return ordinal < setting("REVNET_STANDIN_DEVICES", 1) ? 0 : 101; }
+STANDIN_API int cuDeviceGetName(char* name, int length, int) { snprintf(name, length, "stand-in"); return 0; }
+STANDIN_API int cuDeviceTotalMem_v2(size_t* bytes, int) { *bytes = memoryBytes(); return 0; }
+STANDIN_API int cuDeviceGetAttribute(int* value, int attribute, int) {
+  *value = attribute == 16 ? 132 : attribute == 97 ? 232448 : 0;
+  return 0;
+}
+STANDIN_API int cuDevicePrimaryCtxRetain(void** context, int) { ANSWER; *context = &used; return 0; }
+STANDIN_API int cuDevicePrimaryCtxRelease_v2(int) { return 0; }
+STANDIN_API int cuCtxSetCurrent(void*) { return 0; }
+
+STANDIN_API int cuMemGetInfo_v2(size_t* free, size_t* total) { *total = memoryBytes(); *free = *total - used; return 0; }
+STANDIN_API int cuMemAlloc_v2(Pointer* pointer, size_t bytes) {
+  ANSWER;
+  if (static_cast<long long>(used + bytes) > memoryBytes()) return 2;
+  void* memory = aligned_alloc(512, (bytes + 511) / 512 * 512);
+  if (memory == nullptr) return 2;
+  std::memset(memory, 0xa5, bytes);
+  *pointer = reinterpret_cast<Pointer>(memory);
+  allocations[*pointer] = bytes;
+  used += bytes;
+  return 0;
+}
+STANDIN_API int cuMemFree_v2(Pointer pointer) {
+  const auto found = allocations.find(pointer);
+  if (found == allocations.end()) return 1;
+  used -= found->second;
+  allocations.erase(found);
+  free(reinterpret_cast<void*>(pointer));
+  return 0;
+}
+STANDIN_API int cuMemHostAlloc(void** memory, size_t bytes, unsigned) { ANSWER; *memory = aligned_alloc(64, (bytes + 63) / 64 * 64); return 0; }
+STANDIN_API int cuMemFreeHost(void* memory) { free(memory); return 0; }
+STANDIN_API int cuMemHostGetDevicePointer_v2(Pointer* pointer, void* memory, unsigned) { *pointer = reinterpret_cast<Pointer>(memory); return 0; }
+
+namespace {
+/** Whether a copy stays inside one allocation: what a device would answer with an illegal address. */
+bool isInside(Pointer pointer, size_t bytes) {
+  auto after = allocations.upper_bound(pointer);
+  if (after == allocations.begin()) return false;
+  --after;
+  return pointer + bytes <= after->first + after->second;
+}
+}  // namespace
+
+STANDIN_API int cuMemcpyHtoDAsync_v2(Pointer to, const void* from, size_t bytes, void*) {
+  ANSWER;
+  if (!isInside(to, bytes)) return 1;
+  std::memcpy(reinterpret_cast<void*>(to), from, bytes);
+  return 0;
+}
+STANDIN_API int cuMemcpyDtoHAsync_v2(void* to, Pointer from, size_t bytes, void*) {
+  ANSWER;
+  if (!isInside(from, bytes)) return 1;
+  std::memcpy(to, reinterpret_cast<void*>(from), bytes);
+  return 0;
+}
+STANDIN_API int cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, void*) {
+  ANSWER;
+  if (!isInside(from, bytes) || !isInside(to, bytes)) return 1;
+  std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
+  return 0;
+}
+STANDIN_API int cuMemsetD8Async(Pointer to, unsigned char value, size_t bytes, void*) {
+  ANSWER;
+  if (!isInside(to, bytes)) return 1;
+  std::memset(reinterpret_cast<void*>(to), value, bytes);
+  return 0;
+}
+
+STANDIN_API int cuStreamCreate(void** stream, unsigned) { ANSWER; *stream = &used; return 0; }
+STANDIN_API int cuStreamDestroy_v2(void*) { return 0; }
+STANDIN_API int cuStreamSynchronize(void*) { return answer(__func__); }
+STANDIN_API int cuEventCreate(void** event, unsigned) { *event = new Event; return 0; }
+STANDIN_API int cuEventRecord(void* event, void*) { clock_gettime(CLOCK_MONOTONIC, &static_cast<Event*>(event)->time); return 0; }
+STANDIN_API int cuEventSynchronize(void*) { return lost; }
+STANDIN_API int cuEventElapsedTime(float* milliseconds, void* first, void* second) {
+  const timespec a = static_cast<Event*>(first)->time, b = static_cast<Event*>(second)->time;
+  *milliseconds = static_cast<float>((b.tv_sec - a.tv_sec) * 1e3 + (b.tv_nsec - a.tv_nsec) * 1e-6);
+  return 0;
+}
+STANDIN_API int cuEventDestroy_v2(void* event) { delete static_cast<Event*>(event); return 0; }
+
+// "Machine code" is a shared library that compiler.cc made; its own headers say how long it is.
+STANDIN_API int cuModuleLoadData(void** module, const void* data) {
+  ANSWER;
+  const auto* header = static_cast<const Elf64_Ehdr*>(data);
+  const size_t bytes = header->e_shoff + static_cast<size_t>(header->e_shentsize) * header->e_shnum;
+  // A name of its own: dlopen gives what it has under a name it knows.
+  char path[] = "/tmp/revnet-standin-XXXXXX";
+  const int file = mkstemp(path);
+  if (file < 0 || write(file, data, bytes) != static_cast<ssize_t>(bytes)) return 999;
+  close(file);
+  *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (*module == nullptr) fprintf(stderr, "stand-in: %s\n", dlerror());
+  unlink(path);
+  if (*module == nullptr) return 209;
+  reinterpret_cast<void (*)(StandIn*)>(dlsym(*module, "standInBind"))(&standIn);
+  return 0;
+}
+STANDIN_API int cuModuleUnload(void* module) { return dlclose(module) == 0 ? 0 : 1; }
+STANDIN_API int cuModuleGetFunction(void** function, void* module, const char* name) {
+  const auto kernel = reinterpret_cast<Kernel>(dlsym(module, name));
+  if (kernel == nullptr) return 500;
+  *function = new Function{kernel, *static_cast<int*>(dlsym(module, "standInCooperative")) != 0};
+  return 0;
+}
+STANDIN_API int cuFuncSetAttribute(void*, int, int) { return 0; }
+
+STANDIN_API int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
+                               void*, void**, void** extra) {
+  ANSWER;
+  if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx * by * bz == 0 || bx * by * bz > 1024) return 1;
+  if (shared > 232448) return 1;
+  // For measuring what the host does alone.
+  if (setting("REVNET_STANDIN_IDLE", 0) != 0) return 0;
+  const auto* f = static_cast<Function*>(function);
+  runGrid(f->kernel, extra[1], f->isCooperative, {gx, gy, gz}, {bx, by, bz}, shared);
+  return 0;
+}

@@ -1,0 +1,30 @@
+// A stand-in for NVIDIA's driver and for NVRTC on machines without a GPU: device memory is host memory, kernels are
+// compiled for the host by g++ and run block by block, thread by thread. It finds what a wrong kernel, a leak or a failing
+// call does; it says nothing of speed. See ../README.md.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#define STANDIN_API extern "C" __attribute__((visibility("default")))
+
+struct Dim3 {
+  unsigned x, y, z;
+};
+/** As in host.h. */
+struct StandIn {
+  Dim3 thread, block, threads, blocks;
+  void* dynamicShared;
+  void (*barrier)();
+  unsigned long long (*exchange)(unsigned long long value, unsigned from);
+  void (*meet)(const void* mine, const void** all);
+};
+extern StandIn standIn;
+
+using Kernel = void (*)(const void* parameters);
+
+/** Runs a kernel over a whole grid. Threads that meet at barriers are fibers taking turns; others just run. */
+void runGrid(Kernel kernel, const void* parameters, bool isCooperative, Dim3 blocks, Dim3 threads, size_t sharedBytes);
+
+/** The planned result of this call of `name`: REVNET_STANDIN_FAIL="cuMemAlloc_v2:3" makes its third call fail, with 2 or the code after a second colon. */
+int plannedFailure(const char* name);

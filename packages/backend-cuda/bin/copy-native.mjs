@@ -1,0 +1,5 @@
+// Run by npm before packing: the addon's and the kernels' sources travel with the package, and are written once.
+import { cpSync, rmSync } from "node:fs";
+
+rmSync("native", { recursive: true, force: true });
+for (const part of ["src", "kernels"]) cpSync(`../../native-cuda/${part}`, `native/${part}`, { recursive: true });

@@ -1,0 +1,113 @@
+import {
+  type Backend,
+  type BufferView,
+  type DType,
+  dtypes,
+  type ElementwiseOp,
+  type KernelTable,
+  type TypedArray,
+} from "@revnet-zero/tensor";
+import type { Block } from "./device/allocator.ts";
+import { type CudaDevice, openDevice } from "./device/device.ts";
+import { deviceError } from "./device/errors.ts";
+import { ElementwiseRunner } from "./elementwise/run.ts";
+import { cudaKernels } from "./kernels/index.ts";
+
+export interface CudaOptions {
+  /** Which of the machine's devices. Default 0. */
+  readonly device?: number;
+}
+
+/** What a device holds, as its allocator and its driver see it. */
+export interface DeviceMemory {
+  /** Handed out to tensors and workspaces. */
+  readonly usedBytes: number;
+  /** Taken from the driver: what is handed out, and what is kept for reuse. */
+  readonly reservedBytes: number;
+  readonly peakReservedBytes: number;
+  readonly liveBlocks: number;
+  /** The driver's own count, other processes included. */
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+}
+
+/** Whether there is anything to read: of a tensor without elements a view's offset may point anywhere. */
+const holds = (data: Block, elements: number): boolean => elements > 0 && data.bytes > 0;
+
+/**
+ * An NVIDIA GPU. Ops enqueue their kernels on one stream and return; reading a tensor waits. Same inputs, same device, same
+ * bits: no atomic adds, and every sum in an order that follows from its shape.
+ */
+export class CudaBackend implements Backend<Block> {
+  readonly name = "cuda";
+  readonly isSynchronous = true;
+  readonly kernels: KernelTable<Block>;
+  readonly device: CudaDevice;
+  readonly #elementwise: ElementwiseRunner;
+
+  constructor({ device = 0 }: CudaOptions = {}) {
+    this.device = openDevice(device);
+    this.#elementwise = new ElementwiseRunner(this.device);
+    this.kernels = cudaKernels({ device: this.device, elementwise: this.#elementwise });
+  }
+
+  /** Asked of the library that multiplies, so only when a checkpoint wants it. */
+  get arithmetic(): string {
+    const { state } = this.device.products;
+    const products = "missing" in state ? "own matrix products" : `cuBLASLt ${state.version}`;
+    return `CUDA ${this.device.target}, float32 sums in an order that follows from the shape, ${products}`;
+  }
+
+  elementwise(
+    // biome-ignore lint/suspicious/noExplicitAny: attribute types differ op by op.
+    op: ElementwiseOp<any>,
+    attrs: unknown,
+    inputs: readonly BufferView<Block>[],
+    output: BufferView<Block>,
+  ): void {
+    this.#elementwise.run(op, attrs, inputs, output);
+  }
+
+  allocate(dtype: DType, elements: number): Block {
+    return this.device.allocator.allocate(elements * dtypes[dtype].bytes);
+  }
+  free(data: Block): void {
+    this.device.allocator.free(data);
+  }
+  write(data: Block, values: TypedArray): void {
+    if (values.length > 0) this.device.guard(() => this.device.native.upload(data.address, values, values.byteLength));
+  }
+  readSync(data: Block, dtype: DType, elements: number): TypedArray {
+    const values = new dtypes[dtype].array(holds(data, elements) ? elements : 0);
+    if (values.length > 0)
+      this.device.guard(() => this.device.native.download(values, data.address, values.byteLength));
+    this.device.faults.check();
+    return values;
+  }
+  async read(data: Block, dtype: DType, elements: number): Promise<TypedArray> {
+    const { array, bytes } = dtypes[dtype];
+    if (!holds(data, elements)) return new array(0);
+    try {
+      const words = await this.device.native.read(data.address, elements * bytes);
+      this.device.faults.check();
+      return new (array as unknown as new (words: ArrayBuffer) => TypedArray)(words);
+    } catch (error) {
+      throw deviceError(error);
+    }
+  }
+  releaseCaches(): void {
+    this.device.allocator.releaseCached();
+  }
+
+  /** Waits until the device has done everything asked of it. */
+  synchronize(): void {
+    this.device.guard(() => this.device.native.synchronize());
+    this.device.faults.check();
+  }
+
+  memory(): DeviceMemory {
+    const { usedBytes, reservedBytes, peakReservedBytes, liveBlocks } = this.device.allocator;
+    const [freeBytes, totalBytes] = this.device.guard(() => this.device.native.memoryInfo());
+    return { usedBytes, reservedBytes, peakReservedBytes, liveBlocks, freeBytes, totalBytes };
+  }
+}

@@ -1,0 +1,145 @@
+/** Where whole segments of device memory come from: 0 where there is no room. */
+export interface SegmentSource {
+  allocate(bytes: number): number;
+  release(address: number): void;
+}
+
+/** A part of a segment, handed out or free. */
+export interface Block {
+  readonly address: number;
+  readonly bytes: number;
+}
+
+interface Part extends Block {
+  bytes: number;
+  isFree: boolean;
+  readonly pool: Part[];
+  /** Neighbours in the segment. */
+  before: Part | undefined;
+  after: Part | undefined;
+}
+
+const UNIT = 512;
+const SMALL = 2 ** 20;
+const SMALL_SEGMENT = 2 * 2 ** 20;
+const LARGE_SEGMENT = 32 * 2 ** 20;
+
+const roundUp = (n: number, unit: number): number => Math.ceil(n / unit) * unit;
+
+const nothing: Block = { address: 0, bytes: 0 };
+
+/**
+ * Device memory kept for reuse: a call to the driver costs microseconds and waits for the device. Small blocks share segments
+ * of 2 MiB, large ones have 32 MiB or what they need; the smallest free block that fits is cut, and free neighbours join again.
+ * All work is on one stream, so what is freed may be handed out at once: its next user runs after its last.
+ */
+export class CachingAllocator {
+  readonly #source: SegmentSource;
+  readonly #small: Part[] = [];
+  readonly #large: Part[] = [];
+  /** Bytes taken from the driver. */
+  reservedBytes = 0;
+  peakReservedBytes = 0;
+  /** Bytes handed out, rounded up as they are. */
+  usedBytes = 0;
+  liveBlocks = 0;
+
+  constructor(source: SegmentSource) {
+    this.#source = source;
+  }
+
+  /** A block of at least `bytes`, aligned to 512. Throws RangeError where the device has no room. */
+  allocate(bytes: number): Block {
+    if (bytes === 0) return nothing;
+    const size = roundUp(bytes, UNIT);
+    const isSmall = size < SMALL;
+    const pool = isSmall ? this.#small : this.#large;
+    const part = take(pool, size) ?? this.#newSegment(size, pool);
+    const rest = part.bytes - size;
+    if (rest >= (isSmall ? UNIT : SMALL)) {
+      const after: Part = { ...part, address: part.address + size, bytes: rest, before: part };
+      if (part.after !== undefined) part.after.before = after;
+      part.after = after;
+      part.bytes = size;
+      put(pool, after);
+    }
+    part.isFree = false;
+    this.usedBytes += part.bytes;
+    this.liveBlocks++;
+    return part;
+  }
+
+  free(block: Block): void {
+    if (block === nothing) return;
+    let part = block as Part;
+    if (part.isFree) throw new Error(`device memory at ${part.address} is freed twice`);
+    this.usedBytes -= part.bytes;
+    this.liveBlocks--;
+    part.isFree = true;
+    const { before, after } = part;
+    if (after?.isFree === true) {
+      remove(part.pool, after);
+      join(part, after);
+    }
+    if (before?.isFree === true) {
+      remove(part.pool, before);
+      join(before, part);
+      part = before;
+    }
+    put(part.pool, part);
+  }
+
+  /** Gives segments of which nothing is in use back to the driver. */
+  releaseCached(): void {
+    for (const pool of [this.#small, this.#large]) {
+      const whole = pool.filter((part) => part.before === undefined && part.after === undefined);
+      for (const part of whole) {
+        remove(pool, part);
+        this.#source.release(part.address);
+        this.reservedBytes -= part.bytes;
+      }
+    }
+  }
+
+  #newSegment(size: number, pool: Part[]): Part {
+    const bytes =
+      size < SMALL ? SMALL_SEGMENT : size < LARGE_SEGMENT / 2 ? LARGE_SEGMENT : roundUp(size, SMALL_SEGMENT);
+    const address = this.#source.allocate(bytes);
+    if (address === 0) throw new RangeError(`the device has no ${bytes} bytes left`);
+    this.reservedBytes += bytes;
+    this.peakReservedBytes = Math.max(this.peakReservedBytes, this.reservedBytes);
+    return { address, bytes, isFree: true, pool, before: undefined, after: undefined };
+  }
+}
+
+/** Free parts are ordered by size, then address. */
+const isBelow = (a: Part, bytes: number, address: number): boolean =>
+  a.bytes < bytes || (a.bytes === bytes && a.address < address);
+
+function positionOf(pool: readonly Part[], bytes: number, address: number): number {
+  let [low, high] = [0, pool.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (isBelow(pool[middle]!, bytes, address)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function take(pool: Part[], bytes: number): Part | undefined {
+  const at = positionOf(pool, bytes, 0);
+  return at === pool.length ? undefined : pool.splice(at, 1)[0];
+}
+
+const put = (pool: Part[], part: Part): void => {
+  pool.splice(positionOf(pool, part.bytes, part.address), 0, part);
+};
+const remove = (pool: Part[], part: Part): void => {
+  pool.splice(positionOf(pool, part.bytes, part.address), 1);
+};
+
+function join(first: Part, second: Part): void {
+  first.bytes += second.bytes;
+  first.after = second.after;
+  if (second.after !== undefined) second.after.before = first;
+}

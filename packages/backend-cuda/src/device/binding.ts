@@ -1,0 +1,67 @@
+/**
+ * The addon's functions (native-cuda/src), as TypeScript sees them. Device addresses and handles are numbers: none has more
+ * than 49 bits. A failing call throws an Error whose `code` is the driver's own name, such as CUDA_ERROR_ILLEGAL_ADDRESS.
+ */
+export interface NativeCuda {
+  /** Opens libcuda; gives the CUDA version it supports, 13000 for 13.0. */
+  openDriver(path: string): number;
+  deviceCount(): number;
+  deviceName(ordinal: number): string;
+  /** [major, minor, multiprocessors, largest dynamic shared memory of a block, bytes of memory] */
+  deviceFacts(ordinal: number): [number, number, number, number, number];
+  /** One device a process. */
+  openDevice(ordinal: number): void;
+  closeDevice(): void;
+  synchronize(): void;
+
+  /** [free, total] as the driver counts them. */
+  memoryInfo(): [number, number];
+  /** An address, or 0 where there is no room. */
+  allocate(bytes: number): number;
+  release(address: number): void;
+  /** Host memory that kernels can write, and its address for them. Never freed. */
+  mapped(bytes: number): [ArrayBuffer, number];
+  upload(to: number, from: ArrayBufferView, bytes: number): void;
+  download(to: ArrayBufferView, from: number, bytes: number): void;
+  read(from: number, bytes: number): Promise<ArrayBuffer>;
+  copy(to: number, from: number, bytes: number): void;
+  fill(to: number, byte: number, bytes: number): void;
+
+  loadModule(code: Uint8Array): number;
+  unloadModule(module: number): void;
+  getFunction(module: number, name: string, sharedBytes: number): number;
+  /** Where `launch` finds the packed parameters. */
+  setParameters(buffer: Uint8Array): void;
+  launch(
+    kernel: number,
+    blocksX: number,
+    blocksY: number,
+    blocksZ: number,
+    threads: number,
+    sharedBytes: number,
+    parameterBytes: number,
+  ): void;
+  recordEvent(): number;
+  /** Milliseconds between two events; ends both. */
+  elapsed(first: number, second: number): number;
+
+  openCompiler(path: string, builtins: string): [number, number];
+  compile(source: string, name: string, options: readonly string[]): Uint8Array;
+
+  openProducts(path: string): number;
+  /** Column-major; see products.cc for the order. -1 where cuBLASLt has nothing for it. */
+  planProduct(...numbers: number[]): number;
+  multiply(
+    plan: number,
+    a: number,
+    b: number,
+    d: number,
+    bias: number,
+    alpha: number,
+    workspace: number,
+    workspaceBytes: number,
+  ): void;
+}
+
+/** The `code` of an error that the addon threw. */
+export const codeOf = (error: unknown): string => (error as { readonly code?: string }).code ?? "";

@@ -1,0 +1,159 @@
+import { join } from "node:path";
+import { BackendError, type BufferView, dtypes, OutOfMemoryError } from "@revnet-zero/tensor";
+import { loadAddon, nativeFolder } from "./addon.ts";
+import { type Block, CachingAllocator } from "./allocator.ts";
+import type { NativeCuda } from "./binding.ts";
+import { Compiler } from "./compiler.ts";
+import { openDriver } from "./driver.ts";
+import { deviceError } from "./errors.ts";
+import { Faults } from "./faults.ts";
+import { Parameters } from "./parameters.ts";
+import { Products } from "./products.ts";
+import { type KernelUnit, unitSource } from "./sources.ts";
+
+export type CudaView = BufferView<Block>;
+
+/** Threads of a block, wherever a kernel does not say otherwise. */
+export const THREADS = 256;
+
+/** The address of a view's first element. */
+export const addressOf = (view: CudaView): number => view.data.address + view.offset * dtypes[view.dtype].bytes;
+
+/** The open device: memory, kernels and their launches, all on one stream in program order. */
+export class CudaDevice {
+  readonly native: NativeCuda;
+  readonly name: string;
+  /** sm_90a: what kernels are compiled for. */
+  readonly target: string;
+  readonly processors: number;
+  /** The largest dynamic shared memory of a block. */
+  readonly sharedBytes: number;
+  readonly totalBytes: number;
+  readonly driverVersion: number;
+  readonly allocator: CachingAllocator;
+  readonly compiler: Compiler;
+  readonly products: Products;
+  readonly faults: Faults;
+  readonly parameters: Parameters = new Parameters();
+  readonly #kernels = new Map<string, number>();
+  readonly #modules = new Map<string, number>();
+  /** Launches so far. */
+  launches = 0;
+
+  constructor(ordinal: number) {
+    const native = loadAddon();
+    this.native = native;
+    this.driverVersion = openDriver(native);
+    try {
+      this.name = native.deviceName(ordinal);
+      const [major, minor, processors, shared, bytes] = native.deviceFacts(ordinal);
+      // The letter allows the instructions of this very architecture, such as wgmma.
+      this.target = `sm_${major}${minor}${major >= 9 ? "a" : ""}`;
+      this.processors = processors;
+      this.sharedBytes = shared;
+      this.totalBytes = bytes;
+      native.openDevice(ordinal);
+    } catch (error) {
+      throw deviceError(error);
+    }
+    native.setParameters(this.parameters.bytes);
+    this.allocator = new CachingAllocator(native);
+    const driverMajor = Math.floor(this.driverVersion / 1000);
+    this.compiler = new Compiler(native, driverMajor, this.target, join(nativeFolder(), "out", "kernels"));
+    this.products = new Products(this, driverMajor);
+    this.faults = new Faults(native);
+  }
+
+  /** Memory for the length of a kernel: freed in program order, like everything on the one stream. */
+  withWorkspace<T>(bytes: number, use: (address: number) => T): T {
+    const block = this.#workspace(bytes);
+    try {
+      return use(block.address);
+    } finally {
+      this.allocator.free(block);
+    }
+  }
+
+  #workspace(bytes: number): Block {
+    try {
+      return this.allocator.allocate(bytes);
+    } catch (first) {
+      if (!(first instanceof RangeError)) throw first;
+      this.allocator.releaseCached();
+      try {
+        return this.allocator.allocate(bytes);
+      } catch {
+        const problem = `a kernel's ${bytes} bytes of workspace exceed the device's memory`;
+        throw new OutOfMemoryError("allocate", problem, "make the batch or the sequence shorter");
+      }
+    }
+  }
+
+  /** A kernel of a unit, compiled when first asked for. */
+  kernel(unit: KernelUnit, name: string, sharedBytes = 0): number {
+    const key = unitKey(unit);
+    let kernel = this.#kernels.get(`${key} ${name}`);
+    if (kernel === undefined) {
+      kernel = this.#function(key, () => unitSource(unit), unit.files[unit.files.length - 1]!, name, sharedBytes);
+      this.#kernels.set(`${key} ${name}`, kernel);
+    }
+    return kernel;
+  }
+
+  /** A kernel of printed source. */
+  printed(name: string, source: string): number {
+    return this.#function(source, () => source, name, name, 0);
+  }
+
+  #function(key: string, source: () => string, title: string, name: string, sharedBytes: number): number {
+    let module = this.#modules.get(key);
+    if (module === undefined) {
+      const code = this.compiler.compile(source(), title);
+      module = this.guard(() => this.native.loadModule(code));
+      this.#modules.set(key, module);
+    }
+    const found = module;
+    return this.guard(() => this.native.getFunction(found, name, sharedBytes));
+  }
+
+  /** Runs a kernel on the parameters packed last. */
+  launch(kernel: number, blocksX: number, blocksY = 1, blocksZ = 1, threads: number = THREADS, sharedBytes = 0): void {
+    this.launches++;
+    try {
+      this.native.launch(kernel, blocksX, blocksY, blocksZ, threads, sharedBytes, this.parameters.size);
+    } catch (error) {
+      throw deviceError(error);
+    }
+  }
+
+  /** One thread an element. */
+  launchOver(kernel: number, elements: number): void {
+    if (elements > 0) this.launch(kernel, Math.ceil(elements / THREADS));
+  }
+
+  /** A call to the driver whose failure is the backend's error. */
+  guard<T>(call: () => T): T {
+    try {
+      return call();
+    } catch (error) {
+      throw deviceError(error);
+    }
+  }
+}
+
+function unitKey({ files, types = {}, constants = {} }: KernelUnit): string {
+  return [files.join(), ...Object.values(types), ...Object.values(constants)].join(" ");
+}
+
+let opened: { readonly ordinal: number; readonly device: CudaDevice } | undefined;
+
+/** The device of this process, which its backends share. One only: memory and kernels belong to it. */
+export function openDevice(ordinal: number): CudaDevice {
+  opened ??= { ordinal, device: new CudaDevice(ordinal) };
+  if (opened.ordinal === ordinal) return opened.device;
+  throw new BackendError(
+    "cuda",
+    `device ${opened.ordinal} is open in this process, not ${ordinal}`,
+    "use one process for each device",
+  );
+}

@@ -1,0 +1,97 @@
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { BackendError, readEnvironment } from "@revnet-zero/tensor";
+
+// NVIDIA's libraries, none of which is linked: each is looked for when it is first used.
+
+/** What of NVIDIA's may be asked for, by what it is used for. */
+export type LibraryName = "nvrtc" | "cublasLt";
+
+/** The folders of NVIDIA's Python packages, which bring whole libraries. Asked of Python once, and only when needed. */
+const pythonFolders = once((): string[] => {
+  const script = [
+    "import glob, os, site, sys, sysconfig",
+    "paths = sysconfig.get_paths()",
+    "roots = [paths['purelib'], paths['platlib'], *site.getsitepackages(), site.getusersitepackages(), *sys.path]",
+    "found = [d for r in dict.fromkeys(roots) for d in sorted(glob.glob(os.path.join(r, 'nvidia', '*', 'lib')))]",
+    "print('\\n'.join(dict.fromkeys(found)))",
+  ].join("\n");
+  try {
+    return execFileSync(readEnvironment("REVNET_PYTHON") || "python3", ["-c", script], {
+      encoding: "utf8",
+      timeout: 20_000,
+      stdio: ["ignore", "pipe", "ignore"],
+    })
+      .split("\n")
+      .filter((line) => line !== "");
+  } catch {
+    return []; // no Python: the other places remain
+  }
+});
+
+const toolkitFolders = [
+  "/usr/local/cuda/lib64",
+  "/usr/local/nvidia/lib64",
+  "/usr/lib/x86_64-linux-gnu",
+  "/usr/lib/wsl/lib",
+];
+
+const named = (): string[] => readEnvironment("REVNET_CUDA_LIBRARIES").split(":").filter(Boolean);
+
+/**
+ * Files to try, best first: the folders that REVNET_CUDA_LIBRARIES names, the usual ones, Python's packages, and at last the
+ * name alone, which the dynamic linker looks up. `major` is the driver's: an older one cannot load newer kernels.
+ */
+export function* libraryFiles(name: LibraryName, major: number): Generator<string> {
+  const versions = Array.from({ length: Math.max(0, major - 11) }, (_, i) => major - i);
+  const files = versions.map((v) => `lib${name}.so.${v}`);
+  const inFolders = (folders: readonly string[]): string[] =>
+    files.flatMap((file) => folders.map((folder) => join(folder, file))).filter((path) => existsSync(path));
+  yield* inFolders(named());
+  yield* inFolders(toolkitFolders);
+  yield* inFolders(pythonFolders());
+  yield* files;
+}
+
+/** Opens the first library that opens. */
+export function openLibrary<T>(
+  name: LibraryName,
+  major: number,
+  open: (path: string) => T,
+): { path: string; value: T } {
+  const tried: string[] = [];
+  for (const path of libraryFiles(name, major)) {
+    try {
+      return { path, value: open(path) };
+    } catch (error) {
+      tried.push((error as Error).message);
+    }
+  }
+  const packages = name === "nvrtc" ? "nvidia-cuda-nvrtc" : "nvidia-cublas";
+  throw new BackendError(
+    "cuda",
+    `NVIDIA's lib${name} is nowhere to be found${tried.map((t) => `\n    ${t}`).join("")}`,
+    `install the CUDA toolkit, or: pip install ${packages}; or name its folder by REVNET_CUDA_LIBRARIES`,
+  );
+}
+
+/** The built-in functions that NVRTC opens by name, and finds only if they are open already. */
+export function builtinsBeside(nvrtc: string): string {
+  const folder = dirname(nvrtc);
+  if (folder === ".") return "";
+  const major = /\.so\.(\d+)/.exec(nvrtc)?.[1] ?? "13";
+  for (let minor = 9; minor >= 0; minor--) {
+    const path = join(folder, `libnvrtc-builtins.so.${major}.${minor}`);
+    if (existsSync(path)) return path;
+  }
+  return "";
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}

@@ -1,0 +1,103 @@
+import { BackendError } from "@revnet-zero/tensor";
+import { codeOf } from "./binding.ts";
+import type { CudaDevice } from "./device.ts";
+import { deviceError } from "./errors.ts";
+import { openLibrary } from "./libraries.ts";
+
+/** A matrix as cuBLASLt takes it: column-major with a leading size, or its transpose. */
+export interface Matrix {
+  readonly address: number;
+  readonly isTransposed: boolean;
+  readonly leading: number;
+  /** Elements from one of a batch to the next. */
+  readonly step: number;
+}
+
+export interface Product {
+  readonly dtype: "f32" | "bf16" | "f16";
+  /** Column-major d [m, n] = a [m, k] · b [k, n]. */
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly batch: number;
+  readonly a: Matrix;
+  readonly b: Matrix;
+  readonly d: Matrix;
+  /** Address of one number a row of d. */
+  readonly bias?: number;
+}
+
+/** NVIDIA's numbers for the types. */
+const types = { f32: 0, bf16: 14, f16: 2 } as const;
+const COMPUTE_F32 = 68;
+const WORKSPACE = 64 * 2 ** 20;
+const ALIGNMENT = 16;
+const NOT_SUPPORTED = "CUBLAS_15";
+
+const alignmentOf = (...addresses: readonly number[]): number => {
+  let alignment = ALIGNMENT;
+  for (const a of addresses) while (a % alignment !== 0) alignment /= 2;
+  return alignment;
+};
+
+/** Matrix products by cuBLASLt, where it is present. Which of its kernels runs follows from the numbers of the product alone. */
+export class Products {
+  readonly #device: CudaDevice;
+  readonly #driverMajor: number;
+  readonly #plans = new Map<string, number>();
+  #state: { readonly version: number; readonly path: string } | { readonly missing: string } | undefined;
+
+  constructor(device: CudaDevice, driverMajor: number) {
+    this.#device = device;
+    this.#driverMajor = driverMajor;
+  }
+
+  /** What serves: cuBLASLt's version, or why it does not. */
+  get state(): { readonly version: number; readonly path: string } | { readonly missing: string } {
+    this.#state ??= this.#open();
+    return this.#state;
+  }
+
+  #open(): { readonly version: number; readonly path: string } | { readonly missing: string } {
+    try {
+      const { path, value } = openLibrary("cublasLt", this.#driverMajor, (file) =>
+        this.#device.native.openProducts(file),
+      );
+      return { version: value, path };
+    } catch (error) {
+      if (error instanceof BackendError) return { missing: error.message };
+      throw error;
+    }
+  }
+
+  /** Computes the product; false where cuBLASLt is absent or has no kernel for it. */
+  multiply(product: Product): boolean {
+    if ("missing" in this.state) return false;
+    const { dtype, m, n, k, batch, a, b, d, bias } = product;
+    const alignment = alignmentOf(a.address, b.address, d.address, bias ?? 0);
+    const numbers = [
+      ...[types[dtype], types[dtype], COMPUTE_F32, Number(a.isTransposed), Number(b.isTransposed), m, n, k],
+      ...[a.leading, b.leading, d.leading, batch, a.step, b.step, d.step, bias === undefined ? 0 : 1],
+      ...[alignment, WORKSPACE],
+    ];
+    const key = numbers.join();
+    let plan = this.#plans.get(key);
+    if (plan === undefined) {
+      plan = this.#device.guard(() => this.#device.native.planProduct(...numbers));
+      this.#plans.set(key, plan);
+    }
+    if (plan < 0) return false;
+    const chosen = plan;
+    try {
+      this.#device.withWorkspace(WORKSPACE, (workspace) =>
+        this.#device.native.multiply(chosen, a.address, b.address, d.address, bias ?? 0, 1, workspace, WORKSPACE),
+      );
+      return true;
+    } catch (error) {
+      if (codeOf(error) !== NOT_SUPPORTED) throw deviceError(error);
+      // The library finds a kernel for some shapes that then refuses: the same one for the same numbers, always.
+      this.#plans.set(key, -1);
+      return false;
+    }
+  }
+}

@@ -1,0 +1,3 @@
+export { CudaBackend, type CudaOptions, type DeviceMemory } from "./backend.ts";
+export { buildAddon } from "./build.ts";
+export { type CudaProbe, probeCuda } from "./probe.ts";

@@ -1,0 +1,21 @@
+import { type FusedKernels, numel } from "@revnet-zero/tensor";
+import type { Block } from "../device/allocator.ts";
+import { addressOf } from "../device/device.ts";
+import { cTypes } from "../device/sources.ts";
+import type { Context } from "./context.ts";
+
+export const dropoutKernels = ({ device }: Context): Pick<FusedKernels<Block>, "dropout"> => ({
+  dropout: {
+    inputs: "contiguous",
+    run: ([x], [y], { p: probability, key }) => {
+      const n = numel(x!.shape);
+      const kernel = device.kernel({ files: ["random", "dropout"], types: { T: cTypes[x!.dtype] } }, "dropout");
+      const p = device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(y!)).long(n);
+      p.double(1 / (1 - probability))
+        .int(key[0])
+        .int(key[1])
+        .int(Math.ceil(probability * 2 ** 24));
+      device.launchOver(kernel, Math.ceil(n / 4));
+    },
+  },
+});

@@ -1,0 +1,35 @@
+import type { KernelTable } from "@revnet-zero/tensor";
+import type { Block } from "../device/allocator.ts";
+import { attentionKernels } from "./attention.ts";
+import type { Context } from "./context.ts";
+import { convKernels } from "./conv.ts";
+import { dropoutKernels } from "./dropout.ts";
+import { fixedPointKernels } from "./fixedPoint.ts";
+import { gatherKernels } from "./gather.ts";
+import { linearKernels } from "./linear.ts";
+import { matmulKernels } from "./matmul.ts";
+import { moveKernels } from "./move.ts";
+import { normKernels } from "./norm.ts";
+import { optimizerKernels } from "./optimizer.ts";
+import { reduceKernels } from "./reduce.ts";
+import { ropeKernels } from "./rope.ts";
+import { softmaxKernels } from "./softmax.ts";
+import { sortKernels } from "./sort.ts";
+
+/** Every kernel of the device, by the op it serves. */
+export const cudaKernels = (context: Context): KernelTable<Block> => ({
+  ...moveKernels(context),
+  ...reduceKernels(context),
+  ...gatherKernels(context),
+  ...sortKernels(context),
+  ...convKernels(context),
+  ...matmulKernels(context),
+  ...attentionKernels(context),
+  ...linearKernels(context),
+  ...normKernels(context),
+  ...softmaxKernels(context),
+  ...fixedPointKernels(context),
+  ...optimizerKernels(context),
+  ...dropoutKernels(context),
+  ...ropeKernels(context),
+});

@@ -1,0 +1,48 @@
+import { Engine, ops, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
+import type { CudaBackend } from "../backend.ts";
+
+export interface AttentionCase {
+  readonly heads: number;
+  readonly keyHeads: number;
+  readonly t: number;
+  readonly s: number;
+  readonly d: number;
+  readonly e: number;
+  readonly isCausal: boolean;
+  readonly window?: number;
+}
+
+/** More than one tile, ends within tiles, shared heads, windows, heads of every width. */
+export const attentionCases: readonly AttentionCase[] = [
+  { heads: 2, keyHeads: 1, t: 150, s: 150, d: 64, e: 64, isCausal: true },
+  { heads: 1, keyHeads: 1, t: 70, s: 200, d: 64, e: 48, isCausal: true, window: 70 },
+  { heads: 1, keyHeads: 1, t: 70, s: 130, d: 40, e: 128, isCausal: false },
+  { heads: 2, keyHeads: 2, t: 65, s: 65, d: 33, e: 20, isCausal: true, window: 3 },
+];
+
+/**
+ * The largest difference between tiles on tensor cores and a row at a time in float32, over the output and the three
+ * gradients, relative to each one's largest value. Both start from the same bfloat16 numbers.
+ */
+export function tilesAgainstRows(backend: CudaBackend, one: AttentionCase): number[] {
+  const engine = new Engine(backend);
+  const { heads, keyHeads, t, s, d, e, isCausal, window } = one;
+  const attrs = { scale: d ** -0.5, isCausal, ...(window === undefined ? {} : { window }) };
+  const run = (dtype: "bf16" | "f32"): Float64Array[] =>
+    engine.scope(() => {
+      const draw = (shape: number[], seed: number): Tensor =>
+        randomNormal(shape, { key: randomKey(seed), engine })
+          .cast("bf16")
+          .cast(dtype);
+      const [q, k, v] = [draw([2, heads, t, d], 1), draw([2, keyHeads, s, d], 2), draw([2, keyHeads, s, e], 3)];
+      const g = draw([2, heads, t, e], 4);
+      const [o, lse] = q.applyAll(ops.attention, [q, k, v], attrs);
+      const gradients = q.applyAll(ops.attentionBackward, [q, k, v, o!, lse!, g], attrs);
+      return [o!, lse!, ...gradients].map((x) => Float64Array.from(x.cast("f32").dataSync()));
+    });
+  const [tiles, rows] = [run("bf16"), run("f32")];
+  return rows.map((expected, i) => {
+    const largest = expected.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+    return expected.reduce((m, v, j) => Math.max(m, Math.abs(v - tiles[i]![j]!)), 0) / largest;
+  });
+}

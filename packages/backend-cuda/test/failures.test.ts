@@ -1,0 +1,109 @@
+import { Engine, type OutOfMemoryError, tensor } from "@revnet-zero/tensor";
+import { errorText, rejectionText } from "@revnet-zero/testkit";
+import { afterEach, describe, expect, test } from "vitest";
+import type { CudaBackend } from "../src/index.ts";
+import { useStandIn } from "../src/testing/standIn.ts";
+
+const reason = useStandIn();
+let opened: CudaBackend | undefined;
+
+/** The stand-in's device, opened by the first test that needs it. */
+async function device(): Promise<CudaBackend> {
+  const { CudaBackend } = await import("../src/index.ts");
+  opened ??= new CudaBackend();
+  return opened;
+}
+
+const plan = (failure: string): void => {
+  process.env.REVNET_STANDIN_FAIL = failure;
+};
+afterEach(() => plan(""));
+
+const onStandIn = reason === undefined ? describe : describe.skip;
+onStandIn("what the driver refuses", () => {
+  test("without a driver, or without a device, the error says what is missing", async () => {
+    const { CudaBackend } = await import("../src/index.ts");
+    process.env.REVNET_STANDIN_DEVICES = "0";
+    expect(errorText(() => new CudaBackend())).toMatch(/^BackendError: cuda: .*\n {2}hint: /);
+    process.env.REVNET_STANDIN_DEVICES = "";
+  });
+
+  test("memory that runs out is the engine's error, and what was cached is given back first", async () => {
+    const backend = await device();
+    const engine = new Engine(backend);
+    const kept = tensor([1], { engine });
+    // A segment of its own, which is kept.
+    backend.free(backend.allocate("f32", 2 ** 23));
+    const { reservedBytes } = backend.memory();
+    // What is reserved and no more.
+    process.env.REVNET_STANDIN_MEMORY = String(reservedBytes);
+    let error: OutOfMemoryError | undefined;
+    try {
+      engine.allocate({ shape: [2 ** 28], dtype: "f32" });
+    } catch (thrown) {
+      error = thrown as OutOfMemoryError;
+    }
+    process.env.REVNET_STANDIN_MEMORY = "";
+    kept.dispose();
+    expect(error?.name).toBe("OutOfMemoryError");
+    expect(error?.message).toContain("the cuda device's memory");
+    expect(backend.memory().reservedBytes).toBeLessThanOrEqual(reservedBytes - 2 ** 25);
+    expect(backend.memory().liveBlocks).toBe(0);
+  });
+
+  test.each(Array.from({ length: 6 }, (_, n) => n + 1))("a launch that fails at call %i leaks nothing", async (n) => {
+    const backend = await device();
+    const engine = new Engine(backend);
+    const work = (): Float32Array =>
+      engine.scope(() => {
+        const x = tensor(
+          [
+            [1, 2],
+            [3, 4],
+          ],
+          { engine },
+        ).requireGrad();
+        x.matmul(x).softmax().sum().backward();
+        return x.grad!.dataSync() as Float32Array;
+      });
+    plan(`cuLaunchKernel:${n}:1`);
+    expect(errorText(work)).toContain("launching a kernel");
+    plan("");
+    expect([engine.liveTensors, backend.memory().liveBlocks]).toEqual([0, 0]);
+    expect(Array.from(work())).toHaveLength(4);
+  });
+
+  test("a copy that fails rejects, and the next one works", async () => {
+    const backend = await device();
+    const engine = new Engine(backend);
+    const x = tensor([1, 2, 3], { engine });
+    plan("cuMemcpyDtoHAsync_v2:1:1");
+    expect(await rejectionText(x.data())).toContain("copying from the device");
+    plan("");
+    expect(Array.from(await x.data())).toEqual([1, 2, 3]);
+    x.dispose();
+  });
+
+  test("an index that names no place is an error at the next read", async () => {
+    const engine = new Engine(await device());
+    const [table, indices] = [tensor([[1], [2]], { engine }), tensor([0, 5], { engine, dtype: "i32" })];
+    const y = table.take(indices, 0);
+    expect(errorText(() => y.dataSync())).toMatchInlineSnapshot(`
+      "ValueError: take: index 5 names none of 2 places
+        hint: indices count from 0; check the vocabulary or axis size (found at this read; the op ran earlier)"
+    `);
+    for (const t of [table, indices, y]) t.dispose();
+  });
+
+  test("a device that is lost says so, whatever is called", async () => {
+    const engine = new Engine(await device());
+    const x = tensor([1], { engine });
+    plan("cuLaunchKernel:1:700");
+    expect(errorText(() => x.add(x))).toContain("start it again, from the last checkpoint");
+    expect(errorText(() => x.dataSync())).toContain("CUDA_ERROR_ILLEGAL_ADDRESS");
+    plan("");
+    x.dispose();
+  });
+});
+
+if (reason !== undefined) test("the CUDA addon on the stand-in driver", (context) => context.skip(reason));
