@@ -13,8 +13,10 @@ export interface Host {
 
 export function describeHost(): Host {
   const cores = availableParallelism();
+  // The oldest Node we support has a slower tier; its figures lie apart.
+  const oldest = versions.node.startsWith("20.") ? "-node20" : "";
   return {
-    name: `${platform}-${arch}-${cores}core`,
+    name: `${platform}-${arch}-${cores}core${oldest}`,
     cpu: cpus()[0]?.model.trim() ?? "unknown",
     cores,
     memoryBytes: totalmem(),

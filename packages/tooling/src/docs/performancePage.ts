@@ -19,7 +19,8 @@ export function performancePage(): string {
       const report = readReport(host, suite);
       if (report === undefined) return [];
       const { cpu, cores, node } = report.host;
-      const where = `${cpu}, ${cores} cores, Node ${node}: \`npm run bench -- ${suite}\` (${host}).`;
+      const script = node.startsWith("20.") ? "bench:node20" : "bench";
+      const where = `${cpu}, ${cores} cores, Node ${node}: \`npm run ${script} -- ${suite}\` (${host}).`;
       return [`## ${section.title}\n\n${where} ${section.about}\n\n${section.tables(report).join("\n\n")}\n`];
     });
     return [`## Asked and reached (${host})\n\n${targetsTable((suite) => readReport(host, suite))}\n`, ...found];

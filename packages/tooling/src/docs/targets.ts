@@ -2,9 +2,10 @@ import { figure, number, percent, type Ratios, type Report, type Row, type Sprea
 
 /** What the CPU kernels were asked for, and what the saved results say. */
 export function targetsTable(read: (suite: string) => Report | undefined): string {
-  const rows = targets.flatMap(({ suite, what, asked, reached }) => {
+  const rows = targets.flatMap(({ suite, what, asked, askedOnNode20, reached }) => {
     const report = read(suite);
-    return report === undefined ? [] : [[what, asked, reached(report), `\`${suite}\``]];
+    const wanted = report?.host.node.startsWith("20.") ? askedOnNode20 : asked;
+    return report === undefined || wanted === undefined ? [] : [[what, wanted, reached(report), `\`${suite}\``]];
   });
   return table(["what", "asked", "reached", "suite"], rows);
 }
@@ -12,7 +13,10 @@ export function targetsTable(read: (suite: string) => Report | undefined): strin
 interface Target {
   readonly suite: string;
   readonly what: string;
+  /** Of the tier with 256 bits. */
   readonly asked: string;
+  /** Of the oldest Node, whose best tier has 128 bits; undefined: nothing. */
+  readonly askedOnNode20?: string;
   readonly reached: (report: Report) => string;
 }
 
@@ -63,6 +67,7 @@ const targets: readonly Target[] = [
     suite: "matmul",
     what: "products, share of the peak measured beside them",
     asked: "90 %",
+    askedOnNode20: "87 %",
     reached: (report) => {
       const best = ours(report).map((r) => (number(r.shareOfPeak) * number(r.timeMs)) / number(r.timeMsMinimum));
       return `${byThreads("shareOfPeak", percent)(report)}; fastest runs ${shown(spreadOf(best), percent)}`;
@@ -72,6 +77,7 @@ const targets: readonly Target[] = [
     suite: "matmul",
     what: "products, over the best JavaScript library at each (of medians)",
     asked: "3×",
+    askedOnNode20: "1.5×",
     reached: (report) => {
       const best = ours(report).flatMap((row) => {
         const peers = report.rows.filter((r) => javaScript.includes(String(r.impl)) && sameTask(r, row));
@@ -91,6 +97,7 @@ const targets: readonly Target[] = [
     suite: "matmul",
     what: "products, all threads over one",
     asked: "1.85×",
+    askedOnNode20: "1.85×",
     reached: ({ summary }) => {
       const gain = Object.entries(summary).find(([subject]) => subject.startsWith("speedUp"));
       return shown(gain?.[1] as unknown as Spread | undefined, times);
@@ -100,12 +107,14 @@ const targets: readonly Target[] = [
     suite: "step",
     what: "exact reversible, time over stored",
     asked: "1.40",
+    askedOnNode20: "1.40",
     reached: ofSteps("exactTimeOverStored"),
   },
   {
     suite: "step",
     what: "over the better of PyTorch eager and compiled",
     asked: "1.15",
+    askedOnNode20: "0.65",
     reached: ofSteps("speedOver pytorch eager", "speedOver pytorch compiled"),
   },
   {
