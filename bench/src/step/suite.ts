@@ -18,7 +18,7 @@ import {
 
 const warmUpSteps = 3;
 /** Short steps are made several in a row, as training makes them: one alone finds sleeping threads and cold caches. */
-const BURST_MS = 60;
+const BURST_MS = 240;
 const MOST_STEPS = 20;
 /** A peer whose step takes longer than this makes few of them. */
 const PATIENCE_MS = 3000;
