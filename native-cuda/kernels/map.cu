@@ -7,6 +7,15 @@ static __device__ __forceinline__ W signOf(W v) {
 static __device__ __forceinline__ double floorMod(double a, double b) { return a - floor(a / b) * b; }
 /** In double: a float quotient may be rounded over a whole number. */
 static __device__ __forceinline__ float floorMod(float a, float b) { return (float)floorMod((double)a, (double)b); }
+/** Integers: nothing is left of a division by 0, whose quotient is 0, and none of them traps. */
+static __device__ __forceinline__ int floorMod(int a, int b) {
+  if (b == 0 || b == -1) return 0;
+  const int left = a % b;
+  return left != 0 && (left ^ b) < 0 ? left + b : left;
+}
+static __device__ __forceinline__ int quotient(int a, int b) {
+  return b == 0 ? 0 : b == -1 ? (int)(0u - (u32)a) : a / b;
+}
 /**
  * e^x within 0.65 units in the last place, where the library's own is off by a whole one: x = k ln 2 + r, and 1 + r is summed
  * with what rounding leaves of it. The polynomial is the series of (e^r - 1 - r) / r^2 for |r| <= ln 2 / 2.

@@ -79,7 +79,7 @@ export function cudaPrinter(real: Real): Printer {
       add: wrapping("+"),
       sub: wrapping("-"),
       mul: wrapping("*"),
-      div: infix("/"),
+      div: (a, b) => `quotient(${a}, ${b})`,
       mod,
       pow: inDouble("powerOf"),
       atan2: inDouble("atan2"),
