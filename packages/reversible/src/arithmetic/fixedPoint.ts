@@ -1,10 +1,8 @@
 import { dispatch, ops } from "@revnet-zero/tensor";
-import { makeHead } from "../side/informationBuffer.ts";
 import type { StoredArithmetic, StreamArithmetic } from "./arithmetic.ts";
-import { scaleExactly, unscaleExactly } from "./exactScale.ts";
-import { combineRecorded, combineTerms, opposite } from "./linear.ts";
+import { combineRecorded } from "./linear.ts";
 import { firstHead, productByHand, withValue } from "./storedScale.ts";
-import { addTimes } from "./wrapping.ts";
+import { type AddOnce, wrappingSteps } from "./wrapping.ts";
 
 const donating = { donates: true };
 
@@ -19,7 +17,7 @@ export interface FixedPointOptions {
  * whatever the branch computes, overflow included. Other factors go by an information buffer.
  */
 export function fixedPointArithmetic({ fractionBits, hasScales = false }: FixedPointOptions): StreamArithmetic {
-  const addOnce: Parameters<typeof addTimes>[0] = (stream, f, sign, norm) => {
+  const addOnce: AddOnce = (stream, f, sign, norm) => {
     const { engine } = stream;
     const attrs = { fractionBits, sign };
     const outputs =
@@ -36,17 +34,7 @@ export function fixedPointArithmetic({ fractionBits, hasScales = false }: FixedP
     dtype: "i32",
     enter: (x) => (x.dtype === "i32" ? x.detach() : x.cast("f32").quantise(fractionBits)),
     read: (stream) => stream.dequantise(fractionBits),
-    add: (stream, increment, { times, norm }) => addTimes(addOnce, stream, increment, times, norm),
-    remove: (stream, increment, { times }) => {
-      const { stream: difference, counts } = addTimes(addOnce, stream, increment, -times);
-      counts!.dispose();
-      return difference;
-    },
-    combine: combineTerms,
-    separate: (stream, sign, terms) => combineTerms(stream, sign, opposite(sign, terms)),
-    scale: scaleExactly,
-    unscale: unscaleExactly,
-    ...(hasScales ? { makeBuffer: makeHead } : {}),
+    ...wrappingSteps(addOnce, hasScales),
   };
 }
 

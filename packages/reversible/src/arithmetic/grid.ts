@@ -2,7 +2,7 @@ import { dispatch, ops, type Tensor, ValueError } from "@revnet-zero/tensor";
 import type { StoredArithmetic, StreamArithmetic } from "./arithmetic.ts";
 import { refuseFixedPoint } from "./float.ts";
 import { combineRecorded, combineTerms, opposite } from "./linear.ts";
-import { addTimes } from "./wrapping.ts";
+import { type AddOnce, addTimes } from "./wrapping.ts";
 
 const donating = { donates: true };
 
@@ -28,7 +28,7 @@ function refuseOutside(outside: Tensor, fractionBits: number): void {
  * everywhere.
  */
 export function gridArithmetic({ fractionBits }: GridOptions): StreamArithmetic {
-  const addOnce: Parameters<typeof addTimes>[0] = (stream, f, sign) => {
+  const addOnce: AddOnce = (stream, f, sign) => {
     const [sum, counts] = dispatch(stream.engine, ops.gridAdd, [stream, f], { fractionBits, sign }, donating);
     stream.dispose();
     return { stream: sum!, counts: counts! };

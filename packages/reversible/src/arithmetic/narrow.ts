@@ -1,10 +1,8 @@
 import { dispatch, type NarrowDType, ops, type Tensor } from "@revnet-zero/tensor";
-import { makeHead } from "../side/informationBuffer.ts";
 import type { StoredArithmetic, StreamArithmetic } from "./arithmetic.ts";
-import { scaleExactly, unscaleExactly } from "./exactScale.ts";
-import { combineRecorded, combineTerms, opposite } from "./linear.ts";
+import { combineRecorded } from "./linear.ts";
 import { firstHead, productByHand, withValue } from "./storedScale.ts";
-import { addTimes } from "./wrapping.ts";
+import { type AddOnce, wrappingSteps } from "./wrapping.ts";
 
 const donating = { donates: true };
 
@@ -18,7 +16,7 @@ export interface NarrowOptions {
 
 /** int16 (or int8) fixed point with a wrapping sum, a power-of-two scale a channel: half the bytes of int32, and as exact. */
 export function narrowArithmetic({ scales, dtype = "i16", hasScales = false }: NarrowOptions): StreamArithmetic {
-  const addOnce: Parameters<typeof addTimes>[0] = (stream, f, sign) => {
+  const addOnce: AddOnce = (stream, f, sign) => {
     const inputs = [stream, f, scales];
     const [sum, counts] = dispatch(stream.engine, ops.channelFixedPointAdd, inputs, { sign }, donating);
     stream.dispose();
@@ -31,17 +29,7 @@ export function narrowArithmetic({ scales, dtype = "i16", hasScales = false }: N
     dtype,
     enter: (x) => (x.dtype === dtype ? x.detach() : quantise(x, scales, dtype)),
     read: (stream) => dequantise(stream, scales),
-    add: (stream, increment, { times }) => addTimes(addOnce, stream, increment, times),
-    remove: (stream, increment, { times }) => {
-      const { stream: difference, counts } = addTimes(addOnce, stream, increment, -times);
-      counts!.dispose();
-      return difference;
-    },
-    combine: combineTerms,
-    separate: (stream, sign, terms) => combineTerms(stream, sign, opposite(sign, terms)),
-    scale: scaleExactly,
-    unscale: unscaleExactly,
-    ...(hasScales ? { makeBuffer: makeHead } : {}),
+    ...wrappingSteps(addOnce, hasScales),
   };
 }
 

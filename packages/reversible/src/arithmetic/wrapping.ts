@@ -1,9 +1,30 @@
 import type { Norm } from "@revnet-zero/nn";
 import type { Tensor } from "@revnet-zero/tensor";
-import type { StreamSum } from "./arithmetic.ts";
+import { makeHead } from "../side/informationBuffer.ts";
+import type { StreamArithmetic, StreamSum } from "./arithmetic.ts";
+import { scaleExactly, unscaleExactly } from "./exactScale.ts";
+import { combineTerms, opposite } from "./linear.ts";
 
 /** Adds an increment once, in either direction; the stream is given up. */
-type AddOnce = (stream: Tensor, f: Tensor, sign: 1 | -1, norm?: Norm) => StreamSum;
+export type AddOnce = (stream: Tensor, f: Tensor, sign: 1 | -1, norm?: Norm) => StreamSum;
+
+/** What all integer streams do alike, whatever their width: sums that wrap, and other factors by an information buffer. */
+export const wrappingSteps = (
+  addOnce: AddOnce,
+  hasScales: boolean,
+): Omit<StreamArithmetic, "name" | "isExact" | "remembers" | "dtype" | "enter" | "read"> => ({
+  add: (stream, increment, { times, norm }) => addTimes(addOnce, stream, increment, times, norm),
+  remove: (stream, increment, { times }) => {
+    const { stream: difference, counts } = addTimes(addOnce, stream, increment, -times);
+    counts!.dispose();
+    return difference;
+  },
+  combine: combineTerms,
+  separate: (stream, sign, terms) => combineTerms(stream, sign, opposite(sign, terms)),
+  scale: scaleExactly,
+  unscale: unscaleExactly,
+  ...(hasScales ? { makeBuffer: makeHead } : {}),
+});
 
 /** The increment is rounded once; adding it again is adding the same number again. */
 export function addTimes(once: AddOnce, stream: Tensor, increment: Tensor, times: number, norm?: Norm): StreamSum {
