@@ -1,6 +1,6 @@
 import { Engine, type OutOfMemoryError, tensor } from "@revnet-zero/tensor";
 import { errorText, rejectionText } from "@revnet-zero/testkit";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { CudaBackend } from "../src/index.ts";
 import { useStandIn } from "../src/testing/standIn.ts";
 
@@ -19,8 +19,10 @@ const plan = (failure: string): void => {
 };
 afterEach(() => plan(""));
 
-const onStandIn = reason === undefined ? describe : describe.skip;
-onStandIn("what the driver refuses", () => {
+beforeEach((context) => {
+  if (reason !== undefined) context.skip(reason);
+});
+describe("what the driver refuses", () => {
   test("without a driver, or without a device, the error says what is missing", async () => {
     const { CudaBackend } = await import("../src/index.ts");
     process.env.REVNET_STANDIN_DEVICES = "0";
