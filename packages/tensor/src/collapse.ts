@@ -1,4 +1,4 @@
-import type { Shape } from "@revnet-zero/tensor";
+import type { Shape } from "./shape.ts";
 
 /** One axis of a loop nest over several operands: its size and each operand's step. */
 export interface Loop {

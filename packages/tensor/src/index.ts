@@ -23,6 +23,7 @@ export {
   type PrimitiveKernels,
   type PrimitiveName,
 } from "./backend.ts";
+export { collapse, type Loop } from "./collapse.ts";
 export {
   allDTypes,
   type DType,

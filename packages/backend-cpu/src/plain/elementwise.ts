@@ -1,9 +1,11 @@
 import {
+  collapse,
   type DType,
   type ElementwiseOp,
   expr,
   fromBf16,
   fromF16,
+  type Loop,
   numel,
   print,
   type TypedArray,
@@ -15,7 +17,6 @@ import { erf } from "../erf.ts";
 import { bitsOf, floatOf } from "../floatWord.ts";
 import { fixed, rint } from "../rounding.ts";
 import { scalarKind } from "../scalar.ts";
-import { collapse, type Loop } from "./collapse.ts";
 import { javascript } from "./printer.ts";
 
 type Run = (data: readonly TypedArray[], offsets: readonly number[], loops: readonly Loop[]) => void;

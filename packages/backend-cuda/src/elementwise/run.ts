@@ -1,6 +1,5 @@
-import { dtypes, type ElementwiseOp, numel } from "@revnet-zero/tensor";
+import { collapse, dtypes, type ElementwiseOp, type Loop, numel } from "@revnet-zero/tensor";
 import { addressOf, type CudaDevice, type CudaView, THREADS } from "../device/device.ts";
-import { type Loop, loopsOver } from "./loops.ts";
 import { castBody, copyBody, kernelName, type MapBody, mapSource, opBody, type Walk } from "./source.ts";
 
 /** Elements a thread reads at once: 16 bytes of the widest operand, where all of them allow it. */
@@ -66,7 +65,7 @@ export class ElementwiseRunner {
     const [output] = operands as [CudaView];
     const elements = numel(output.shape);
     if (elements === 0) return;
-    const loops = loopsOver(
+    const loops = collapse(
       output.shape,
       operands.map((v) => v.strides),
     );

@@ -1,9 +1,8 @@
-import { dtypes, numel, type PrimitiveKernels, type Shape } from "@revnet-zero/tensor";
+import { collapse, dtypes, numel, type PrimitiveKernels, type Shape } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
 import { addressOf, type CudaDevice, type CudaView } from "../device/device.ts";
 import type { Matrix, Product } from "../device/products.ts";
 import { cTypes } from "../device/sources.ts";
-import { loopsOver } from "../elementwise/loops.ts";
 import type { Context } from "./context.ts";
 
 /** Blocks along the third axis of a grid, at most. */
@@ -39,7 +38,7 @@ function byLibrary(device: CudaDevice, a: CudaView, b: CudaView, y: CudaView, bi
   const { dtype } = y;
   if (dtype !== "f32" && dtype !== "bf16" && dtype !== "f16") return false;
   const batch = y.shape.slice(0, -2);
-  const loops = loopsOver(batch, [batchStrides(a, batch), batchStrides(b, batch)]);
+  const loops = collapse(batch, [batchStrides(a, batch), batchStrides(b, batch)]);
   if (loops.length > 1) return false;
   const [{ size, strides }] = loops as [(typeof loops)[number]];
   const [m, n] = y.shape.slice(-2) as [number, number];
@@ -60,7 +59,7 @@ function byTiles(device: CudaDevice, a: CudaView, b: CudaView, y: CudaView): voi
   const k = a.shape[a.shape.length - 1]!;
   const types = { T: cTypes[a.dtype], Y: cTypes[y.dtype] };
   const kernel = device.kernel({ files: ["matmul"], types }, "matmul");
-  const loops = loopsOver(batch, [batchStrides(a, batch), batchStrides(b, batch)]);
+  const loops = collapse(batch, [batchStrides(a, batch), batchStrides(b, batch)]);
   const outer = loops[0]!;
   // A batch longer than a grid is cut along its outermost loop.
   const inner = loops.slice(1).reduce((product, loop) => product * loop.size, 1);

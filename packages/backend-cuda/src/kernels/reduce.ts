@@ -1,8 +1,7 @@
-import { type DType, dtypes, numel, type PrimitiveKernels } from "@revnet-zero/tensor";
+import { collapse, type DType, dtypes, type Loop, numel, type PrimitiveKernels } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
 import { addressOf, type CudaDevice, type CudaView, THREADS } from "../device/device.ts";
 import { cTypes } from "../device/sources.ts";
-import { type Loop, loopsOver } from "../elementwise/loops.ts";
 import type { Context } from "./context.ts";
 import { around } from "./split.ts";
 
@@ -79,7 +78,7 @@ export function fold(device: CudaDevice, fold: Fold, x: CudaView, y: CudaView, a
   if (outputs === 0) return;
   const pick = (isReduced: boolean): Loop[] => {
     const own = x.shape.map((_, d) => d).filter((d) => axes.includes(d) === isReduced);
-    return loopsOver(
+    return collapse(
       own.map((d) => x.shape[d]!),
       [own.map((d) => x.strides[d]!)],
     );

@@ -1,13 +1,14 @@
 import {
   type BufferView,
+  collapse,
   type DType,
   type ElementwiseOp,
   expr,
   isContiguous,
+  type Loop,
   numel,
   type TypedArray,
 } from "@revnet-zero/tensor";
-import { collapse, type Loop } from "../../plain/collapse.ts";
 import { scalarKind } from "../../scalar.ts";
 import type { Device, LoadedKernel } from "../device/device.ts";
 import { vectorBody, type Written } from "../vector/body.ts";

@@ -1,5 +1,4 @@
-import { type BufferView, contiguous, numel, type TypedArray } from "@revnet-zero/tensor";
-import { collapse } from "../../plain/collapse.ts";
+import { type BufferView, collapse, contiguous, numel, type TypedArray } from "@revnet-zero/tensor";
 import { identity } from "../../plain/copy.ts";
 import type { Device } from "../device/device.ts";
 import type { ElementwiseKernels } from "./elementwise.ts";
