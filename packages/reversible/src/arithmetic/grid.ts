@@ -2,7 +2,7 @@ import { dispatch, ops, type Tensor, ValueError } from "@revnet-zero/tensor";
 import type { StoredArithmetic, StreamArithmetic } from "./arithmetic.ts";
 import { refuseFixedPoint } from "./float.ts";
 import { combineRecorded, combineTerms, opposite } from "./linear.ts";
-import { type AddOnce, addTimes } from "./wrapping.ts";
+import { type AddOnce, addTimes, removeTimes } from "./wrapping.ts";
 
 const donating = { donates: true };
 
@@ -52,11 +52,7 @@ export function gridArithmetic({ fractionBits }: GridOptions): StreamArithmetic 
       refuseOutside(sum.counts!.narrow(0, 1, 1).reshape([]), fractionBits);
       return sum;
     },
-    remove: (stream, increment, { times }) => {
-      const { stream: difference, counts } = addTimes(addOnce, stream, increment, -times);
-      counts!.dispose();
-      return difference;
-    },
+    remove: (stream, increment, { times }) => removeTimes(addOnce, stream, increment, times),
     // Term by term, and back in reverse, so that every sum on the way is in range and undone exactly.
     combine: (stream, sign, terms) =>
       terms.reduce((sum, term) => inRange(combineTerms(sum, 1, [term])), negated(stream, sign)),

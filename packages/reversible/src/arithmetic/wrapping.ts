@@ -14,11 +14,7 @@ export const wrappingSteps = (
   hasScales: boolean,
 ): Omit<StreamArithmetic, "name" | "isExact" | "remembers" | "dtype" | "enter" | "read"> => ({
   add: (stream, increment, { times, norm }) => addTimes(addOnce, stream, increment, times, norm),
-  remove: (stream, increment, { times }) => {
-    const { stream: difference, counts } = addTimes(addOnce, stream, increment, -times);
-    counts!.dispose();
-    return difference;
-  },
+  remove: (stream, increment, { times }) => removeTimes(addOnce, stream, increment, times),
   combine: combineTerms,
   separate: (stream, sign, terms) => combineTerms(stream, sign, opposite(sign, terms)),
   scale: scaleExactly,
@@ -37,6 +33,13 @@ export function addTimes(once: AddOnce, stream: Tensor, increment: Tensor, times
   }
   if (f !== increment) f.dispose();
   return sum!;
+}
+
+/** Undoes `addTimes`; nothing is counted. */
+export function removeTimes(once: AddOnce, stream: Tensor, increment: Tensor, times: number): Tensor {
+  const { stream: difference, counts } = addTimes(once, stream, increment, -times);
+  counts!.dispose();
+  return difference;
 }
 
 /** Increments count once, however often they are added; sums that wrapped, each time. */
