@@ -11,6 +11,7 @@ export { MetaBackend } from "@revnet-zero/backend-meta";
 export * from "@revnet-zero/data";
 export * from "@revnet-zero/flows";
 export * from "@revnet-zero/io";
+export * from "@revnet-zero/memory";
 export * from "@revnet-zero/models";
 export * from "@revnet-zero/nn";
 export * from "@revnet-zero/optim";

@@ -1,0 +1,1 @@
+export type { BlockCosts, PolicyCost } from "./planner/problem.ts";
