@@ -15,6 +15,7 @@ export * from "@revnet-zero/memory";
 export * from "@revnet-zero/models";
 export * from "@revnet-zero/nn";
 export * from "@revnet-zero/optim";
+export * from "@revnet-zero/plot";
 export * from "@revnet-zero/reversible";
 export * from "@revnet-zero/tensor";
 export * from "@revnet-zero/train";

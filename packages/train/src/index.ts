@@ -11,15 +11,7 @@ export { ProgressBar, type ProgressBarOptions, type ProgressStream } from "./pro
 export { type ExactnessResult, proveExactness } from "./prove.ts";
 export { renderReport } from "./report/renderReport.ts";
 export type * from "./report/reportData.ts";
-export {
-  type ChartPoint,
-  type ChartSeries,
-  type LineChart,
-  type ReferenceLine,
-  svgLineChart,
-} from "./report/svgLineChart.ts";
 export { applyGradients, computeGradients, type StepGradients, toTensors } from "./step.ts";
 export { fromEntries, toEntries } from "./tensorFiles.ts";
 export { TrainError } from "./trainError.ts";
 export { Trainer, type TrainerOptions, type TrainResult } from "./trainer.ts";
-export * from "./units.ts";

@@ -1,8 +1,8 @@
-import { formatFigure } from "../units.ts";
 import { spreadLabels } from "./chartLabels.ts";
 import { type ChartScale, chartScale } from "./chartScale.ts";
 import { chartStyle } from "./chartStyle.ts";
 import { html, type Markup } from "./markup.ts";
+import { formatFigure } from "./units.ts";
 
 export interface ChartPoint {
   readonly x: number;
