@@ -9,6 +9,7 @@ import { BackendError, OutOfMemoryError, ValueError } from "./errors.ts";
 import { Ledger, type MemoryCategory, type MemoryReport } from "./memory/ledger.ts";
 import { liveReport } from "./memory/report.ts";
 import { type Scope, ScopeStack, tensorsIn } from "./memory/scope.ts";
+import { callSite } from "./memory/site.ts";
 import { Storage } from "./memory/storage.ts";
 import type { Meta } from "./op.ts";
 import { checkKey, foldKey, type Key } from "./rng.ts";
@@ -67,7 +68,9 @@ export class Engine {
       throw this.#outOfMemory(bytes, `the limit of ${this.#memoryLimitBytes} bytes`);
     }
     const site = this.#recordsSites ? this.#site() : undefined;
-    return new Storage(this, this.#allocateData(meta, elements, bytes), meta.dtype, bytes, category, site);
+    const storage = new Storage(this, this.#allocateData(meta, elements, bytes), meta.dtype, bytes, category, site);
+    if (this.ledger.isWatched) for (const o of this.ledger.observers) o.allocated(storage, meta.shape);
+    return storage;
   }
 
   #allocateData(meta: Meta, elements: number, bytes: number): unknown {
@@ -93,8 +96,7 @@ export class Engine {
   }
 
   #site(): string {
-    const stack = new Error().stack?.split("\n") ?? [];
-    const caller = stack.find((line) => line.includes("at ") && !line.includes("/tensor/"))?.trim() ?? "unknown place";
+    const caller = callSite();
     return this.modulePath.length === 0 ? caller : `${this.modulePath.join(".")} ${caller}`;
   }
 
@@ -300,6 +302,21 @@ export class Engine {
     } finally {
       this.modulePath.pop();
     }
+  }
+
+  /** @internal Runs `f`, part of a backward pass, in the place of what it is the gradient of. */
+  atModulePath<T>(path: readonly string[], f: () => T): T {
+    const before = this.modulePath.splice(0, this.modulePath.length, ...path);
+    try {
+      return f();
+    } finally {
+      this.modulePath.splice(0, this.modulePath.length, ...before);
+    }
+  }
+
+  /** @internal The module path for a node of the graph to keep: while nobody listens, none. */
+  tracedPath(): readonly string[] | undefined {
+    return this.trace.isOn ? [...this.modulePath] : undefined;
   }
 }
 

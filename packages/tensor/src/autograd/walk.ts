@@ -96,8 +96,10 @@ export class Walk {
         // Last input first: the reverse of the order in which a computation written out would have read them.
         for (let i = node.edges.length - 1; i >= 0; i--) this.#deliver(node, i, needs[i]! ? results[i] : undefined);
       });
+    const scoped = (): void => engine.scope(pass, `backward of ${node.name}`);
     try {
-      engine.scope(pass, `backward of ${node.name}`);
+      if (node.modulePath === undefined) scoped();
+      else engine.atModulePath(node.modulePath, scoped);
     } finally {
       for (const g of gradients) g?.dispose();
     }

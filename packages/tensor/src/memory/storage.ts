@@ -40,9 +40,12 @@ export class Storage {
 
   /** Gives the buffer a lasting purpose. */
   set category(to: MemoryCategory) {
-    if (to === this.#category) return;
-    this.engine.ledger.moved(this.#category, to, this.bytes);
+    const from = this.#category;
+    if (to === from) return;
+    const { ledger } = this.engine;
+    ledger.moved(from, to, this.bytes);
     this.#category = to;
+    if (ledger.isWatched) for (const o of ledger.observers) o.moved(this, from);
   }
 
   retain(): this {
@@ -52,7 +55,9 @@ export class Storage {
 
   release(): void {
     if (--this.#references > 0) return;
-    this.engine.ledger.freed(this.#category, this.bytes);
+    const { ledger } = this.engine;
+    ledger.freed(this.#category, this.bytes);
+    if (ledger.isWatched) for (const o of ledger.observers) o.freed(this);
     this.engine.storages.delete(this);
     this.engine.backend.free(this.data);
   }
