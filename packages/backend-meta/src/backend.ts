@@ -30,6 +30,8 @@ export class MetaBackend implements Backend<MetaBuffer> {
   readonly name: string;
   readonly isSynchronous = false;
   readonly kernels: KernelTable<MetaBuffer>;
+  /** What programs that were run here took for granted, because values that decide about bytes do not exist. */
+  readonly assumptions: Set<string> = new Set();
 
   /** With no arguments: a backend of primitives only, like the reference. */
   constructor(declared: { readonly [K in OpName]?: Declared } = {}, name = "meta") {

@@ -23,7 +23,7 @@ import { type Program, placeBlocks, type ReversibleBlock } from "./block.ts";
 import { BlockChecks, type CheckLevel } from "./blockChecks.ts";
 import { readHealth, type StreamHealth } from "./health.ts";
 import { type ArithmeticOptions, checkMode, modes, type ReversibleMode } from "./modes.ts";
-import { HostStore, type OffloadStore, offloadTo } from "./offload.ts";
+import { HostStore, type OffloadStore, offloadTo, shapeStore } from "./offload.ts";
 import { PassContext } from "./passes/context.ts";
 import { ForwardPass } from "./passes/forwardPass.ts";
 import { bytesOf, SideInformation } from "./passes/side.ts";
@@ -374,6 +374,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     const stored = modes[this.#mode].stored(this.#options());
     const arithmetic = this.#arithmetic();
     const policies = this.#policies();
+    const isShapeOnly = engine.backend.assumptions !== undefined;
     if (engine.recordsGradients) this.#startRecord(policies);
     const run: SegmentRun = {
       engine,
@@ -386,9 +387,9 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
       noteSide: (bytes) => {
         this.sideBytes += bytes;
       },
-      offload: this.offload,
+      offload: isShapeOnly ? shapeStore : this.offload,
       checks:
-        this.check !== false && engine.recordsGradients
+        this.check !== false && engine.recordsGradients && !isShapeOnly
           ? new BlockChecks(this.check, this.numStreams, arithmetic)
           : undefined,
       update: engine.recordsGradients ? this.backwardUpdate?.() : undefined,
@@ -405,8 +406,9 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   }
 
   #policies(): BlockPolicy[] {
-    if (this.#anchors !== undefined && this.range.engine.backend.isSynchronous)
-      this.#takeDrifts(this.drifts.dataSync());
+    const { isSynchronous, assumptions } = this.range.engine.backend;
+    if (this.#anchors !== undefined) assumptions?.add("no drift exceeds its tolerance");
+    if (this.#anchors !== undefined && isSynchronous) this.#takeDrifts(this.drifts.dataSync());
     const { policy } = modes[this.#mode];
     const plan = policy === "reconstruct" ? this.#plan : undefined;
     const named = this.blocks.map((_, i) => plan?.blocks[i] ?? policy);
