@@ -2,7 +2,14 @@ export { type AnyOptimizer, buildModel, buildOptimizer, buildSchedule, runKey } 
 export { checkState, type History, type TrainerState } from "./checkpointState.ts";
 export * from "./config.ts";
 export { type BrokenRule, brokenRules, type ConfigRule, configRules } from "./configRules.ts";
-export { estimateModes, estimateStep, type StepEstimate } from "./estimate.ts";
+export {
+  type BuiltStep,
+  buildStep,
+  type EstimateStepOptions,
+  estimateModes,
+  estimateStep,
+  type StepEstimate,
+} from "./estimate.ts";
 export { evaluate } from "./evaluate.ts";
 export { Emitter, type StepEvent, type TrainEvents } from "./events.ts";
 export { measureActivationBytes } from "./measure.ts";

@@ -82,6 +82,10 @@ export class Ledger {
     return this.#liveBytes;
   }
 
+  liveBytesOf(category: MemoryCategory): number {
+    return this.#live[category];
+  }
+
   /** Starts a new peak measurement from the present state. */
   resetPeak(): void {
     this.#peakBytes = this.#liveBytes;
