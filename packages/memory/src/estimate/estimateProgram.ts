@@ -53,7 +53,7 @@ export function estimateProgram(program: StepProgram, { like, steps = 2 }: Estim
     const stop = isCounted
       ? engine.ledger.watch({ allocated: noteGradients, moved: noteGradients, freed: () => {} })
       : undefined;
-    run(() => engine.scope(step));
+    engine.scope(() => void run(step));
     stop?.();
   }
   const { peakBytes, atPeak, activationBytes, live } = engine.memory();
