@@ -23,6 +23,7 @@ import { type Program, placeBlocks, type ReversibleBlock } from "./block.ts";
 import { BlockChecks, type CheckLevel } from "./blockChecks.ts";
 import { readHealth, type StreamHealth } from "./health.ts";
 import { type ArithmeticOptions, checkMode, modes, type ReversibleMode } from "./modes.ts";
+import type { BlockObserver } from "./observer.ts";
 import { HostStore, type OffloadStore, offloadTo, shapeStore } from "./offload.ts";
 import { PassContext } from "./passes/context.ts";
 import { ForwardPass } from "./passes/forwardPass.ts";
@@ -105,6 +106,8 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   readonly #program: Program;
   readonly offload: OffloadStore;
   #check: CheckLevel | false;
+  /** Told where the blocks of recorded passes begin. */
+  observer: BlockObserver | undefined;
   /** @internal Set by `updateInBackward`: makes the updates of one pass. */
   backwardUpdate: (() => BackwardUpdate) | undefined;
   /**
@@ -393,6 +396,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
           ? new BlockChecks(this.check, this.numStreams, arithmetic)
           : undefined,
       update: engine.recordsGradients ? this.backwardUpdate?.() : undefined,
+      observer: engine.recordsGradients && !engine.isReplay ? this.observer : undefined,
     };
     const logDeterminant = wantsLogDeterminant ? zeros(shape.slice(0, 1), { engine }) : undefined;
     const given = { streams, logDeterminant, isEntered: false };

@@ -86,6 +86,7 @@ export class Walk {
   #pull(node: GradientNode, gradients: readonly (Tensor | undefined)[]): void {
     const { createGraph, freeSaved } = this.options;
     const engine = gradients.find((g) => g !== undefined)!.engine;
+    if (engine.currentWalk === undefined) engine.notePull(node.id);
     const pass = (): void =>
       engine.withGradients(createGraph, () => {
         const needs = node.edges.map((e) => e !== undefined && this.needs(e.node));

@@ -92,6 +92,17 @@ export class Ledger {
     this.#atPeak = { ...this.#live };
   }
 
+  /** Runs `f` and forgets the peak that it reached. */
+  apart<T>(f: () => T): T {
+    const [peakBytes, atPeak] = [this.#peakBytes, this.#atPeak];
+    try {
+      return f();
+    } finally {
+      this.#peakBytes = peakBytes;
+      this.#atPeak = atPeak;
+    }
+  }
+
   report(): MemoryReport {
     const { parameters, gradients, optimizer } = this.#atPeak;
     return {

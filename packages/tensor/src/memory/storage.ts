@@ -1,3 +1,4 @@
+import type { Backend } from "../backend.ts";
 import type { DType } from "../dtype.ts";
 import type { Engine } from "../engine.ts";
 import type { MemoryCategory } from "./ledger.ts";
@@ -15,6 +16,8 @@ export class Storage {
   /** Where it was made: module path and op, when leak recording is on. */
   readonly site: string | undefined;
   version = 0;
+  /** Whose buffer it is: in a rehearsal the engine's is another. */
+  readonly #backend: Backend;
   #references = 1;
   #saves = 0;
   #category: MemoryCategory;
@@ -26,6 +29,7 @@ export class Storage {
     this.bytes = bytes;
     this.#category = category;
     this.site = site;
+    this.#backend = engine.backend;
     engine.ledger.allocated(category, bytes);
     engine.storages.add(this);
   }
@@ -59,7 +63,7 @@ export class Storage {
     ledger.freed(this.#category, this.bytes);
     if (ledger.isWatched) for (const o of ledger.observers) o.freed(this);
     this.engine.storages.delete(this);
-    this.engine.backend.free(this.data);
+    this.#backend.free(this.data);
   }
 
   /** A reference held by the graph: workspace counts as `saved` while at least one is held. */
