@@ -10,4 +10,7 @@ export {
   type ReferenceLine,
   svgLineChart,
 } from "./svgLineChart.ts";
+export { type NamedPoint, type ScatterChart, svgScatterChart } from "./svgScatterChart.ts";
+export { type Band, type StackedChart, type StackedSample, svgStackedChart } from "./svgStackedChart.ts";
+export { type TextScatterOptions, textScatter } from "./textScatter.ts";
 export * from "./units.ts";

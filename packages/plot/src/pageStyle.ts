@@ -34,6 +34,7 @@ th,td{padding:10px 18px;text-align:left;white-space:nowrap}
 th{color:var(--soft);font-size:13px;font-weight:600}
 tbody tr{border-top:1px solid var(--line)}
 .number{text-align:right}
+.wrap{display:inline-block;white-space:normal;min-width:16ch;max-width:52ch;overflow-wrap:anywhere}
 .yes{color:var(--good);font-weight:600}
 .no{color:var(--bad);font-weight:600}
 details{margin-top:10px}
