@@ -38,6 +38,8 @@ export interface Backend<S = unknown> {
   readonly kernels: KernelTable<S>;
   /** Names how its kernels round and order sums: runs on backends with equal names have equal bits. Checkpoints keep it. */
   readonly arithmetic?: string;
+  /** Bytes taken from the system: in use, and kept for reuse. */
+  readonly reservedBytes?: number;
   /**
    * Only backends that have shapes and no values have it. Code that asks a value what to do goes on there as if it had the
    * usual one, and says here, in words, what it took for granted where that decides about bytes.
