@@ -14,3 +14,9 @@ export {
   searchLargest,
 } from "./estimate/largestThatFits.ts";
 export type { BlockCosts, PolicyCost } from "./planner/problem.ts";
+export { MemoryProfile } from "./profiler/memoryProfile.ts";
+export { MemoryProfiler, type ProfilerOptions } from "./profiler/memoryProfiler.ts";
+export type { Reason } from "./profiler/reasons.ts";
+export type { BufferLife, Change, OpRecord, Place, Recording, StepPhase } from "./profiler/recording.ts";
+export { stepPhases } from "./profiler/recording.ts";
+export type { LiveTensor, Usage } from "./profiler/tables.ts";
