@@ -13,6 +13,8 @@ export {
   type StepSizes,
   searchLargest,
 } from "./estimate/largestThatFits.ts";
+export { DiskStore, type DiskStoreOptions } from "./offload/diskStore.ts";
+export { OffloadError } from "./offload/offloadError.ts";
 export type { BlockCosts, PolicyCost } from "./planner/problem.ts";
 export { MemoryProfile } from "./profiler/memoryProfile.ts";
 export { MemoryProfiler, type ProfilerOptions } from "./profiler/memoryProfiler.ts";

@@ -104,7 +104,8 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   #mode: ReversibleMode;
   #plan: MemoryPlan | undefined;
   readonly #program: Program;
-  readonly offload: OffloadStore;
+  /** Where offloaded streams go from the next forward pass on. */
+  offload: OffloadStore;
   #check: CheckLevel | false;
   /** Told where the blocks of recorded passes begin. */
   observer: BlockObserver | undefined;
