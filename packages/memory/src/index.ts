@@ -13,4 +13,6 @@ export {
   type StepSizes,
   searchLargest,
 } from "./estimate/largestThatFits.ts";
-export type { BlockCosts, PolicyCost } from "./planner/problem.ts";
+export { evaluatePlan } from "./planner/evaluate.ts";
+export { leastPeakBytes, type PlanOptions, planChain } from "./planner/planChain.ts";
+export type { Plan, PlanChoice, PlanCost, PlanItem, PlanProblem, Table } from "./planner/problem.ts";
