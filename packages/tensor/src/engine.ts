@@ -33,7 +33,6 @@ export interface Watcher {
  * state, the trace. Engines share nothing; a program has one default engine and may make more.
  */
 export class Engine {
-  readonly backend: Backend;
   readonly ledger: Ledger = new Ledger();
   readonly scopes: ScopeStack = new ScopeStack();
   readonly storages: Set<Storage> = new Set();
@@ -45,6 +44,7 @@ export class Engine {
   readonly #memoryLimitBytes: number;
   readonly #recordsSites = readEnvironment("REVNET_LEAKS") !== "0";
   readonly #watchers: Watcher[] = [];
+  #backend: Backend;
   #ambient = new Ambient({ autocast: undefined, key: undefined, calls: 0, isReplay: false, recall: undefined });
   #recordsGradients = true;
   #nodes = 0;
@@ -52,9 +52,25 @@ export class Engine {
   #handles = 0;
 
   constructor(backend: Backend, options: EngineOptions = {}) {
-    this.backend = backend;
+    this.#backend = backend;
     const limit = readEnvironment("REVNET_MEMORY_LIMIT");
     this.#memoryLimitBytes = options.memoryLimitBytes ?? (limit === "" ? Number.POSITIVE_INFINITY : Number(limit));
+  }
+
+  /** What computes. */
+  get backend(): Backend {
+    return this.#backend;
+  }
+
+  /** @internal Runs `f` with the backend seen through another, whose buffers are the same: to note what it is asked for. */
+  withBackend<T>(backend: Backend, f: () => T): T {
+    const before = this.#backend;
+    this.#backend = backend;
+    try {
+      return f();
+    } finally {
+      this.#backend = before;
+    }
   }
 
   // -- memory -------------------------------------------------------------------------------------------------------
