@@ -111,6 +111,10 @@ class CompiledFunction {
 
   call(args: readonly Tensor[]): unknown {
     const { engine } = checkArguments(args);
+    if (engine.trace.isOn || engine.checksFinite) {
+      this.reason = "ops are being watched one by one";
+      return engine.scope(() => this.#f(...args), "compile");
+    }
     const signature = `${signatureOf(args, engine)} ${this.#guard()}`;
     const known = this.#known.get(signature);
     if (typeof known === "object" && known.replay.isCurrent) return this.#replay(known, args, engine);
@@ -142,7 +146,8 @@ class CompiledFunction {
     const derivations = new Map<Key, KeyDerivation>();
     const { ambient } = engine;
     const { key: root, calls } = ambient;
-    const result = engine.withBackend(recorder.backend, () =>
+    const refuse = (reason: string): void => recorder.refuse(reason);
+    const result = engine.withBackend(recorder.backend, refuse, () =>
       traceKeys(derivations, () => engine.scope(() => this.#f(...args), "compile")),
     );
     const tensors = tensorsIn(result, (v): v is Tensor => v instanceof Tensor);

@@ -45,14 +45,14 @@ export class Recorder {
         return data;
       },
       free: (data) => {
-        if (this.#slots.get(data)?.kind !== "made") this.#refuse("it frees a tensor that was made outside");
+        if (this.#slots.get(data)?.kind !== "made") this.refuse("it frees a tensor that was made outside");
         this.#slots.delete(data);
         backend.free(data);
       },
       write: (data, values) => {
         backend.write(data, values);
         const slot = this.#slotOf(data);
-        if (slot.kind !== "made") this.#refuse("it writes numbers of the host into a tensor made outside");
+        if (slot.kind !== "made") this.refuse("it writes numbers of the host into a tensor made outside");
         else {
           const { dtype, elements } = slot;
           const output: SlotView = { slot, dtype, shape: [elements], strides: [1], offset: 0 };
@@ -61,14 +61,14 @@ export class Recorder {
         }
       },
       read: (data, dtype, elements) => {
-        this.#refuse("it reads values on the host");
+        this.refuse("it reads values on the host");
         return backend.read(data, dtype, elements);
       },
       ...(readSync === undefined
         ? {}
         : {
             readSync: (data: unknown, dtype: DType, elements: number) => {
-              this.#refuse("it reads values on the host");
+              this.refuse("it reads values on the host");
               return readSync.call(backend, data, dtype, elements);
             },
           }),
@@ -95,7 +95,8 @@ export class Recorder {
     this.instructions.push(instruction);
   }
 
-  #refuse(reason: string): void {
+  /** There will be no recording. The first reason counts. */
+  refuse(reason: string): void {
     const { modulePath } = this.#engine;
     this.reason ??= modulePath.length === 0 ? reason : `${reason} (in ${modulePath.join(".")})`;
   }
@@ -124,7 +125,7 @@ export class Recorder {
     const returned = new Set<Slot>(found.map((r) => r.slot));
     for (const slot of this.#slots.values()) {
       if (slot.kind !== "made" || returned.has(slot)) continue;
-      this.#refuse(`it keeps a tensor that it does not return (${slot.elements} elements, ${slot.dtype})`);
+      this.refuse(`it keeps a tensor that it does not return (${slot.elements} elements, ${slot.dtype})`);
     }
     return { results: found, captured: [...this.#captured] };
   }

@@ -1,4 +1,12 @@
-import { type BufferView, type Engine, type Key, makeTensor, type Storage, type Tensor } from "@revnet-zero/tensor";
+import {
+  type BufferView,
+  type Engine,
+  type Key,
+  type MemoryCategory,
+  makeTensor,
+  type Storage,
+  type Tensor,
+} from "@revnet-zero/tensor";
 import { keyed } from "./keys.ts";
 import type { Instruction, Program, Slot, SlotView } from "./program.ts";
 
@@ -16,6 +24,8 @@ export class Replay {
   readonly #engine: Engine;
   readonly #program: Program;
   readonly #places = new Map<Slot, Place>();
+  /** What results are for; everything else is workspace. */
+  readonly #categories: ReadonlyMap<Slot, MemoryCategory>;
   readonly #steps: readonly ((root: Key | undefined) => void)[];
   /** What it writes to that was there before. */
   readonly #written: readonly Slot[];
@@ -24,14 +34,14 @@ export class Replay {
     this.#engine = engine;
     this.#program = program;
     for (const s of program.captured) s.retain();
-    const returned = new Set(program.results.map((r) => r.slot));
+    this.#categories = new Map(program.results.map((r) => [r.slot, r.category]));
     const last = new Map<Slot, number>();
     program.instructions.forEach((instruction, i) => {
       for (const { slot } of operands(instruction)) last.set(slot, i);
     });
     this.#steps = program.instructions.map((instruction, i) => {
       const freed = [...new Set(operands(instruction).map((v) => v.slot))].filter(
-        (slot) => slot.kind === "made" && last.get(slot) === i && !returned.has(slot),
+        (slot) => slot.kind === "made" && last.get(slot) === i && !this.#categories.has(slot),
       );
       return this.#step(instruction, freed);
     });
@@ -51,13 +61,11 @@ export class Replay {
       if (place.slot.kind === "argument") this.#put(place, args[place.slot.index]!.storage);
     for (const step of this.#steps) step(root);
     for (const slot of this.#written) this.#storageOf(slot, args).version++;
-    const results = this.#program.results.map(({ slot, category, dtype, shape, strides, offset }) => {
+    const results = this.#program.results.map(({ slot, dtype, shape, strides, offset }) => {
       const storage = this.#storageOf(slot, args);
-      if (slot.kind === "made") storage.category = category;
       return makeTensor({ engine, storage: storage.retain(), layout: { shape, strides, offset }, dtype });
     });
-    for (const slot of new Set(this.#program.results.map((r) => r.slot)))
-      if (slot.kind === "made") this.#take(this.#places.get(slot)!).release();
+    for (const slot of this.#categories.keys()) if (slot.kind === "made") this.#take(this.#places.get(slot)!).release();
     return results;
   }
 
@@ -99,11 +107,13 @@ export class Replay {
     const made = instruction.outputs.flatMap(({ slot }) =>
       slot.kind === "made" ? [[slot, this.#places.get(slot)!] as const] : [],
     );
+    const categories = this.#categories;
     const release = freed.map((slot) => this.#places.get(slot)!);
     const work = this.#work(instruction, inputs, outputs);
     return (root) => {
       for (const [{ dtype, elements }, place] of made)
-        if (place.storage === undefined) this.#put(place, engine.allocate({ shape: [elements], dtype }));
+        if (place.storage === undefined)
+          this.#put(place, engine.allocate({ shape: [elements], dtype }, categories.get(place.slot)));
       work(root);
       for (const place of release) this.#take(place).release();
     };

@@ -45,6 +45,7 @@ export class Engine {
   readonly #recordsSites = readEnvironment("REVNET_LEAKS") !== "0";
   readonly #watchers: Watcher[] = [];
   #backend: Backend;
+  #onHostEffect: ((what: string) => void) | undefined;
   #ambient = new Ambient({ autocast: undefined, key: undefined, calls: 0, isReplay: false, recall: undefined });
   #recordsGradients = true;
   #nodes = 0;
@@ -63,14 +64,19 @@ export class Engine {
   }
 
   /** @internal Runs `f` with the backend seen through another, whose buffers are the same: to note what it is asked for. */
-  withBackend<T>(backend: Backend, f: () => T): T {
-    const before = this.#backend;
-    this.#backend = backend;
+  withBackend<T>(backend: Backend, onHostEffect: (what: string) => void, f: () => T): T {
+    const before = [this.#backend, this.#onHostEffect] as const;
+    [this.#backend, this.#onHostEffect] = [backend, onHostEffect];
     try {
       return f();
     } finally {
-      this.#backend = before;
+      [this.#backend, this.#onHostEffect] = before;
     }
+  }
+
+  /** Says that the code running now does more than compute with tensors (it counts its calls, say): it must not be left out. */
+  noteHostEffect(what: string): void {
+    this.#onHostEffect?.(what);
   }
 
   // -- memory -------------------------------------------------------------------------------------------------------

@@ -1,14 +1,14 @@
 import { MetaBackend } from "@revnet-zero/backend-meta";
-import { type Backend, type BytesByCategory, Engine } from "@revnet-zero/tensor";
+import { type Backend, type BytesByCategory, Engine, type MemoryReport } from "@revnet-zero/tensor";
 import { buildModel, buildOptimizer, runKey } from "./build.ts";
 import type { ModelConfig, TrainConfig } from "./config.ts";
-import { applyGradients, computeGradients } from "./step.ts";
+import { applyGradients, computeGradients, recordedPassOf } from "./step.ts";
 
 export interface StepEstimate {
   readonly reversibility: ModelConfig["reversibility"];
   /** Numbers trained. */
   readonly parameters: number;
-  /** Highest sum of live bytes in a training step after the first. */
+  /** Highest sum of live bytes in a training step. */
   readonly peakBytes: number;
   /** What that peak consists of. */
   readonly atPeak: BytesByCategory;
@@ -32,21 +32,22 @@ export function estimateStep(config: TrainConfig, like: Backend): StepEstimate {
   const batch = { inputs: new Int32Array(size), targets: new Int32Array(size), batchSize, sequenceLength };
   const batches = Array.from({ length: microBatches }, () => batch);
   const parameterBytes = engine.memory().live.parameters;
+  const pass = recordedPassOf(model, microBatches);
+  const { clipNorm, learningRate } = config.optimizer;
   let gradientBytes = 0;
-  // The first step makes the optimizer's state; the second is like all that follow.
+  let highest: MemoryReport | undefined;
+  // The first step makes the optimizer's state, and the second is recorded; those that follow need no more than it does.
   for (let step = 0; step < 2; step++) {
     engine.ledger.resetPeak();
     engine.scope(() => {
-      const { factor } = computeGradients(model, batches, {
-        key: runKey(seed, "steps"),
-        step,
-        clipNorm: config.optimizer.clipNorm,
-      });
+      const { factor } = computeGradients(model, batches, { key: runKey(seed, "steps"), step, clipNorm, pass });
       gradientBytes = engine.memory().live.gradients;
-      applyGradients(optimizer, config.optimizer.learningRate, factor);
+      applyGradients(optimizer, learningRate, factor);
     });
+    const memory = engine.memory();
+    if (highest === undefined || memory.peakBytes >= highest.peakBytes) highest = memory;
   }
-  const { peakBytes, atPeak, activationBytes, live } = engine.memory();
+  const { peakBytes, atPeak, activationBytes } = highest!;
   return {
     reversibility: config.model.reversibility,
     parameters: model.parameterCount(),
@@ -55,7 +56,7 @@ export function estimateStep(config: TrainConfig, like: Backend): StepEstimate {
     activationBytes,
     parameterBytes,
     gradientBytes,
-    optimizerBytes: live.optimizer,
+    optimizerBytes: engine.memory().live.optimizer,
   };
 }
 

@@ -18,7 +18,16 @@ export {
   type ReferenceLine,
   svgLineChart,
 } from "./report/svgLineChart.ts";
-export { applyGradients, computeGradients, type StepGradients, toTensors } from "./step.ts";
+export {
+  applyGradients,
+  computeGradients,
+  type GradientOptions,
+  type Pass,
+  passOf,
+  recordedPassOf,
+  type StepGradients,
+  toTensors,
+} from "./step.ts";
 export { fromEntries, toEntries } from "./tensorFiles.ts";
 export { TrainError } from "./trainError.ts";
 export { Trainer, type TrainerOptions, type TrainResult } from "./trainer.ts";
