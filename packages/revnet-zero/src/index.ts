@@ -8,6 +8,7 @@ if (!hasDefaultEngine()) setDefaultEngine(new Engine(new CpuBackend()));
 export { CpuBackend, ReferenceBackend } from "@revnet-zero/backend-cpu";
 export { CudaBackend, type CudaProbe, probeCuda } from "@revnet-zero/backend-cuda";
 export { MetaBackend } from "@revnet-zero/backend-meta";
+export * from "@revnet-zero/compile";
 export * from "@revnet-zero/data";
 export * from "@revnet-zero/flows";
 export * from "@revnet-zero/io";

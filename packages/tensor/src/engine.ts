@@ -34,7 +34,6 @@ export interface Watcher {
  * state, the trace. Engines share nothing; a program has one default engine and may make more.
  */
 export class Engine {
-  #backend: Backend;
   readonly ledger: Ledger = new Ledger();
   readonly scopes: ScopeStack = new ScopeStack();
   readonly storages: Set<Storage> = new Set();
@@ -46,6 +45,8 @@ export class Engine {
   #memoryLimitBytes: number;
   readonly #recordsSites = readEnvironment("REVNET_LEAKS") !== "0";
   readonly #watchers: Watcher[] = [];
+  #backend: Backend;
+  #onHostEffect: ((what: string) => void) | undefined;
   #ambient = new Ambient({ autocast: undefined, key: undefined, calls: 0, isReplay: false, recall: undefined });
   #recordsGradients = true;
   #nodes = 0;
@@ -59,8 +60,25 @@ export class Engine {
     this.#memoryLimitBytes = options.memoryLimitBytes ?? (limit === "" ? Number.POSITIVE_INFINITY : Number(limit));
   }
 
+  /** What computes. */
   get backend(): Backend {
     return this.#backend;
+  }
+
+  /** @internal Runs `f` with the backend seen through another, whose buffers are the same: to note what it is asked for. */
+  withBackend<T>(backend: Backend, onHostEffect: (what: string) => void, f: () => T): T {
+    const before = [this.#backend, this.#onHostEffect] as const;
+    [this.#backend, this.#onHostEffect] = [backend, onHostEffect];
+    try {
+      return f();
+    } finally {
+      [this.#backend, this.#onHostEffect] = before;
+    }
+  }
+
+  /** Says that the code running now does more than compute with tensors (it counts its calls, say): it must not be left out. */
+  noteHostEffect(what: string): void {
+    this.#onHostEffect?.(what);
   }
 
   // -- memory -------------------------------------------------------------------------------------------------------

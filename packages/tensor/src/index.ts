@@ -59,7 +59,16 @@ export type { NarrowDType } from "./ops/channelFixedPoint.ts";
 export { flat, smooth, smoothByOutput } from "./ops/derive.ts";
 export * as ops from "./ops/index.ts";
 export type { Activation } from "./ops/matmul.ts";
-export { fillRandomBits, foldKey, type Key, philox4x32, randomKey, randomWord } from "./rng.ts";
+export {
+  fillRandomBits,
+  foldKey,
+  type Key,
+  type KeyDerivation,
+  philox4x32,
+  randomKey,
+  randomWord,
+  traceKeys,
+} from "./rng.ts";
 export { broadcastShapes, normalizeAxes, normalizeAxis, numel, type Shape, sameShape } from "./shape.ts";
 export { type HostData, readAll } from "./tensor/base.ts";
 export {
@@ -78,6 +87,7 @@ export {
   zeros,
 } from "./tensor/create.ts";
 export { type DispatchOptions, dispatch } from "./tensor/dispatch.ts";
+export { makeTensor, type TensorInit } from "./tensor/link.ts";
 export { type AttentionOptions, type ConvOptions, Tensor } from "./tensor/tensor.ts";
 export type { OpEvent, OpListener } from "./trace.ts";
 export type { Broadcast, MatmulShape, ReshapeShape, ShapeMismatch } from "./types.ts";

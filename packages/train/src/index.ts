@@ -3,6 +3,7 @@ export { checkState, type History, type TrainerState } from "./checkpointState.t
 export * from "./config.ts";
 export { type BrokenRule, brokenRules, type ConfigRule, configRules } from "./configRules.ts";
 export {
+  type BuildStepOptions,
   type BuiltStep,
   buildStep,
   type EstimateStepOptions,
@@ -18,7 +19,16 @@ export { ProgressBar, type ProgressBarOptions, type ProgressStream } from "./pro
 export { type ExactnessResult, proveExactness } from "./prove.ts";
 export { renderReport } from "./report/renderReport.ts";
 export type * from "./report/reportData.ts";
-export { applyGradients, computeGradients, type StepGradients, toTensors } from "./step.ts";
+export {
+  applyGradients,
+  computeGradients,
+  type GradientOptions,
+  type Pass,
+  passOf,
+  recordedPassOf,
+  type StepGradients,
+  toTensors,
+} from "./step.ts";
 export { fromEntries, toEntries } from "./tensorFiles.ts";
 export { TrainError } from "./trainError.ts";
 export { Trainer, type TrainerOptions, type TrainResult } from "./trainer.ts";
