@@ -38,14 +38,16 @@ export function planChain(
   const bound = lowerBoundOf(problem, budgetBytes);
   const first = search(problem, budgetBytes, { width, bound });
   // The narrow search may have left out all that fits; the wide one then has no time to beat.
-  const firstCost = first.choices === undefined ? undefined : evaluatePlan(problem, first.choices);
-  const limitMs = firstCost === undefined ? Number.POSITIVE_INFINITY : firstCost.timeMs * (1 - ROUNDING);
+  const firstPlan = first.choices && proven(problem, first.choices);
+  const limitMs = firstPlan === undefined ? Number.POSITIVE_INFINITY : firstPlan.timeMs * (1 - ROUNDING);
   const second = search(problem, budgetBytes, { width: proofWidth, bound, limitMs, stopsWhenCut: true });
-  const choices = second.choices ?? first.choices;
-  if (choices === undefined || !second.isCut) return choices && proven(problem, choices);
+  const secondPlan = second.choices && proven(problem, second.choices);
+  // What is waited for at the very end is not limited.
+  const isBetter = firstPlan === undefined || (secondPlan !== undefined && secondPlan.timeMs < firstPlan.timeMs);
+  const plan = isBetter ? secondPlan : firstPlan;
+  if (plan === undefined || !second.isCut) return plan;
   const least = Math.min(...problem.items[0]!.choices.map((_, c) => startingWith(problem, bound, c)));
-  const cost = evaluatePlan(problem, choices);
-  return { choices, ...cost, lowerBoundMs: Math.min(cost.timeMs, least) };
+  return { ...plan, lowerBoundMs: Math.min(plan.timeMs, least) };
 }
 
 function proven(problem: PlanProblem, choices: readonly number[]): Plan {

@@ -91,7 +91,8 @@ export function instance({
         : names.map((p) => Array.from({ length: after }, () => inner + 2 * streams - own(p) + grads)),
     });
   }
-  return { items, ...(hasTransfers ? { transferBytesPerMs: integer(1, 10) / 20 } : {}) };
+  // A power of two below: sums of bytes that are queued do not round.
+  return { items, ...(hasTransfers ? { transferBytesPerMs: integer(1, 10) / 16 } : {}) };
 }
 
 /** Short chains, as their options. */
