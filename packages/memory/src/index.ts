@@ -1,3 +1,7 @@
+export { chainsOf, type PlannedChain } from "./costModel/chains.ts";
+export { type Offers, type ProbedChoice, type ProbedItem, probe } from "./costModel/probe.ts";
+export { type ChoiceTimes, problemOf } from "./costModel/problemOf.ts";
+export { Rehearsal } from "./costModel/rehearse.ts";
 export {
   type EstimateOptions,
   estimateProgram,
@@ -24,3 +28,6 @@ export type { Reason } from "./profiler/reasons.ts";
 export type { BufferLife, Change, OpRecord, Place, Recording, StepPhase } from "./profiler/recording.ts";
 export { stepPhases } from "./profiler/recording.ts";
 export type { LiveTensor, Usage } from "./profiler/tables.ts";
+export { type MeasureOptions, measureTimes } from "./tradeOffs/measureTimes.ts";
+export { type CostedPlan, paretoPlans, planFrom, uniformPlan } from "./tradeOffs/paretoPlans.ts";
+export { type PlanChartOptions, planChart } from "./tradeOffs/planChart.ts";
