@@ -91,6 +91,9 @@ export const reversibleModes: readonly ReversibleMode[] = Object.keys(modes) as 
 /** The mode that computes the same function by ordinary backpropagation: what a mode's gradients are compared with. */
 export const storedTwin = (mode: ReversibleMode): ReversibleMode => modes[mode].twin;
 
+/** What a mode does with blocks that no plan names. */
+export const policyOfMode = (mode: ReversibleMode): BlockPolicy => modes[mode].policy;
+
 export function checkMode(mode: ReversibleMode): ReversibleMode {
   if (Object.hasOwn(modes, mode)) return mode;
   throw new ValueError("ReversibleSequence", `unknown mode "${mode}"`, `use one of ${reversibleModes.join(", ")}`);

@@ -23,7 +23,8 @@ import { type Program, placeBlocks, type ReversibleBlock } from "./block.ts";
 import { BlockChecks, type CheckLevel } from "./blockChecks.ts";
 import { readHealth, type StreamHealth } from "./health.ts";
 import { type ArithmeticOptions, checkMode, modes, type ReversibleMode } from "./modes.ts";
-import { HostStore, type OffloadStore, offloadTo } from "./offload.ts";
+import type { BlockObserver } from "./observer.ts";
+import { HostStore, type OffloadStore, offloadTo, shapeStore } from "./offload.ts";
 import { PassContext } from "./passes/context.ts";
 import { ForwardPass } from "./passes/forwardPass.ts";
 import { bytesOf, SideInformation } from "./passes/side.ts";
@@ -103,8 +104,11 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   #mode: ReversibleMode;
   #plan: MemoryPlan | undefined;
   readonly #program: Program;
-  readonly offload: OffloadStore;
+  /** Where offloaded streams go from the next forward pass on. */
+  offload: OffloadStore;
   #check: CheckLevel | false;
+  /** Told where the blocks of recorded passes begin. */
+  observer: BlockObserver | undefined;
   /** @internal Set by `updateInBackward`: makes the updates of one pass. */
   backwardUpdate: (() => BackwardUpdate) | undefined;
   /**
@@ -374,6 +378,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     const stored = modes[this.#mode].stored(this.#options());
     const arithmetic = this.#arithmetic();
     const policies = this.#policies();
+    const isShapeOnly = engine.backend.assumptions !== undefined;
     if (engine.recordsGradients) this.#startRecord(policies);
     const run: SegmentRun = {
       engine,
@@ -386,12 +391,13 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
       noteSide: (bytes) => {
         this.sideBytes += bytes;
       },
-      offload: this.offload,
+      offload: isShapeOnly ? shapeStore : this.offload,
       checks:
-        this.check !== false && engine.recordsGradients
+        this.check !== false && engine.recordsGradients && !isShapeOnly
           ? new BlockChecks(this.check, this.numStreams, arithmetic)
           : undefined,
       update: engine.recordsGradients ? this.backwardUpdate?.() : undefined,
+      observer: engine.recordsGradients && !engine.isReplay ? this.observer : undefined,
     };
     const logDeterminant = wantsLogDeterminant ? zeros(shape.slice(0, 1), { engine }) : undefined;
     const given = { streams, logDeterminant, isEntered: false };
@@ -405,8 +411,9 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   }
 
   #policies(): BlockPolicy[] {
-    if (this.#anchors !== undefined && this.range.engine.backend.isSynchronous)
-      this.#takeDrifts(this.drifts.dataSync());
+    const { isSynchronous, assumptions } = this.range.engine.backend;
+    if (this.#anchors !== undefined) assumptions?.add("no drift exceeds its tolerance");
+    if (this.#anchors !== undefined && isSynchronous) this.#takeDrifts(this.drifts.dataSync());
     const { policy } = modes[this.#mode];
     const plan = policy === "reconstruct" ? this.#plan : undefined;
     const named = this.blocks.map((_, i) => plan?.blocks[i] ?? policy);

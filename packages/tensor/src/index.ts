@@ -43,9 +43,16 @@ export * as expr from "./expr/expr.ts";
 export { type Printer, print } from "./expr/print.ts";
 export { fromBf16, fromF16, toBf16, toF16 } from "./float16.ts";
 export { contiguous, contiguousStrides, isContiguous, type Layout, reshapeLayout } from "./layout.ts";
-export { type BytesByCategory, categories, type MemoryCategory, type MemoryReport } from "./memory/ledger.ts";
+export {
+  type BytesByCategory,
+  categories,
+  type MemoryCategory,
+  type MemoryObserver,
+  type MemoryReport,
+} from "./memory/ledger.ts";
 export { expectNoLeak, liveReport } from "./memory/report.ts";
 export { tensorsIn } from "./memory/scope.ts";
+export { callSite } from "./memory/site.ts";
 export type { Storage } from "./memory/storage.ts";
 export * from "./op.ts";
 export type { NarrowDType } from "./ops/channelFixedPoint.ts";

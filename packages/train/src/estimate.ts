@@ -1,63 +1,57 @@
-import { MetaBackend } from "@revnet-zero/backend-meta";
-import { type Backend, type BytesByCategory, Engine, type MemoryReport } from "@revnet-zero/tensor";
-import { buildModel, buildOptimizer, runKey } from "./build.ts";
+import { estimateProgram, type ProgramEstimate, type StepProgram } from "@revnet-zero/memory";
+import type { ReversibleTransformer } from "@revnet-zero/models";
+import type { MemoryPlan } from "@revnet-zero/reversible";
+import type { Backend, Engine } from "@revnet-zero/tensor";
+import { type AnyOptimizer, buildModel, buildOptimizer, runKey } from "./build.ts";
 import type { ModelConfig, TrainConfig } from "./config.ts";
-import { applyGradients, computeGradients, recordedPassOf } from "./step.ts";
+import { applyGradients, computeGradients } from "./step.ts";
 
-export interface StepEstimate {
+export interface StepEstimate extends ProgramEstimate {
   readonly reversibility: ModelConfig["reversibility"];
   /** Numbers trained. */
   readonly parameters: number;
-  /** Highest sum of live bytes in a training step. */
-  readonly peakBytes: number;
-  /** What that peak consists of. */
-  readonly atPeak: BytesByCategory;
-  /** Peak less parameters, gradients and optimizer state at that instant. */
-  readonly activationBytes: number;
-  readonly parameterBytes: number;
-  readonly gradientBytes: number;
-  readonly optimizerBytes: number;
 }
 
-/**
- * The memory of a training step before anything is run: the very step of the trainer on a backend that computes
- * nothing, counted by the same ledger. On the backend named by `like` the run's own peak is the same number.
- */
-export function estimateStep(config: TrainConfig, like: Backend): StepEstimate {
-  const engine = new Engine(MetaBackend.like(like) as Backend);
+export interface BuiltStep {
+  readonly model: ReversibleTransformer;
+  readonly optimizer: AnyOptimizer;
+  readonly step: () => void;
+}
+
+export interface EstimateStepOptions {
+  /** What is done with each block, in modes that rebuild activations. Default: all are rebuilt. */
+  readonly plan?: MemoryPlan | undefined;
+}
+
+/** The very step of the trainer on an engine, with batches of zeros: what is estimated, profiled or planned. */
+export function buildStep(config: TrainConfig, engine: Engine, { plan }: EstimateStepOptions = {}): BuiltStep {
   const { batchSize, sequenceLength, microBatches, seed } = config.train;
-  const model = buildModel(config.model, seed, engine);
-  const optimizer = buildOptimizer(model, config.optimizer);
   const size = batchSize * sequenceLength;
   const batch = { inputs: new Int32Array(size), targets: new Int32Array(size), batchSize, sequenceLength };
   const batches = Array.from({ length: microBatches }, () => batch);
-  const parameterBytes = engine.memory().live.parameters;
-  const pass = recordedPassOf(model, microBatches);
+  const key = runKey(seed, "steps");
   const { clipNorm, learningRate } = config.optimizer;
-  let gradientBytes = 0;
-  let highest: MemoryReport | undefined;
-  // The first step makes the optimizer's state, and the second is recorded; those that follow need no more than it does.
-  for (let step = 0; step < 2; step++) {
-    engine.ledger.resetPeak();
-    engine.scope(() => {
-      const { factor } = computeGradients(model, batches, { key: runKey(seed, "steps"), step, clipNorm, pass });
-      gradientBytes = engine.memory().live.gradients;
-      applyGradients(optimizer, learningRate, factor);
-    });
-    const memory = engine.memory();
-    if (highest === undefined || memory.peakBytes >= highest.peakBytes) highest = memory;
-  }
-  const { peakBytes, atPeak, activationBytes } = highest!;
-  return {
-    reversibility: config.model.reversibility,
-    parameters: model.parameterCount(),
-    peakBytes,
-    atPeak,
-    activationBytes,
-    parameterBytes,
-    gradientBytes,
-    optimizerBytes: engine.memory().live.optimizer,
+  const model = buildModel(config.model, seed, engine);
+  const optimizer = buildOptimizer(model, config.optimizer);
+  model.sequence.plan = plan;
+  let count = 0;
+  const step = (): void => {
+    const { factor } = computeGradients(model, batches, { key, step: count++, clipNorm });
+    applyGradients(optimizer, learningRate, factor);
   };
+  return { model, optimizer, step };
+}
+
+/** The memory of a training step before anything is run. On the backend `like` the run's own peak is the same number. */
+export function estimateStep(config: TrainConfig, like: Backend, options: EstimateStepOptions = {}): StepEstimate {
+  let parameters = 0;
+  const program: StepProgram = (engine) => {
+    const { model, step } = buildStep(config, engine, options);
+    parameters = model.parameterCount();
+    return step;
+  };
+  const estimate = estimateProgram(program, { like });
+  return { reversibility: config.model.reversibility, parameters, ...estimate };
 }
 
 /** The same configuration with activations kept another way. */
