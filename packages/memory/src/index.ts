@@ -15,7 +15,9 @@ export {
 } from "./estimate/largestThatFits.ts";
 export { DiskStore, type DiskStoreOptions } from "./offload/diskStore.ts";
 export { OffloadError } from "./offload/offloadError.ts";
-export type { BlockCosts, PolicyCost } from "./planner/problem.ts";
+export { evaluatePlan } from "./planner/evaluate.ts";
+export { leastPeakBytes, type PlanOptions, planChain } from "./planner/planChain.ts";
+export type { Plan, PlanChoice, PlanCost, PlanItem, PlanProblem, Table } from "./planner/problem.ts";
 export { MemoryProfile } from "./profiler/memoryProfile.ts";
 export { MemoryProfiler, type ProfilerOptions } from "./profiler/memoryProfiler.ts";
 export type { Reason } from "./profiler/reasons.ts";
