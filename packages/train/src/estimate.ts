@@ -4,7 +4,7 @@ import type { MemoryPlan } from "@revnet-zero/reversible";
 import type { Backend, Engine } from "@revnet-zero/tensor";
 import { type AnyOptimizer, buildModel, buildOptimizer, runKey } from "./build.ts";
 import type { ModelConfig, TrainConfig } from "./config.ts";
-import { applyGradients, computeGradients } from "./step.ts";
+import { applyGradients, computeGradients, type Pass, recordedPassOf, type StepGradients } from "./step.ts";
 
 export interface StepEstimate extends ProgramEstimate {
   readonly reversibility: ModelConfig["reversibility"];
@@ -12,9 +12,13 @@ export interface StepEstimate extends ProgramEstimate {
   readonly parameters: number;
 }
 
+/** A trainer's step by itself, on batches of zeros: to be estimated, profiled or planned. */
 export interface BuiltStep {
   readonly model: ReversibleTransformer;
   readonly optimizer: AnyOptimizer;
+  /** Forward and backward of all micro-batches; gradients stay. */
+  readonly gradients: () => StepGradients;
+  /** The whole step. */
   readonly step: () => void;
 }
 
@@ -23,8 +27,13 @@ export interface EstimateStepOptions {
   readonly plan?: MemoryPlan | undefined;
 }
 
-/** The very step of the trainer on an engine, with batches of zeros: what is estimated, profiled or planned. */
-export function buildStep(config: TrainConfig, engine: Engine, { plan }: EstimateStepOptions = {}): BuiltStep {
+export interface BuildStepOptions extends EstimateStepOptions {
+  /** Whether the pass is recorded at its second run and run from the recording since, as the trainer does. Default false. */
+  readonly isRecorded?: boolean;
+}
+
+export function buildStep(config: TrainConfig, engine: Engine, options: BuildStepOptions = {}): BuiltStep {
+  const { plan, isRecorded = false } = options;
   const { batchSize, sequenceLength, microBatches, seed } = config.train;
   const size = batchSize * sequenceLength;
   const batch = { inputs: new Int32Array(size), targets: new Int32Array(size), batchSize, sequenceLength };
@@ -34,23 +43,26 @@ export function buildStep(config: TrainConfig, engine: Engine, { plan }: Estimat
   const model = buildModel(config.model, seed, engine);
   const optimizer = buildOptimizer(model, config.optimizer);
   model.sequence.plan = plan;
+  const pass: { readonly pass?: Pass } = isRecorded ? { pass: recordedPassOf(model, microBatches) } : {};
   let count = 0;
-  const step = (): void => {
-    const { factor } = computeGradients(model, batches, { key, step: count++, clipNorm });
-    applyGradients(optimizer, learningRate, factor);
-  };
-  return { model, optimizer, step };
+  const gradients = (): StepGradients => computeGradients(model, batches, { key, step: count++, clipNorm, ...pass });
+  const step = (): void => applyGradients(optimizer, learningRate, gradients().factor);
+  return { model, optimizer, gradients, step };
 }
 
-/** The memory of a training step before anything is run. On the backend `like` the run's own peak is the same number. */
-export function estimateStep(config: TrainConfig, like: Backend, options: EstimateStepOptions = {}): StepEstimate {
+/**
+ * The memory of a training step before anything is run: the very step of the trainer, counted by the same ledger. On the backend `like`
+ * the run's own peak is the same number.
+ */
+export function estimateStep(config: TrainConfig, like: Backend, { plan }: EstimateStepOptions = {}): StepEstimate {
   let parameters = 0;
   const program: StepProgram = (engine) => {
-    const { model, step } = buildStep(config, engine, options);
+    const { model, step } = buildStep(config, engine, { plan, isRecorded: true });
     parameters = model.parameterCount();
     return step;
   };
-  const estimate = estimateProgram(program, { like });
+  // The first step makes the optimizer's state, and the second is recorded; those that follow need no more than it does.
+  const estimate = estimateProgram(program, { like, steps: 2, countsFrom: 0 });
   return { reversibility: config.model.reversibility, parameters, ...estimate };
 }
 

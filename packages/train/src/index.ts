@@ -3,6 +3,7 @@ export { checkState, type History, type TrainerState } from "./checkpointState.t
 export * from "./config.ts";
 export { type BrokenRule, brokenRules, type ConfigRule, configRules } from "./configRules.ts";
 export {
+  type BuildStepOptions,
   type BuiltStep,
   buildStep,
   type EstimateStepOptions,

@@ -1,5 +1,5 @@
 import { MetaBackend, NoValuesError } from "@revnet-zero/backend-meta";
-import { type Backend, BackendError, type BytesByCategory, Engine } from "@revnet-zero/tensor";
+import { type Backend, BackendError, type BytesByCategory, Engine, type MemoryReport } from "@revnet-zero/tensor";
 
 /**
  * A training program: makes everything that lasts (model, optimizer) on the engine it is given, and returns one step, with all that
@@ -10,15 +10,14 @@ export type StepProgram = (engine: Engine) => () => unknown;
 export interface EstimateOptions {
   /** The backend the program is to run on: its kernels decide which copies and parts of fused ops there are. */
   readonly like: Backend;
-  /**
-   * Steps that are run; the last one is counted. Default 2: the first makes the optimizer's state, and the second is like all that
-   * follow.
-   */
+  /** Steps that are run. Default 2: the first makes the optimizer's state, and the second is like all that follow. */
   readonly steps?: number;
+  /** The first step that is counted, of which the highest counts. Default: the last one alone. */
+  readonly countsFrom?: number;
 }
 
 export interface ProgramEstimate {
-  /** Highest sum of live bytes in the step. */
+  /** Highest sum of live bytes in a counted step. */
   readonly peakBytes: number;
   /** What that peak consists of. */
   readonly atPeak: BytesByCategory;
@@ -27,7 +26,7 @@ export interface ProgramEstimate {
   /** After the step. */
   readonly parameterBytes: number;
   readonly optimizerBytes: number;
-  /** Most bytes of gradients that were alive at once in the step. */
+  /** Most bytes of gradients that were alive at once in the counted steps. */
   readonly gradientBytes: number;
   /** What was taken for granted because values decide it; where this is empty the peak is exact. */
   readonly assumptions: readonly string[];
@@ -39,7 +38,10 @@ export interface ProgramEstimate {
  *
  * @throws BackendError if the program reads values, or waits for something.
  */
-export function estimateProgram(program: StepProgram, { like, steps = 2 }: EstimateOptions): ProgramEstimate {
+export function estimateProgram(
+  program: StepProgram,
+  { like, steps = 2, countsFrom = steps - 1 }: EstimateOptions,
+): ProgramEstimate {
   const backend = MetaBackend.like(like);
   const engine = new Engine(backend as Backend, { memoryLimitBytes: Number.POSITIVE_INFINITY });
   let gradientBytes = 0;
@@ -47,16 +49,18 @@ export function estimateProgram(program: StepProgram, { like, steps = 2 }: Estim
     gradientBytes = Math.max(gradientBytes, engine.ledger.liveBytesOf("gradients"));
   };
   const step = run(() => program(engine));
+  let highest: MemoryReport | undefined;
+  const stop = engine.ledger.watch({ allocated: noteGradients, moved: noteGradients, freed: () => {} });
   for (let i = 0; i < steps; i++) {
-    const isCounted = i === steps - 1;
+    if (i === countsFrom) gradientBytes = 0;
     engine.ledger.resetPeak();
-    const stop = isCounted
-      ? engine.ledger.watch({ allocated: noteGradients, moved: noteGradients, freed: () => {} })
-      : undefined;
     engine.scope(() => void run(step));
-    stop?.();
+    const memory = engine.memory();
+    if (i >= countsFrom && (highest === undefined || memory.peakBytes >= highest.peakBytes)) highest = memory;
   }
-  const { peakBytes, atPeak, activationBytes, live } = engine.memory();
+  stop();
+  const { peakBytes, atPeak, activationBytes } = highest!;
+  const { live } = engine.memory();
   return {
     peakBytes,
     atPeak,
