@@ -70,7 +70,7 @@ const MOST_RECORDINGS = 8;
  * const f = compile((x) => x.mul(2).add(1).exp().sum());
  * const x = tensor([0, 1]);
  * const results = [0, 1, 2].map(() => f(x).itemSync());
- * [new Set(results).size, f.reason, f.recordings[0]?.instructions]; // => [1, undefined, 2]
+ * [new Set(results).size, f.reason, f.recordings[0]?.instructions]; // => [ 1, undefined, 2 ]
  * ```
  */
 export function compile<A extends readonly Tensor[], R extends Tensors>(
@@ -147,9 +147,16 @@ class CompiledFunction {
     const { ambient } = engine;
     const { key: root, calls } = ambient;
     const refuse = (reason: string): void => recorder.refuse(reason);
-    const result = engine.withBackend(recorder.backend, refuse, () =>
-      traceKeys(derivations, () => engine.scope(() => this.#f(...args), "compile")),
-    );
+    const ignore = (): void => {};
+    const stop = engine.ledger.watch({ allocated: ignore, moved: ignore, freed: (s) => recorder.noteFreed(s) });
+    let result: Tensors;
+    try {
+      result = engine.withBackend(recorder.backend, refuse, () =>
+        traceKeys(derivations, () => engine.scope(() => this.#f(...args), "compile")),
+      );
+    } finally {
+      stop();
+    }
     const tensors = tensorsIn(result, (v): v is Tensor => v instanceof Tensor);
     const { results, captured } = recorder.finish(tensors);
     if (recorder.reason !== undefined) {

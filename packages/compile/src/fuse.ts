@@ -16,8 +16,8 @@ const scalars: { readonly [D in DType]?: expr.ScalarType } = { f32: "float", i32
  * never written. The same bits: what was stored as f32 is rounded to f32 on its way.
  */
 export function fuse(given: readonly Instruction[], results: readonly Slot[]): Instruction[] {
-  const instructions: (Instruction | undefined)[] = [...given];
   const returned = new Set(results);
+  const instructions: (Instruction | undefined)[] = withoutFills(given, returned);
   for (const [i, producer] of instructions.entries()) {
     if (producer?.kind !== "elementwise") continue;
     const j = onlyReader(instructions, i, producer, returned);
@@ -29,6 +29,61 @@ export function fuse(given: readonly Instruction[], results: readonly Slot[]): I
     instructions[j] = joined;
   }
   return instructions.filter((x) => x !== undefined);
+}
+
+/** Numbers that a buffer was filled with become part of the bodies that read it; buffers that nobody reads then are not made. */
+function withoutFills(given: readonly Instruction[], returned: ReadonlySet<Slot>): Instruction[] {
+  const writers = new Map<Slot, number>();
+  for (const { outputs } of given) for (const { slot } of outputs) writers.set(slot, (writers.get(slot) ?? 0) + 1);
+  const values = new Map<Slot, number>();
+  for (const instruction of given) {
+    const [output] = instruction.outputs;
+    if (instruction.kind !== "kernel" || instruction.name !== "fill" || writers.get(output!.slot) !== 1) continue;
+    const { value } = instruction.attrs as { readonly value: number };
+    if (Number.isFinite(value) && !Object.is(value, -0) && scalars[output!.dtype] !== undefined)
+      values.set(output!.slot, output!.dtype === "f32" ? Math.fround(value) : value);
+  }
+  const constant = given.map((x) => (x.kind === "elementwise" ? withConstants(x, values) : x));
+  const read = new Set(constant.flatMap((x) => x.inputs.map((v) => v.slot)));
+  return constant.filter(({ outputs: [output] }) => {
+    const isFill = output !== undefined && values.has(output.slot);
+    return !isFill || read.has(output.slot) || returned.has(output.slot);
+  });
+}
+
+function withConstants(call: ElementwiseCall, values: ReadonlyMap<Slot, number>): ElementwiseCall {
+  const body = bodyOf(call);
+  const inputs = call.inputs.filter((v) => !values.has(v.slot));
+  if (body === undefined || inputs.length === call.inputs.length || inputs.length === 0) return call;
+  let place = 0;
+  const given = call.inputs.map((v) => {
+    const value = values.get(v.slot);
+    return value === undefined ? expr.argument(place++) : expr.lift(value);
+  });
+  const filled = expr.substitute(body, given);
+  const types = inputs.map((v) => typeOf(v.dtype));
+  if (types.includes(undefined) || !isTyped(filled, types as expr.ScalarType[])) return call;
+  return { ...call, op: joinedOp(call.op.name, inputs.length, filled), attrs: undefined, inputs };
+}
+
+/** Whether every operation has an operand that says what kind of number it is on. */
+function isTyped(e: Expr, types: readonly expr.ScalarType[]): boolean {
+  switch (e.kind) {
+    case "argument":
+    case "constant":
+      return true;
+    case "unary":
+      return expr.scalarType(e.a, types) !== "constant" && isTyped(e.a, types);
+    case "binary":
+      return (
+        [e.a, e.b].some((x) => expr.scalarType(x, types) !== "constant") && [e.a, e.b].every((x) => isTyped(x, types))
+      );
+    case "select":
+      return (
+        [e.a, e.b].some((x) => expr.scalarType(x, types) !== "constant") &&
+        [e.condition, e.a, e.b].every((x) => isTyped(x, types))
+      );
+  }
 }
 
 /** The one instruction that reads what `producer` wrote, before it is written over or at its end given up. */

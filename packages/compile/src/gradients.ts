@@ -18,7 +18,7 @@ import { type Compiled, type CompileOptions, compile, sharing, type Tensors } fr
  *   layer.zeroGrad();
  *   gradients(tensor([[1, 2]])).dispose();
  * }
- * [gradients.reason, layer.weight.grad?.shape]; // => [undefined, [1, 2]]
+ * [gradients.reason, layer.weight.grad?.shape]; // => [ undefined, [ 1, 2 ] ]
  * ```
  */
 export function compileGradients<A extends readonly Tensor[], R extends Tensors>(

@@ -45,7 +45,6 @@ export class Recorder {
         return data;
       },
       free: (data) => {
-        if (this.#slots.get(data)?.kind !== "made") this.refuse("it frees a tensor that was made outside");
         this.#slots.delete(data);
         backend.free(data);
       },
@@ -93,6 +92,11 @@ export class Recorder {
 
   #note(instruction: Instruction): void {
     this.instructions.push(instruction);
+  }
+
+  /** Of a buffer that was made before: a recording would free it only once. */
+  noteFreed(storage: Storage): void {
+    if (this.#outside.get(storage.data) === storage) this.refuse("it frees a tensor that was made outside");
   }
 
   /** There will be no recording. The first reason counts. */
