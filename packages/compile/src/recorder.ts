@@ -29,11 +29,12 @@ export class Recorder {
     const kernels = Object.fromEntries(
       Object.entries(table).map(([name, kernel]) => [name, this.#kernel(name, kernel)]),
     );
-    const { readSync, arithmetic } = backend;
+    const { readSync, arithmetic, assumptions } = backend;
     return {
       name: backend.name,
       isSynchronous: backend.isSynchronous,
       ...(arithmetic === undefined ? {} : { arithmetic }),
+      ...(assumptions === undefined ? {} : { assumptions }),
       kernels: kernels as unknown as Backend["kernels"],
       elementwise: (op, attrs, inputs, output) => {
         backend.elementwise(op, attrs, inputs, output);

@@ -86,7 +86,7 @@ describe("a store on disk", () => {
   test("leaves gradients as they are, bit for bit, and is empty after the step", () => {
     using store = new DiskStore({ dir: folder, stagingBytes: 4096 });
     const names = ["reversible transformer", "reversible vision transformer", "reversible ResNet", "encoder-decoder"];
-    const policies = fc.array(fc.constantFrom("store", "checkpoint", "reconstruct", "anchor", "offload", "offload"), {
+    const policies = fc.array(fc.constantFrom("store", "checkpoint", "reconstruct", "anchor", "offload", "swap"), {
       minLength: 1,
       maxLength: 6,
     });
@@ -101,7 +101,7 @@ describe("a store on disk", () => {
       for (const module of model.namedModules().values())
         if (module instanceof ReversibleSequence) {
           module.offload = offloadTo(store);
-          module.plan = { blocks: module.blocks.map((_, i) => plan[i % plan.length]! as "offload") };
+          module.plan = { blocks: module.blocks.map((_, i) => plan[i % plan.length]! as "swap") };
         }
       engine.scope(() => loss().backward());
       const found = [...model.namedParameters()].map(([path, p]) => [path, p.grad?.dataSync()] as const);
