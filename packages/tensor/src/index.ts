@@ -52,7 +52,7 @@ export type { NarrowDType } from "./ops/channelFixedPoint.ts";
 export { flat, smooth, smoothByOutput } from "./ops/derive.ts";
 export * as ops from "./ops/index.ts";
 export type { Activation } from "./ops/matmul.ts";
-export { type AttentionBias, RUN_WORDS, biasSteps } from "./ops/sparseAttention.ts";
+export { type AttentionBias, biasSteps, RUN_WORDS } from "./ops/sparseAttention.ts";
 export { fillRandomBits, foldKey, type Key, philox4x32, randomKey, randomWord } from "./rng.ts";
 export { broadcastShapes, normalizeAxes, normalizeAxis, numel, type Shape, sameShape } from "./shape.ts";
 export { type HostData, readAll } from "./tensor/base.ts";

@@ -34,7 +34,10 @@ function* queries(
         const list = (((lb === 1 ? 0 : n) * lh + (lh === 1 ? 0 : keyHead)) * blocks + row) * slots;
         const pairs: Pair[] = [];
         for (let slot = list; slot < list + slots; slot++) {
-          const [first, end, low, high] = words.subarray(slot * RUN_WORDS, (slot + 1) * RUN_WORDS) as unknown as number[];
+          const [first, end, low, high] = words.subarray(
+            slot * RUN_WORDS,
+            (slot + 1) * RUN_WORDS,
+          ) as unknown as number[];
           for (let c = Math.max(0, first!, low! + r); c < Math.min(s, end!, high! + r); c++) {
             const place = steps === undefined ? 0 : steps.first + i * steps.query + c * steps.key;
             const size = steps?.size ?? 0;

@@ -43,9 +43,9 @@ export { fromOrdered, toOrdered } from "./ordered.ts";
 export { bitsToNormal, bitsToUniform, dropout, randomBits } from "./random.ts";
 export { argmax, argmin, cumsum, max, min, prod, sum } from "./reduce.ts";
 export { rope } from "./rope.ts";
-export { sparseAttention, sparseAttentionBackward } from "./sparseAttention.ts";
 export { crossEntropy, crossEntropyBackward, logSoftmax, softmax, softmaxBackward } from "./softmax.ts";
 export { sort, topk } from "./sort.ts";
+export { sparseAttention, sparseAttentionBackward } from "./sparseAttention.ts";
 export {
   abs,
   bitwiseNot,

@@ -81,7 +81,11 @@ function checkAttrs(name: string, { blockSize, mostKeys }: SparseAttentionAttrs)
 function checkRuns(name: string, runs: Meta, [b, kh, blocks]: readonly [number, number, number]): void {
   const [lb, lh, rows, , words] = runs.shape;
   const isOk =
-    runs.shape.length === 5 && (lb === 1 || lb === b) && (lh === 1 || lh === kh) && rows === blocks && words === RUN_WORDS;
+    runs.shape.length === 5 &&
+    (lb === 1 || lb === b) &&
+    (lh === 1 || lh === kh) &&
+    rows === blocks &&
+    words === RUN_WORDS;
   if (isOk) return;
   throw new ShapeError(
     name,
@@ -106,11 +110,7 @@ function checkBias(
   const { size } = biasSteps(kind, t, s);
   const [bb, bh, n] = bias.shape;
   if (bias.shape.length === 3 && (bb === 1 || bb === b) && (bh === 1 || bh === h) && n === size) return;
-  throw new ShapeError(
-    name,
-    `a "${kind}" bias is ${describe(bias)}`,
-    `give [1 or ${b}, 1 or ${h}, ${size}]`,
-  );
+  throw new ShapeError(name, `a "${kind}" bias is ${describe(bias)}`, `give [1 or ${b}, 1 or ${h}, ${size}]`);
 }
 
 const operands = (
@@ -136,7 +136,8 @@ export const sparseAttention: FusedOp<SparseAttentionAttrs> = fused({
   autocast: "low",
   doc: "attention to the runs of keys that a list names for every block of queries, with its log-sum-exp",
   meta: (inputs, attrs) => check("sparseAttention", inputs, attrs),
-  flops: ([q, , v], _, { mostKeys }) => 2 * mostKeys * (numel(q!.shape) + (numel(q!.shape) / q!.shape[3]!) * v!.shape[3]!),
+  flops: ([q, , v], _, { mostKeys }) =>
+    2 * mostKeys * (numel(q!.shape) + (numel(q!.shape) / q!.shape[3]!) * v!.shape[3]!),
   decompose: (inputs, attrs) => attend(operands(inputs, 4, attrs)),
   gradient: {
     saves: (inputs) => ({ inputs: inputs.map((_, i) => i), outputs: [0, 1] }),
@@ -169,10 +170,11 @@ export const sparseAttentionBackward: FusedOp<SparseAttentionBackwardAttrs> = fu
   meta: (inputs, attrs) => {
     const [q, k, v, runs] = inputs as [Meta, Meta, Meta, Meta];
     const bias = inputs[BACKWARD_BIAS];
-    const [o, lse] = check("sparseAttentionBackward", [q, k, v, runs, ...(bias === undefined ? [] : [bias])], attrs) as [
-      Meta,
-      Meta,
-    ];
+    const [o, lse] = check(
+      "sparseAttentionBackward",
+      [q, k, v, runs, ...(bias === undefined ? [] : [bias])],
+      attrs,
+    ) as [Meta, Meta];
     mustBe("sparseAttentionBackward", inputs, [q, k, v, runs, o, lse, o, lse]);
     const size = bias === undefined || !attrs.needsBias ? 0 : bias.shape[2]!;
     return [q, k, v, { shape: [q.shape[0]!, q.shape[1]!, size], dtype: q.dtype }];

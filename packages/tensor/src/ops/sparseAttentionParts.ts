@@ -61,7 +61,13 @@ const isDouble = ({ dtype }: Tensor): boolean => dtype === "f64";
 const wide = (x: Tensor): Tensor => (isDouble(x) ? x : x.cast("f32"));
 
 /** Rows [b, h, t, n] of some blocks: [b, hk, group, count, blockSize, n], rows past the end as `value`. */
-function blocksOf(x: Tensor, { first, count }: Part, sizes: Sizes, { blockSize }: SparseAttentionAttrs, value = 0): Tensor {
+function blocksOf(
+  x: Tensor,
+  { first, count }: Part,
+  sizes: Sizes,
+  { blockSize }: SparseAttentionAttrs,
+  value = 0,
+): Tensor {
   const { b, hk, group, t } = sizes;
   const start = first * blockSize;
   const rows = Math.min(t - start, count * blockSize);
@@ -97,7 +103,10 @@ interface Seen {
 }
 
 function seenBy({ runs, attrs }: SparseOperands, { first, count }: Part, { s }: Sizes): Seen {
-  const words = runs.narrow(2, first, count).split(4, 4).map((w) => w.squeeze(4)) as [Tensor, Tensor, Tensor, Tensor];
+  const words = runs
+    .narrow(2, first, count)
+    .split(4, 4)
+    .map((w) => w.squeeze(4)) as [Tensor, Tensor, Tensor, Tensor];
   const [from, to] = words.slice(0, 2).map((w) => w.maximum(0).minimum(s)) as [Tensor, Tensor];
   const [low, high] = words.slice(2) as [Tensor, Tensor];
   const size = to.sub(from).maximum(0);
@@ -105,10 +114,18 @@ function seenBy({ runs, attrs }: SparseOperands, { first, count }: Part, { s }: 
   const place = runs.rangeOf(attrs.mostKeys, "i32");
   const slots = runs.shape[3]!;
   // The run of a place: as many runs end at or before it.
-  const run = ends.unsqueeze(-1).lessEqual(place).cast("i32").sum(-2).minimum(slots - 1); // [lb, lh, count, mostKeys]
+  const run = ends
+    .unsqueeze(-1)
+    .lessEqual(place)
+    .cast("i32")
+    .sum(-2)
+    .minimum(slots - 1); // [lb, lh, count, mostKeys]
   const ofRun = (x: Tensor): Tensor => x.takeAlong(run, -1);
   const isThere = place.less(ends.narrow(-1, slots - 1, 1));
-  const key = place.add(ofRun(from.sub(ends).add(size))).minimum(s - 1).maximum(0);
+  const key = place
+    .add(ofRun(from.sub(ends).add(size)))
+    .minimum(s - 1)
+    .maximum(0);
   const row = runs.rangeOf(attrs.blockSize, "i32").unsqueeze(1); // [blockSize, 1]
   const [k, l, u] = [key, ofRun(low), ofRun(high)].map((x) => x.unsqueeze(-2)) as [Tensor, Tensor, Tensor];
   const isSeen = isThere.unsqueeze(-2).logicalAnd(k.greaterEqual(l.add(row)).logicalAnd(k.less(u.add(row))));
@@ -126,7 +143,13 @@ const gather = (x: Tensor, places: Tensor, { b, hk, s }: Sizes): Tensor =>
   wide(x.reshape([b * hk * s, x.shape[3]!]).take(places, 0)).unsqueeze(2);
 
 /** Places in the flat bias, for heads as they are stored or all of them: [b|1, hk|1, group|1, count, blockSize|1, mostKeys]. */
-function biasPlaces(of: SparseOperands, { key }: Seen, part: Part, sizes: Sizes, [bb, bh]: readonly [number, number]): Tensor {
+function biasPlaces(
+  of: SparseOperands,
+  { key }: Seen,
+  part: Part,
+  sizes: Sizes,
+  [bb, bh]: readonly [number, number],
+): Tensor {
   const { t, s, hk, group } = sizes;
   const { size, query, key: step, first } = biasSteps(of.attrs.bias!, t, s);
   const head = key.rangeOf(bb * bh, "i32").mul(size);
@@ -134,7 +157,11 @@ function biasPlaces(of: SparseOperands, { key }: Seen, part: Part, sizes: Sizes,
   const ofKey = key.mul(step).add(first).unsqueeze(2).unsqueeze(-2).add(heads);
   if (query === 0) return ofKey;
   const { blockSize } = of.attrs;
-  const rows = key.rangeOf(part.count * blockSize, "i32").add(part.first * blockSize).minimum(t - 1).mul(query);
+  const rows = key
+    .rangeOf(part.count * blockSize, "i32")
+    .add(part.first * blockSize)
+    .minimum(t - 1)
+    .mul(query);
   return ofKey.add(rows.reshape([part.count, blockSize, 1]));
 }
 
@@ -209,12 +236,18 @@ export function pull(of: SparseOperands, { o, lse, g, ofLse }: SparseResults, ne
       // Rows past the end and queries that see nothing have no weights.
       const stored = blocksOf(lse.unsqueeze(-1), part, sizes, attrs, Number.NEGATIVE_INFINITY);
       const shift = stored.equal(Number.NEGATIVE_INFINITY).where(Number.POSITIVE_INFINITY, stored);
-      const delta = gs.mul(os).sum(-1, { keepDims: true }).sub(blocksOf(ofLse.unsqueeze(-1), part, sizes, attrs));
+      const delta = gs
+        .mul(os)
+        .sum(-1, { keepDims: true })
+        .sub(blocksOf(ofLse.unsqueeze(-1), part, sizes, attrs));
       const weights = scores.sub(shift).exp();
       const slopes = weights.mul(gs.matmul(values.transpose()).sub(delta));
       const dq = rowsOf(slopes.matmul(keys).mul(attrs.scale), part, sizes, attrs).cast(q.dtype);
       const spread = (rows: Tensor, n: number): Tensor =>
-        rows.sum(2).scatterAdd(places, 0, b * hk * s).reshape([b, hk, s, n]);
+        rows
+          .sum(2)
+          .scatterAdd(places, 0, b * hk * s)
+          .reshape([b, hk, s, n]);
       const dk = spread(slopes.transpose().matmul(queries).mul(attrs.scale), d);
       const dv = spread(weights.transpose().matmul(gs), e);
       if (size === 0) return [dq, dk, dv];

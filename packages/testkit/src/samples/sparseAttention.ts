@@ -18,12 +18,12 @@ const UNBOUNDED = 2 ** 30;
 
 /** The first run of a block is one that all its queries see; of later ones a band, or nothing. */
 function run(s: number, isFirst: boolean): fc.Arbitrary<readonly number[]> {
-  return fc.record({ from: fc.nat(s - 1), size: fc.nat(s), low: fc.integer({ min: -9, max: 9 }), width: fc.nat(9) }).map(
-    ({ from, size, low, width }) => {
+  return fc
+    .record({ from: fc.nat(s - 1), size: fc.nat(s), low: fc.integer({ min: -9, max: 9 }), width: fc.nat(9) })
+    .map(({ from, size, low, width }) => {
       const to = Math.min(s, from + (isFirst ? Math.max(1, size) : size));
       return isFirst ? [from, to, -UNBOUNDED, UNBOUNDED] : [from, to, from + low, from + low + width];
-    },
-  );
+    });
 }
 
 const sizes = (options: PlanOptions) => ({
