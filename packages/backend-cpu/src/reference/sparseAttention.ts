@@ -80,7 +80,7 @@ export const sparseAttentionKernels: Kernels = {
         if (top === Number.NEGATIVE_INFINITY) continue;
         const total = scores.reduce((sum, x) => sum + Math.exp(x - top), 0);
         lses[query] = Math.log(total) + top;
-        pairs.forEach((p, i) => addScaled(out, query, Math.exp(scores[i]! - top) / total, V, p.key, e));
+        for (const [i, p] of pairs.entries()) addScaled(out, query, Math.exp(scores[i]! - top) / total, V, p.key, e);
       }
       store(o!, out);
       store(lse!, lses);
@@ -106,7 +106,7 @@ export const sparseAttentionKernels: Kernels = {
           if (db!.length > 0) db![p.bias]! += slope;
         }
       }
-      [dq, dk, dv, db].forEach((values, i) => store(outputs[i]!, values!));
+      for (const [i, values] of [dq, dk, dv, db].entries()) store(outputs[i]!, values!);
     },
   },
 };

@@ -1,5 +1,5 @@
 import type { Tensor } from "../tensor/tensor.ts";
-import { biasSteps, type SparseAttentionAttrs } from "./sparseAttention.ts";
+import { biasSteps, type SparseAttentionAttrs } from "./attentionList.ts";
 
 // sparseAttention from simpler ops: the keys of every block of queries are gathered, some blocks at a time, so that no more than
 // `MOST_GATHERED` elements of them exist at once and memory stays linear in the sequence. 16-bit operands are computed with in float32.
