@@ -1,5 +1,6 @@
 export { Attention, type AttentionCall, type SelfAttentionOptions } from "./attention.ts";
 export { BatchNorm, type BatchNormOptions } from "./batchNorm.ts";
+export { type ChunkOptions, callInChunks } from "./callInChunks.ts";
 export { checkpointModule } from "./checkpointModule.ts";
 export { type ChunkedCrossEntropyOptions, chunkedCrossEntropy } from "./chunkedCrossEntropy.ts";
 export { Conv2d, type Conv2dOptions } from "./conv2d.ts";
