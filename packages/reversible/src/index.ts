@@ -40,6 +40,7 @@ export {
   type SurveyOptions,
   takeGradients,
 } from "./check/index.ts";
+export { ContinuousDepthBlock, type ContinuousDepthOptions } from "./continuousDepth.ts";
 export { additive } from "./couplings/additive.ts";
 export { type AffineOptions, affine } from "./couplings/affine.ts";
 export { GatedMixture, gated, type MixtureOptions } from "./couplings/gated.ts";
@@ -63,4 +64,5 @@ export {
   type Streams,
   type Transformed,
 } from "./sequence.ts";
+export type { StepOptions } from "./stepSize.ts";
 export * as steps from "./steps/index.ts";
