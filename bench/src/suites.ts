@@ -7,6 +7,7 @@ export const suites: Readonly<Record<string, () => Promise<Suite>>> = {
   exactness: async () => (await import("./exactness/suite.ts")).exactness,
   flows: async () => (await import("./flows/suite.ts")).flows,
   kernels: async () => (await import("./kernels/suite.ts")).kernels,
+  "long-context": async () => (await import("./longContext/suite.ts")).longContext,
   matmul: async () => (await import("./matmul/suite.ts")).matmul,
   ops: async () => (await import("./ops/suite.ts")).ops,
   overhead: async () => (await import("./overhead/suite.ts")).overhead,

@@ -21,6 +21,8 @@ const lengths = { full: [1024, 2048, 4096, 16_384, 65_536, 262_144], quick: [128
 /** So long the repeats of one length may take, for each way. */
 const BUDGET_MS = 2500;
 const MOST_REPEATS = 9;
+/** A pass that takes longer is made once, cold. */
+const LONGEST_REPEAT_MS = 10_000;
 
 interface Measured {
   readonly mechanism: MechanismName;
@@ -86,14 +88,15 @@ async function measureLength(subject: Subject, tokens: number, isQuick: boolean)
     one.answer = await ask(one.mechanism);
     first.push(one.answer.timeMs);
   }
-  const repeats = first.map((ms) => (isQuick ? 1 : Math.min(MOST_REPEATS, Math.floor(BUDGET_MS / ms))));
+  const again = (ms: number): number => (ms > LONGEST_REPEAT_MS ? 0 : Math.max(1, Math.floor(BUDGET_MS / ms)));
+  const repeats = first.map((ms) => (isQuick ? 1 : Math.min(MOST_REPEATS, again(ms))));
   for (let n = 0; n < Math.max(1, ...repeats); n++)
     for (const [i, one] of found.entries()) {
       if (n >= repeats[i]!) continue;
       one.answer = await ask(one.mechanism);
       one.times.push(one.answer.timeMs);
     }
-  // What has no time for a second pass has its first.
+  // What takes too long for a second pass has its first.
   for (const [i, one] of found.entries()) if (one.times.length === 0) one.times.push(first[i]!);
   return found;
 }
@@ -122,15 +125,20 @@ function summarise(measured: readonly Measured[]): Record<string, unknown> {
   };
 }
 
-/** t = c · n^p by least squares on logarithms, from 4096 tokens on; and how much faster than n log n the last length is than the first. */
+/**
+ * How time grows from 4096 tokens on: the exponent p of t = c · n^p, beside that of n log n over the same lengths; and t / n = a + b log2 n by
+ * least squares, with the largest distance of a length from that line.
+ */
 function growthOf(measured: readonly Measured[]) {
   const long = measured.filter(({ tokens }) => tokens >= 4096);
-  const points = (long.length > 1 ? long : measured).map(({ tokens, times }) => [tokens, median(times)] as const);
-  const { slope } = fitLine(points.map(([n, t]) => [Math.log(n), Math.log(t)]));
-  const perUnit = points.map(([n, t]) => t / (n * Math.log2(n)));
+  const points = (long.length > 2 ? long : measured).map(({ tokens, times }) => [tokens, median(times)] as const);
+  const exponent = (f: (n: number, t: number) => number): number =>
+    fitLine(points.map(([n, t]) => [Math.log(n), Math.log(f(n, t))])).slope;
+  const line = fitLine(points.map(([n, t]) => [Math.log2(n), (1e6 * t) / n]));
   return {
-    exponent: slope,
-    timeOverNLogN: perUnit.at(-1)! / perUnit[0]!,
+    exponent: exponent((_, t) => t),
+    exponentOfNLogN: exponent((n) => n * Math.log2(n)),
+    nanosecondsPerToken: { intercept: line.intercept, perDoubling: line.slope, deviation: line.largestDeviation },
     from: points[0]![0],
     to: points.at(-1)![0],
     bytesPerToken: [measured[0]!.bytesPerToken, measured.at(-1)!.bytesPerToken],

@@ -29,7 +29,7 @@ export interface HierarchicalReversibleAttentionOptions
  *   key: randomKey(1),
  * });
  * attention.call(randomNormal([1, 500, 32], { key: randomKey(2) })).shape; // => [ 1, 500, 32 ]
- * attention.hierarchical.ladderFor(500).list.mostKeys; // => 224
+ * attention.hierarchical.ladderFor(500).list.mostKeys; // => 120
  * ```
  */
 export class HierarchicalReversibleAttention extends Attention {

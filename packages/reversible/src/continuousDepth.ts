@@ -4,11 +4,11 @@ import type { CoupledBlock } from "./block.ts";
 import { type Branch, runBranch } from "./branch.ts";
 import type { ReversibleMode } from "./modes.ts";
 import { ReversibleSequence } from "./sequence.ts";
-import { chooseSteps, type StepOptions } from "./stepSize.ts";
+import { chooseSteps, type StepSizeOptions } from "./stepSize.ts";
 import { add } from "./steps/add.ts";
 import { combine } from "./steps/combine.ts";
 
-export interface ContinuousDepthOptions extends StepOptions {
+export interface ContinuousDepthOptions extends StepSizeOptions {
   /** The vector field of x' = f(x), or f(x, t) where `isTimeDependent`; then what was passed to the block after x. */
   readonly f: Branch;
   /** Whether f is given the time, a number, after x. Default false. */
@@ -43,7 +43,7 @@ export class ContinuousDepthBlock extends Module {
   readonly steps: number | undefined;
   /** Step sizes of the last pass. */
   lastSteps: readonly number[] = [];
-  readonly #options: StepOptions;
+  readonly #options: StepSizeOptions;
   readonly #fractionBits: number | "auto" | undefined;
   #mode: ReversibleMode;
   /** A sequence of blocks for each list of steps that was ever taken. */

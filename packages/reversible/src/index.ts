@@ -64,5 +64,5 @@ export {
   type Streams,
   type Transformed,
 } from "./sequence.ts";
-export type { StepOptions } from "./stepSize.ts";
+export type { StepSizeOptions } from "./stepSize.ts";
 export * as steps from "./steps/index.ts";

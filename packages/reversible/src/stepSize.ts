@@ -1,6 +1,6 @@
 import { type Tensor, ValueError } from "@revnet-zero/tensor";
 
-export interface StepOptions {
+export interface StepSizeOptions {
   /** Time of the solution. Default 1. */
   readonly duration?: number;
   /** Error of a step that is let pass, in units of 1 + |x|, root mean square. Default 1e-3. */
@@ -15,7 +15,7 @@ export interface StepOptions {
  * and times that add up exactly. A step is halved until it passes; after one with a fourth of the tolerance the next is twice as long.
  * Source: Hairer, Nørsett and Wanner 1993, section II.4, for the estimate and for control by the last step.
  */
-export function chooseSteps(f: (x: Tensor, t: number) => Tensor, x: Tensor, options: StepOptions): number[] {
+export function chooseSteps(f: (x: Tensor, t: number) => Tensor, x: Tensor, options: StepSizeOptions): number[] {
   const { duration = 1, tolerance = 1e-3, maxSteps = 64 } = options;
   if (!(duration > 0 && tolerance > 0 && Number.isInteger(maxSteps) && maxSteps > 0)) {
     throw new ValueError(
