@@ -39,7 +39,7 @@ async function train({ task, attention, seed, isQuick }: LongContextRequest): Pr
   });
   const text = stateOfTheUnion();
   const data = new ByteDataset(text, { batchSize, sequenceLength: length, seed });
-  const onEngine = (words: Int32Array): Tensor => tensor(words, { shape: [-1, length], engine });
+  const onEngine = (words: Int32Array): Tensor => tensor(words, { engine }).reshape([-1, length]);
   const lossOf = (tokens: Int32Array, targets: Int32Array): Tensor => model.loss(onEngine(tokens), onEngine(targets));
   const lossAt = (step: number): Tensor => {
     if (task === "text") {

@@ -72,8 +72,9 @@ export const numbers = (values: Iterable<number>, shape: readonly number[], { en
 /** log of the tokens that each row of the pyramid stands for, `[1, 1, rows]`: a summary of m tokens weighs as m tokens. */
 export function logCounts(like: Tensor, { levels, rows }: Ladder, length: number): Tensor {
   const logs = new Float64Array(rows);
+  for (const { ratio, rows: count, offset } of levels) logs.fill(Math.log(ratio), offset, offset + count);
   for (const level of levels)
-    for (let i = 0; i < level.rows; i++) logs[level.offset + i] = Math.log(tokensOf(level, i, length));
+    if (level.rows > 0) logs[level.offset + level.rows - 1] = Math.log(tokensOf(level, level.rows - 1, length));
   return numbers(logs, [1, 1, rows], like);
 }
 
