@@ -41,13 +41,19 @@ export interface LineChart {
   readonly formatY?: (value: number) => string;
   /** Unique in the page; by default made of the title. */
   readonly id?: string;
+  /** In the SVG's own units, which its texts are 13 of high. Default 820 x 400. */
+  readonly size?: { readonly width: number; readonly height: number };
+  /** Only the plot and its axes, for a page that has title and legend around it. */
+  readonly isBare?: boolean;
 }
 
-const size = { width: 820, height: 400 };
-const margin = { top: 62, bottom: 50 };
+const usualSize = { width: 820, height: 400 };
+const margins = { framed: { top: 62, side: 28, bottom: 50 }, bare: { top: 28, side: 4, bottom: 44 } };
 /** Pixels a character takes at most, on average: of the widest usual font, plain and bold. */
 const characterWidth = { plain: 7.4, bold: 8.6 };
 const labelGap = 17;
+/** Least distance of two texts below the axis. */
+const tickGap = 44;
 /** More points than this on one line are drawn as the extremes of each column of pixels. */
 const columns = 400;
 const mostMarkers = 24;
@@ -58,6 +64,8 @@ const mostMarkers = 24;
  */
 export function svgLineChart(chart: LineChart): string {
   const { title, xLabel, yLabel, xLog = false, yLog = false, formatX = formatFigure, formatY = formatFigure } = chart;
+  const { size = usualSize, isBare = false } = chart;
+  const margin = margins[isBare ? "bare" : "framed"];
   const isPlaced = ({ x, y }: ChartPoint): boolean =>
     Number.isFinite(x) && Number.isFinite(y) && !(xLog && x <= 0) && !(yLog && y <= 0);
   // A tick is a round number: 64 MiB, not 64.0.
@@ -71,10 +79,11 @@ export function svgLineChart(chart: LineChart): string {
 
   const ends = chart.series.flatMap((series, i) => {
     const end = series.points.findLast(isPlaced);
-    if (end === undefined || series.isFaint) return [];
+    if (end === undefined || series.isFaint || isBare) return [];
     return [{ text: `${series.name} ${formatY(end.y)}`, value: end.y, className: `s${series.color ?? (i % 4) + 1}` }];
   });
-  const lines = references.map(({ name, y }) => ({ text: `${name} ${formatY(y)}`, value: y, className: "reference" }));
+  const named = isBare ? [] : references;
+  const lines = named.map(({ name, y }) => ({ text: `${name} ${formatY(y)}`, value: y, className: "reference" }));
   const widest = (texts: readonly string[], width: number): number =>
     Math.min(280, Math.max(0, ...texts.map((text) => text.length)) * width);
   const labelWidth = Math.max(
@@ -88,9 +97,9 @@ export function svgLineChart(chart: LineChart): string {
     ),
   );
   const plot = {
-    left: 28 + widest(yScale.ticks.map(formatTick), characterWidth.plain),
+    left: margin.side + (isBare ? 10 : 0) + widest(yScale.ticks.map(formatTick), characterWidth.plain),
     top: margin.top,
-    right: size.width - 28 - labelWidth,
+    right: size.width - margin.side - (isBare ? 8 : 0) - labelWidth,
     bottom: size.height - margin.bottom,
   };
   const at = ({ x, y }: ChartPoint): [number, number] => [
@@ -110,12 +119,11 @@ export function svgLineChart(chart: LineChart): string {
 <title id="${id}-title">${title}</title>
 <desc id="${id}-desc">${describe(chart, isPlaced, formatX, formatY)}</desc>
 <style>${chartStyle}</style>
-<rect class="paper" width="${size.width}" height="${size.height}" rx="10"/>
-<text class="title" x="16" y="24">${title}</text>
-<text class="axis-label" x="16" y="44">${yLabel}</text>
-<text class="axis-label" x="${plot.right}" y="${size.height - 10}" text-anchor="end">${xLabel}</text>
+${!isBare && html`<rect class="paper" width="${size.width}" height="${size.height}" rx="10"/><text class="title" x="16" y="24">${title}</text>`}
+<text class="axis-label" x="${isBare ? margin.side : 16}" y="${plot.top - 18}">${yLabel}</text>
+<text class="axis-label" x="${plot.right}" y="${size.height - (isBare ? 4 : 10)}" text-anchor="end">${xLabel}</text>
 ${yScale.ticks.map((tick) => yTick(tick, height(tick), plot, formatTick))}
-${spaced(xScale).map((tick) => xTick(tick, at({ x: tick, y: yScale.ticks[0] ?? 0 })[0], plot, formatX))}
+${spaced(xScale, plot.right - plot.left).map((tick) => xTick(tick, at({ x: tick, y: yScale.ticks[0] ?? 0 })[0], plot, formatX))}
 <line class="axis" x1="${plot.left}" x2="${plot.right}" y1="${plot.bottom}" y2="${plot.bottom}"/>
 ${references.map(({ y }) => html`<line class="reference" x1="${plot.left}" x2="${plot.right}" y1="${px(height(y))}" y2="${px(height(y))}"/>`)}
 ${chart.series.map((series, i) => seriesMarkup(series, `s${series.color ?? (i % 4) + 1}`, isPlaced, at, formatX, formatY))}
@@ -150,10 +158,11 @@ function range(values: readonly number[]): [least: number, greatest: number] {
   return [least, greatest];
 }
 
-/** Ticks far enough apart for their texts. */
-function spaced({ ticks, place }: ChartScale): number[] {
+/** Ticks far enough apart for their texts on an axis of that length. */
+function spaced({ ticks, place }: ChartScale, length: number): number[] {
   const kept: number[] = [];
-  for (const tick of ticks) if (kept.length === 0 || place(tick) - place(kept.at(-1)!) > 0.08) kept.push(tick);
+  const least = tickGap / length;
+  for (const tick of ticks) if (kept.length === 0 || place(tick) - place(kept.at(-1)!) > least) kept.push(tick);
   return kept;
 }
 
