@@ -3,11 +3,13 @@ import { defineConfig } from "vitest/config";
 // Packages resolve to their sources, so nothing has to be built before a test runs.
 const conditions = ["@revnet-zero/source"];
 
-// `--mode deep` runs what is too slow for every change, `--mode release` what users get: packed packages, examples.
+// `--mode deep` runs what is too slow for every change, `--mode release` what users get: packed packages, examples,
+// `--mode gallery` the web page in a browser.
 const include: Record<string, readonly string[]> = {
   test: ["packages/*/test/**/*.test.ts", "bench/test/**/*.test.ts"],
   deep: ["packages/*/test/**/*.deep.ts", "bench/test/**/*.deep.ts"],
   release: ["packages/tooling/test/**/*.release.ts"],
+  gallery: ["examples/gallery/test/**/*.e2e.ts"],
 };
 
 export default defineConfig(({ mode }) => ({
