@@ -19,6 +19,9 @@ export interface MetaBuffer {
 /** What a kernel declares about its inputs. It decides which copies the engine makes, and so the peak. */
 type Declared = Pick<Kernel<never, never>, "inputs" | "dtypes">;
 
+/** What a device says of its buffers. */
+type Memory = Pick<Backend, "dtypes" | "bytesOf">;
+
 /** The fused ops a backend has kernels for; all others run as their decompositions, which need more memory. */
 export type FusedSupport = { readonly [K in FusedName]?: Declared };
 
@@ -30,11 +33,14 @@ export class MetaBackend implements Backend<MetaBuffer> {
   readonly name: string;
   readonly isSynchronous = false;
   readonly kernels: KernelTable<MetaBuffer>;
+  readonly dtypes?: readonly DType[];
+  readonly bytesOf?: (dtype: DType, elements: number) => number;
 
   /** With no arguments: a backend of primitives only, like the reference. */
-  constructor(declared: { readonly [K in OpName]?: Declared } = {}, name = "meta") {
+  constructor(declared: { readonly [K in OpName]?: Declared } = {}, name = "meta", memory: Memory = {}) {
     this.name = name;
     this.kernels = tableOf(declared);
+    Object.assign(this, memory);
   }
 
   /**
@@ -42,7 +48,11 @@ export class MetaBackend implements Backend<MetaBuffer> {
    * same program has the same ledger on both, byte for byte.
    */
   static like(backend: Backend): MetaBackend {
-    return new MetaBackend(backend.kernels, `meta (${backend.name})`);
+    const { dtypes, bytesOf } = backend;
+    return new MetaBackend(backend.kernels, `meta (${backend.name})`, {
+      ...(dtypes === undefined ? {} : { dtypes }),
+      ...(bytesOf === undefined ? {} : { bytesOf: bytesOf.bind(backend) }),
+    });
   }
 
   elementwise(): void {}
