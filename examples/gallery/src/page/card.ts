@@ -57,6 +57,7 @@ export function mountCard<N extends DemoName>(section: HTMLElement, demo: N, par
   let startedAt = 0;
 
   const runner = new Runner<N>(demo, {
+    isAsked: parts.onAnswered !== undefined,
     onEvent: parts.onEvent,
     onEngine: showEngine,
     onProblem: (found) => showProblem(problem, found),

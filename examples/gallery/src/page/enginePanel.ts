@@ -1,4 +1,4 @@
-import { backendChoices, type EngineInfo } from "../work/backendChoices.ts";
+import { type BackendName, backendChoices, type EngineInfo } from "../work/backendChoices.ts";
 import { element, showFacts } from "./dom.ts";
 
 const facts = (): HTMLElement => document.querySelector<HTMLElement>("#engine-facts")!;
@@ -8,11 +8,20 @@ export function mountEnginePanel(): void {
   const list = document.querySelector<HTMLSelectElement>("#backend")!;
   for (const [value, { label }] of Object.entries(backendChoices))
     list.append(element("option", { value, textContent: label }));
-  showFacts(facts(), { Threads: threadsToCome(), Isolated: isolation() });
-  document.querySelector("#engine-note")!.textContent = self.crossOriginIsolated
-    ? ""
-    : "Served without cross-origin isolation, so it computes on one thread: the same bits, later. npm run gallery serves it with.";
+  list.addEventListener("change", showChoice);
+  showChoice();
 }
+
+function showChoice(): void {
+  const chosen = document.querySelector<HTMLSelectElement>("#backend")!.value as BackendName;
+  const { label, note } = backendChoices[chosen];
+  showFacts(facts(), { Engine: label, Threads: chosen === "cpu" ? threadsToCome() : "1", Isolated: isolation() });
+  const alone = chosen === "cpu" && !self.crossOriginIsolated ? onOneThread : "";
+  document.querySelector("#engine-note")!.textContent = note || alone;
+}
+
+const onOneThread =
+  "Served without cross-origin isolation, so it computes on one thread: the same bits, later. npm run gallery serves it with.";
 
 /** What the engine that runs now says of itself. */
 export function showEngine({ label, detail, threads }: EngineInfo): void {

@@ -6,6 +6,8 @@ export type RunState = "ready" | "running" | "paused" | "done" | "cancelled" | "
 
 /** What a demonstration's section of the page does with what the worker says. */
 export interface Listener<N extends DemoName> {
+  /** Whether the finished run can be asked about what it has made: its worker is kept for that. */
+  readonly isAsked: boolean;
   onEvent(event: EventOf<N>): void;
   onState(state: RunState): void;
   onEngine(info: EngineInfo): void;
@@ -68,7 +70,7 @@ export class Runner<N extends DemoName> {
     }, PATIENCE_MS);
   }
 
-  /** Asks about what the finished run has made; its worker is kept for that. */
+  /** Asks about what the finished run has made. */
   ask(question: QuestionOf<N>): void {
     this.#send({ type: "ask", question });
   }
@@ -83,7 +85,8 @@ export class Runner<N extends DemoName> {
     else if (report.type === "answered") this.#listener.onAnswered?.();
     else if (report.type === "failed") this.#fail(report.problem);
     else if (report.type === "cancelled") this.#stop("cancelled");
-    else this.#become("done");
+    else if (this.#listener.isAsked) this.#become("done");
+    else this.#stop("done");
   }
 
   #fail(problem: Problem): void {

@@ -1,4 +1,5 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
+import type { GpuJsMode } from "@revnet-zero/backend-gpujs";
 import type { Backend } from "@revnet-zero/tensor";
 import { type BackendName, backendChoices, type EngineInfo } from "./backendChoices.ts";
 
@@ -14,13 +15,25 @@ const tiers: Readonly<Record<CpuBackend["tier"], string>> = {
   scalar: "plain JavaScript: no WebAssembly SIMD here",
 };
 
+async function openCpu(): Promise<Opened> {
+  const backend = new CpuBackend();
+  const { tier, threads } = backend;
+  return { backend: backend as Backend, info: { label: backendChoices.cpu.label, detail: tiers[tier], threads } };
+}
+
+/** Loaded when chosen: nobody else waits for it. */
+async function openGpuJs(mode: Extract<BackendName, GpuJsMode>): Promise<Opened> {
+  const { createGpuJsBackend } = await import("@revnet-zero/backend-gpujs");
+  const backend = await createGpuJsBackend({ mode });
+  return { backend: backend as Backend, info: { label: backendChoices[mode].label, detail: "", threads: 1 } };
+}
+
 /** How each backend is opened. What cannot run here is a BackendError that says why. */
 const openers: { readonly [N in BackendName]: () => Promise<Opened> } = {
-  cpu: async () => {
-    const backend = new CpuBackend();
-    const { tier, threads } = backend;
-    return { backend: backend as Backend, info: { label: backendChoices.cpu.label, detail: tiers[tier], threads } };
-  },
+  cpu: openCpu,
+  webgl2: () => openGpuJs("webgl2"),
+  webgpu: () => openGpuJs("webgpu"),
+  webasm: () => openGpuJs("webasm"),
 };
 
 export const openBackend = (name: BackendName): Promise<Opened> => openers[name]();
