@@ -71,6 +71,13 @@ describe("each demonstration", () => {
     }
   });
 
+  test("finds all bits equal on gpu.js too", async () => {
+    await opened!.page.selectOption("#backend", "webasm");
+    await run(opened!.page, "exactness", { layers: "2" });
+    expect(await text('#exactness [data-part="verdict"]')).toMatch(/^All/);
+    expect(await text("#engine-facts")).toMatch(/gpu\.js/);
+  });
+
   test("finds a planted error, and the drift of floats", async () => {
     await run(opened!.page, "exactness", { layers: "2", plantsError: true });
     expect(await text('#exactness [data-part="verdict"]')).toMatch(/^\d+ of \d+ tensors differ/);
@@ -212,6 +219,39 @@ describe("where something is missing", () => {
     expect(await page.locator("#language-model .problem").isVisible()).toBe(false);
   });
 
+  test("a browser without WebGL says so, and the CPU still computes", async () => {
+    const blind = await launch(["--disable-gpu", "--disable-software-rasterizer"]);
+    try {
+      const { page } = await open(blind, urlOf(isolated));
+      await page.selectOption("#backend", "webgl2");
+      await page.click("#exactness .primary");
+      await reach(page, "exactness", "failed");
+      expect(await page.textContent("#exactness .problem")).toMatch(
+        /webgl2 is not available here.*choose another backend/s,
+      );
+      await page.selectOption("#backend", "cpu");
+      await run(page, "exactness", { layers: "2" });
+    } finally {
+      await blind.close();
+    }
+  });
+
+  test("memory that runs out is an error that says what to do, and a smaller model trains after it", async () => {
+    const small = await launch(["--js-flags=--wasm-max-mem-pages=256"]);
+    try {
+      const { page } = await open(small, urlOf(isolated));
+      await set(page, "language-model", { layers: "16", width: "128", steps: "40", isReversible: false });
+      await page.click("#language-model .primary");
+      await reach(page, "language-model", "failed");
+      expect(await page.textContent("#language-model .problem")).toMatch(
+        /^Out of memory.*What to do: choose fewer layers/s,
+      );
+      await run(page, "language-model", { layers: "2", width: "32" });
+    } finally {
+      await small.close();
+    }
+  });
+
   test("a file that is no picture is refused in words", async () => {
     const file = { name: "notes.png", mimeType: "image/png", buffer: Buffer.from("not a picture") };
     await opened!.page.setInputFiles('#picture [name="file"]', file);
@@ -231,7 +271,11 @@ describe("looks", () => {
     await page.locator('#picture [data-part="verdict"]', { hasText: "stored" }).waitFor();
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(look.width);
     expect(await page.evaluate(() => getComputedStyle(document.querySelector(".pulse")!).display)).toBe("none");
-    await page.screenshot({ path: screenshotPath(`${look.scheme}-${look.width}`), fullPage: true });
+    await page.screenshot({
+      path: screenshotPath(`${look.scheme}-${look.width}`),
+      fullPage: true,
+      style: "nav { position: static }",
+    });
     expect(errors).toEqual([]);
   });
 });

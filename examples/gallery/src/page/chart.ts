@@ -24,7 +24,11 @@ export class LiveChart {
 
   #render(chart: LineChart): void {
     const width = Math.max(240, Math.round(this.#plot.clientWidth));
-    this.#plot.innerHTML = svgLineChart({ ...chart, isBare: true, size: { width, height: this.#height } });
+    if (chart.series.every(({ points }) => points.length === 0)) {
+      const waiting = element("p", { className: "waiting", textContent: `${chart.title}: press Run` });
+      waiting.style.height = `${this.#height}px`;
+      this.#plot.replaceChildren(waiting);
+    } else this.#plot.innerHTML = svgLineChart({ ...chart, isBare: true, size: { width, height: this.#height } });
     const format = chart.formatY ?? String;
     const items = chart.series
       .map((series, i) => ({ series, color: series.color ?? (i % 4) + 1 }))

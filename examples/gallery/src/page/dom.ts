@@ -23,6 +23,8 @@ export function showFacts(list: HTMLElement, facts: Readonly<Record<string, stri
   list.replaceChildren(...rows);
 }
 
+export const prefersLittleMotion = (): boolean => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
 /** Does `draw` with the latest value at most once a frame, and not more than so often. */
 export function calmly<T>(draw: (value: T) => void, everyMs = 80): (value: T) => void {
   let [pending, last]: [{ value: T } | undefined, number] = [undefined, 0];

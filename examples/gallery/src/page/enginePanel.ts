@@ -14,8 +14,8 @@ export function mountEnginePanel(): void {
 
 function showChoice(): void {
   const chosen = document.querySelector<HTMLSelectElement>("#backend")!.value as BackendName;
-  const { label, note } = backendChoices[chosen];
-  showFacts(facts(), { Engine: label, Threads: chosen === "cpu" ? threadsToCome() : "1", Isolated: isolation() });
+  const { note } = backendChoices[chosen];
+  showFacts(facts(), { Threads: chosen === "cpu" ? threadsToCome() : "1", Isolated: isolation() });
   const alone = chosen === "cpu" && !self.crossOriginIsolated ? onOneThread : "";
   document.querySelector("#engine-note")!.textContent = note || alone;
 }

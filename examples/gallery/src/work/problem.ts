@@ -11,10 +11,12 @@ export function problemOf(error: unknown): Problem {
       hint: "choose fewer layers or a smaller width, switch reversibility on, or close other tabs",
     };
   }
-  if (error instanceof RevNetError) {
-    const title = error instanceof BackendError ? "This backend cannot run here" : "This cannot be computed";
-    return { title, message: firstLine(message), hint: error.hint };
+  if (error instanceof BackendError) {
+    const hint = "run it again, or choose another backend at the top of the page";
+    return { title: "The backend cannot go on", message: firstLine(message), hint };
   }
+  if (error instanceof RevNetError)
+    return { title: "This cannot be computed", message: firstLine(message), hint: error.hint };
   return { title: "Something went wrong", message: firstLine(message), hint: "run it again, or reload the page" };
 }
 

@@ -3,7 +3,7 @@ import type { TargetName } from "../../work/demos/targets.ts";
 import { mountCard } from "../card.ts";
 import { LiveChart } from "../chart.ts";
 import { colourMap } from "../colourMap.ts";
-import { calmly, part, showFacts } from "../dom.ts";
+import { calmly, part, prefersLittleMotion, showFacts } from "../dom.ts";
 
 const empty: LineChart = {
   title: "Negative log-likelihood",
@@ -13,6 +13,8 @@ const empty: LineChart = {
   formatY: (nats) => nats.toFixed(2),
 };
 const SMOOTH = 0.95;
+/** Milliseconds between pictures; seldom for those who want little motion. */
+const PICTURE_MS = prefersLittleMotion() ? 2000 : 80;
 
 export function mountDensity(section: HTMLElement): void {
   const chart = new LiveChart(part(section, "loss"), empty, 180);
@@ -45,7 +47,7 @@ export function mountDensity(section: HTMLElement): void {
     small.getContext("2d")!.putImageData(image, 0, 0);
     heat.imageSmoothingEnabled = true;
     heat.drawImage(small, 0, 0, heat.canvas.width, heat.canvas.height);
-  });
+  }, PICTURE_MS);
 
   const { progress } = mountCard(section, "density", {
     settings(values) {

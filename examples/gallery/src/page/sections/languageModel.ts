@@ -4,7 +4,7 @@ import { LiveChart } from "../chart.ts";
 import { calmly, part, showFacts } from "../dom.ts";
 
 /** Bits a byte of the batches jump about: the line is their running mean. */
-const SMOOTH = 0.9;
+const SMOOTH = 0.8;
 const ANSWER_BYTES = 240;
 
 const empty: LineChart = {

@@ -1,11 +1,11 @@
 import { formatBytes, groupDigits } from "@revnet-zero/train";
 import { mountCard } from "../card.ts";
-import { element, part } from "../dom.ts";
+import { element, part, prefersLittleMotion } from "../dom.ts";
 import { drawSeascape } from "../seascape.ts";
 
 const SIDE = 96;
 /** Milliseconds that each frame stays, so that it can be seen; none for those who want no motion. */
-const FRAME_MS = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 90;
+const FRAME_MS = prefersLittleMotion() ? 0 : 90;
 
 export function mountPicture(section: HTMLElement): void {
   const canvas = (name: string): CanvasRenderingContext2D =>

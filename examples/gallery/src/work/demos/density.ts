@@ -27,6 +27,7 @@ export type DensityEvent =
   | { readonly kind: "checked"; readonly mass: number; readonly drift: number };
 
 const BATCH = 512;
+const LEARNING_RATE = 3e-3;
 const [CELLS, HALF_WIDTH] = [72, 2.4];
 /** Milliseconds between pictures of the density. */
 const PICTURE_MS = 120;
@@ -49,8 +50,8 @@ export function density(session: Session<DensityEvent>): Demo<DensitySettings> {
     const optimizer = new AdamW(flow.parameters(), { weightDecay: 0 });
     const warm = Math.ceil(steps / 20);
     const rate = schedules.sequence(
-      { schedule: schedules.warmUp({ steps: warm, to: 4e-3 }), steps: warm },
-      { schedule: schedules.cosine({ from: 4e-3, to: 2e-5, steps: steps - warm }) },
+      { schedule: schedules.warmUp({ steps: warm, to: LEARNING_RATE }), steps: warm },
+      { schedule: schedules.cosine({ from: LEARNING_RATE, to: 2e-5, steps: steps - warm }) },
     );
     const grid = gridOf(CELLS, HALF_WIDTH);
     let drawn = Number.NEGATIVE_INFINITY;
@@ -60,7 +61,7 @@ export function density(session: Session<DensityEvent>): Demo<DensitySettings> {
       const scope = engine.openScope("step");
       const loss = flow.loss(batch(BATCH, 10 + step));
       loss.backward();
-      const { factor } = clipByGlobalNorm(flow.parameters(), 10);
+      const { factor } = clipByGlobalNorm(flow.parameters(), 2);
       optimizer.step({ learningRate: rate(step), gradientFactor: factor });
       flow.zeroGrad();
       const nats = await loss.item();
