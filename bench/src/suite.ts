@@ -1,4 +1,4 @@
-import type { LineChart } from "@revnet-zero/train";
+import type { LineChart } from "@revnet-zero/plot";
 
 export type Cell = string | number | boolean | null;
 

@@ -16,6 +16,11 @@ export interface MetaBuffer {
   readonly elements: number;
 }
 
+/** A value was asked for where there are only shapes. */
+export class NoValuesError extends BackendError {
+  override name = "NoValuesError";
+}
+
 /** What a kernel declares about its inputs. It decides which copies the engine makes, and so the peak. */
 type Declared = Pick<Kernel<never, never>, "inputs" | "dtypes">;
 
@@ -35,6 +40,8 @@ export class MetaBackend implements Backend<MetaBuffer> {
   readonly kernels: KernelTable<MetaBuffer>;
   readonly dtypes?: readonly DType[];
   readonly bytesOf?: (dtype: DType, elements: number) => number;
+  /** What programs that were run here took for granted, because values that decide about bytes do not exist. */
+  readonly assumptions: Set<string> = new Set();
 
   /** With no arguments: a backend of primitives only, like the reference. */
   constructor(declared: { readonly [K in OpName]?: Declared } = {}, name = "meta", memory: Memory = {}) {
@@ -69,8 +76,8 @@ export class MetaBackend implements Backend<MetaBuffer> {
     throw this.#noValues("readSync");
   }
 
-  #noValues(op: string): BackendError {
-    return new BackendError(
+  #noValues(op: string): NoValuesError {
+    return new NoValuesError(
       op,
       `the ${this.name} backend has shapes but no values`,
       "read engine.memory() for the ledger, or run the same program on an engine with a computing backend",

@@ -1,3 +1,5 @@
+import { byteSizes, parseBytes } from "@revnet-zero/plot";
+
 /** One flag of a command. */
 export interface OptionSpec<T = unknown> {
   readonly what: string;
@@ -95,24 +97,11 @@ const positive = (placeholder: string, what: string): OptionSpec<number> => ({
   },
 });
 
-const byteUnits: Readonly<Record<string, number>> = {
-  "": 1,
-  k: 1e3,
-  m: 1e6,
-  g: 1e9,
-  ki: 2 ** 10,
-  mi: 2 ** 20,
-  gi: 2 ** 30,
-};
-
 const bytes = (placeholder: string, what: string): OptionSpec<number> => ({
   what,
   placeholder,
-  accepts: "a size like 8GiB, 500MB or 4096",
-  parse: (value) => {
-    const [, number = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*([kmg]i?)?b?$/i.exec(value.trim()) ?? [];
-    return number === "" ? undefined : Math.round(Number(number) * (byteUnits[unit.toLowerCase()] ?? 1));
-  },
+  accepts: byteSizes,
+  parse: parseBytes,
 });
 
 const device: OptionSpec<DeviceName> = {

@@ -111,7 +111,7 @@ describe("what is wrong is named, with what was meant", () => {
     ["sample", "the checkpoint is missing", "revnet-zero sample <checkpoint>"],
     ["sample runs --length 0", '--length is "0"', "accepted: a whole number from 1"],
     ["sample runs --temperature hot", '--temperature is "hot"', "a number from 0"],
-    ["estimate --budget 3XB", '--budget is "3XB"', "8GiB, 500MB or 4096"],
+    ["estimate --budget 3XB", '--budget is "3XB"', "2GB (10^9), 1.5GiB (2^30), 500MB or 4096"],
     ["train --resume=maybe", '--resume is "maybe"', "true, false"],
     ["train --no-resume=true", "--no-resume=true says it twice", "write --no-resume alone"],
   ] as const)("%s", ([text, problem, hint]) => {

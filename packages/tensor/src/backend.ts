@@ -40,6 +40,13 @@ export interface Backend<S = unknown> {
   readonly dtypes?: readonly DType[];
   /** Names how its kernels round and order sums: runs on backends with equal names have equal bits. Checkpoints keep it. */
   readonly arithmetic?: string;
+  /** Bytes taken from the system: in use, and kept for reuse. */
+  readonly reservedBytes?: number;
+  /**
+   * Only backends that have shapes and no values have it. Code that asks a value what to do goes on there as if it had the
+   * usual one, and says here, in words, what it took for granted where that decides about bytes.
+   */
+  readonly assumptions?: Set<string>;
   /** Runs an op with a scalar body over broadcast inputs of any layout. `key` names the op with its attributes. */
   // biome-ignore lint/suspicious/noExplicitAny: see AnyOp.
   elementwise(op: ElementwiseOp<any>, attrs: unknown, inputs: readonly BufferView<S>[], output: BufferView<S>): void;

@@ -1,4 +1,4 @@
-import { type ChartSeries, type LineChart, type ReferenceLine, svgLineChart } from "@revnet-zero/train";
+import { type ChartSeries, type LineChart, type ReferenceLine, svgLineChart } from "@revnet-zero/plot";
 import { calmly, element } from "./dom.ts";
 
 /** A line chart that is drawn again as its data come and as its place changes size; its legend has the latest values. */

@@ -1,5 +1,6 @@
+import { formatBytes, groupDigits } from "@revnet-zero/plot";
 import type { Backend } from "@revnet-zero/tensor";
-import { estimateModes, formatBytes, groupDigits, type TrainConfig } from "@revnet-zero/train";
+import { estimateModes, type TrainConfig } from "@revnet-zero/train";
 import type { CommandOptions } from "../commands.ts";
 import { type ConfigOverride, loadConfig } from "../config/loadConfig.ts";
 import { renderConfig } from "../config/renderConfig.ts";

@@ -1,4 +1,4 @@
-import { type ChartPoint, formatBytes, type LineChart } from "@revnet-zero/train";
+import { type ChartPoint, formatBytes, type LineChart } from "@revnet-zero/plot";
 import type { TargetName } from "../../work/demos/targets.ts";
 import { mountCard } from "../card.ts";
 import { LiveChart } from "../chart.ts";

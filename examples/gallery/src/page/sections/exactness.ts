@@ -1,4 +1,4 @@
-import { formatFigure, groupDigits } from "@revnet-zero/train";
+import { formatFigure, groupDigits } from "@revnet-zero/plot";
 import type { ComparedTensor } from "../../work/demos/exactness.ts";
 import { mountCard } from "../card.ts";
 import { element, part } from "../dom.ts";

@@ -1,4 +1,4 @@
-import { type ChartPoint, formatBytes, formatCount, type LineChart } from "@revnet-zero/train";
+import { type ChartPoint, formatBytes, formatCount, type LineChart } from "@revnet-zero/plot";
 import { mountCard } from "../card.ts";
 import { LiveChart } from "../chart.ts";
 import { calmly, part, showFacts } from "../dom.ts";

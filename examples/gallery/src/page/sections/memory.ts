@@ -1,4 +1,4 @@
-import { formatBytes, type LineChart } from "@revnet-zero/train";
+import { formatBytes, type LineChart } from "@revnet-zero/plot";
 import type { MemoryMode, MemoryPoint } from "../../work/demos/memory.ts";
 import { mountCard } from "../card.ts";
 import { LiveChart } from "../chart.ts";

@@ -1,4 +1,4 @@
-import { formatBytes, groupDigits } from "@revnet-zero/train";
+import { formatBytes, groupDigits } from "@revnet-zero/plot";
 import { mountCard } from "../card.ts";
 import { element, part, prefersLittleMotion } from "../dom.ts";
 import { drawSeascape } from "../seascape.ts";

@@ -1,7 +1,7 @@
 import { Markup } from "./markup.ts";
 
-/** Looks of the report: system fonts, one column, contrast of text at least 4.5 in light and dark, and a version for paper. */
-export const reportStyle: Markup = new Markup(`
+/** Looks of a page: system fonts, one column, contrast of text at least 4.5 in light and dark, and a version for paper. */
+export const pageStyle: Markup = new Markup(`
 :root{color-scheme:light dark;--ink:#1d2433;--soft:#5b6475;--page:#f5f6f9;--paper:#ffffff;--line:#dfe2ea;--accent:#2457d6;--mark:#e3ebff;
 --good:#0b7a4b;--bad:#b42318}
 @media (prefers-color-scheme:dark){:root{--ink:#e8ebf2;--soft:#a3acbd;--page:#0f1218;--paper:#171b24;--line:#2a3040;--accent:#82aaff;
@@ -34,6 +34,7 @@ th,td{padding:10px 18px;text-align:left;white-space:nowrap}
 th{color:var(--soft);font-size:13px;font-weight:600}
 tbody tr{border-top:1px solid var(--line)}
 .number{text-align:right}
+.wrap{display:inline-block;white-space:normal;min-width:16ch;max-width:52ch;overflow-wrap:anywhere}
 .yes{color:var(--good);font-weight:600}
 .no{color:var(--bad);font-weight:600}
 details{margin-top:10px}

@@ -1,9 +1,9 @@
+import { checkWellFormed } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { spreadLabels } from "../src/report/chartLabels.ts";
-import { chartScale } from "../src/report/chartScale.ts";
-import { type LineChart, svgLineChart } from "../src/report/svgLineChart.ts";
-import { checkWellFormed } from "./wellFormed.ts";
+import { spreadLabels } from "../src/chartLabels.ts";
+import { chartScale } from "../src/chartScale.ts";
+import { type LineChart, svgLineChart } from "../src/svgLineChart.ts";
 
 const magnitudes = fc.tuple(fc.double({ min: 0.1, max: 10, noNaN: true }), fc.integer({ min: -12, max: 12 }));
 const values = fc

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { formatBytes, formatCount, formatDuration, formatFigure, groupDigits } from "../src/units.ts";
+import { formatBytes, formatCount, formatDuration, formatFigure, groupDigits, parseBytes } from "../src/units.ts";
 
 const unitsOf: Record<string, number> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40, PiB: 2 ** 50 };
 
@@ -15,6 +15,43 @@ describe("units", () => {
     );
     const known = [0, 512, 1023.6, 1536, 118 * 2 ** 20, Number.NaN].map(formatBytes);
     expect(known).toEqual(["0 B", "512 B", "1.00 KiB", "1.50 KiB", "118 MiB", "NaN B"]);
+  });
+
+  test("sizes are read as they are written, and nothing else is", () => {
+    const read = {
+      "2GB": 2e9,
+      "1.5GiB": 1.5 * 2 ** 30,
+      "500 MB": 5e8,
+      "4096": 4096,
+      "0.1KB": 100,
+      "1.1MB": 1.1e6,
+      " 7B ": 7,
+    };
+    for (const [text, bytes] of Object.entries(read)) expect(parseBytes(text), text).toBe(bytes);
+    for (const text of [
+      "",
+      "GB",
+      "2 GB more",
+      "-1GB",
+      "+1GB",
+      "2gb",
+      "2Gb",
+      "2G",
+      "1e9",
+      "0.5",
+      "1.0001B",
+      "2,5GB",
+      "1.GB",
+      ".5GB",
+      "NaN",
+      "9e99TB",
+    ])
+      expect(parseBytes(text), text).toBeUndefined();
+    fc.assert(
+      fc.property(fc.nat(), fc.constantFrom("B", "KiB", "MiB"), (n, unit) => {
+        expect(parseBytes(`${n}${unit}`)).toBe(n * unitsOf[unit]!);
+      }),
+    );
   });
 
   test("counts", () => {

@@ -24,6 +24,36 @@ export function formatBytes(bytes: number): string {
   return `${unit === "B" ? Math.round(value) : threeDigits(value)} ${unit}`;
 }
 
+const byteUnits: Readonly<Record<string, number>> = {
+  "": 1,
+  B: 1,
+  kB: 1e3,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+  TiB: 2 ** 40,
+};
+
+/** What `parseBytes` takes, in words. */
+export const byteSizes = "a size like 2GB (10^9), 1.5GiB (2^30), 500MB or 4096";
+
+/**
+ * Bytes of a size as people write it: digits, with a point where there are any after it, and a unit as it is written. Undefined for
+ * everything else, for what is no whole number of bytes, and for what a number cannot hold exactly.
+ */
+export function parseBytes(text: string): number | undefined {
+  const [, digits, unit] = /^(\d+(?:\.\d+)?) ?([a-zA-Z]*)$/.exec(text.trim()) ?? [];
+  if (digits === undefined || unit === undefined || !Object.hasOwn(byteUnits, unit)) return undefined;
+  const bytes = Number(digits) * byteUnits[unit]!;
+  const isWhole =
+    Number.isSafeInteger(Math.round(bytes)) && Math.abs(bytes - Math.round(bytes)) < 1e-6 * Math.max(1, bytes);
+  return isWhole && (unit !== "" || !digits.includes(".")) ? Math.round(bytes) : undefined;
+}
+
 /** A count in decimal units: `512`, `12.3k`, `1.50M`. */
 export function formatCount(count: number): string {
   if (!Number.isFinite(count)) return String(count);

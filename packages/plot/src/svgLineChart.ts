@@ -1,8 +1,9 @@
-import { formatFigure } from "../units.ts";
+import { characterWidth, px, range, spaced, widest, xTick, yTick } from "./axes.ts";
 import { spreadLabels } from "./chartLabels.ts";
-import { type ChartScale, chartScale } from "./chartScale.ts";
-import { chartStyle } from "./chartStyle.ts";
+import { chartScale } from "./chartScale.ts";
+import { drawing } from "./drawing.ts";
 import { html, type Markup } from "./markup.ts";
+import { formatFigure } from "./units.ts";
 
 export interface ChartPoint {
   readonly x: number;
@@ -48,12 +49,11 @@ export interface LineChart {
 }
 
 const usualSize = { width: 820, height: 400 };
-const margins = { framed: { top: 62, side: 28, bottom: 50 }, bare: { top: 28, side: 4, bottom: 44 } };
-/** Pixels a character takes at most, on average: of the widest usual font, plain and bold. */
-const characterWidth = { plain: 7.4, bold: 8.6 };
+const margins = {
+  framed: { top: 62, left: 28, right: 28, bottom: 50, label: 16, foot: 10 },
+  bare: { top: 28, left: 14, right: 12, bottom: 44, label: 4, foot: 4 },
+};
 const labelGap = 17;
-/** Least distance of two texts below the axis. */
-const tickGap = 44;
 /** More points than this on one line are drawn as the extremes of each column of pixels. */
 const columns = 400;
 const mostMarkers = 24;
@@ -84,22 +84,12 @@ export function svgLineChart(chart: LineChart): string {
   });
   const named = isBare ? [] : references;
   const lines = named.map(({ name, y }) => ({ text: `${name} ${formatY(y)}`, value: y, className: "reference" }));
-  const widest = (texts: readonly string[], width: number): number =>
-    Math.min(280, Math.max(0, ...texts.map((text) => text.length)) * width);
-  const labelWidth = Math.max(
-    widest(
-      ends.map(({ text }) => text),
-      characterWidth.bold,
-    ),
-    widest(
-      lines.map(({ text }) => text),
-      characterWidth.plain,
-    ),
-  );
+  const textsOf = (labels: readonly { readonly text: string }[]): string[] => labels.map(({ text }) => text);
+  const labelWidth = Math.max(widest(textsOf(ends), characterWidth.bold), widest(textsOf(lines), characterWidth.plain));
   const plot = {
-    left: margin.side + (isBare ? 10 : 0) + widest(yScale.ticks.map(formatTick), characterWidth.plain),
+    left: margin.left + widest(yScale.ticks.map(formatTick), characterWidth.plain),
     top: margin.top,
-    right: size.width - margin.side - (isBare ? 8 : 0) - labelWidth,
+    right: size.width - margin.right - labelWidth,
     bottom: size.height - margin.bottom,
   };
   const at = ({ x, y }: ChartPoint): [number, number] => [
@@ -113,15 +103,11 @@ export function svgLineChart(chart: LineChart): string {
     plot.bottom - 4,
     labelGap,
   );
-  const id = chart.id ?? `chart-${title.toLowerCase().replace(/[^a-z0-9]+/g, "-")}`;
-
-  return html`<svg class="rz-chart" viewBox="0 0 ${size.width} ${size.height}" role="img" aria-labelledby="${id}-title ${id}-desc" xmlns="http://www.w3.org/2000/svg">
-<title id="${id}-title">${title}</title>
-<desc id="${id}-desc">${describe(chart, isPlaced, formatX, formatY)}</desc>
-<style>${chartStyle}</style>
-${!isBare && html`<rect class="paper" width="${size.width}" height="${size.height}" rx="10"/><text class="title" x="16" y="24">${title}</text>`}
-<text class="axis-label" x="${isBare ? margin.side : 16}" y="${plot.top - 18}">${yLabel}</text>
-<text class="axis-label" x="${plot.right}" y="${size.height - (isBare ? 4 : 10)}" text-anchor="end">${xLabel}</text>
+  const about = { ...size, isBare, title, id: chart.id, description: describe(chart, isPlaced, formatX, formatY) };
+  return drawing(
+    about,
+    html`<text class="axis-label" x="${margin.label}" y="${plot.top - 18}">${yLabel}</text>
+<text class="axis-label" x="${plot.right}" y="${size.height - margin.foot}" text-anchor="end">${xLabel}</text>
 ${yScale.ticks.map((tick) => yTick(tick, height(tick), plot, formatTick))}
 ${spaced(xScale, plot.right - plot.left).map((tick) => xTick(tick, at({ x: tick, y: yScale.ticks[0] ?? 0 })[0], plot, formatX))}
 <line class="axis" x1="${plot.left}" x2="${plot.right}" y1="${plot.bottom}" y2="${plot.bottom}"/>
@@ -134,49 +120,11 @@ ${labels.map(
 <text class="label ${label.className}" x="${px(plot.right + 14)}" y="${px(label.at + 4)}">${label.text}</text>`,
 )}
 ${placed.length === 0 && html`<text class="empty" x="${px((plot.left + plot.right) / 2)}" y="${px((plot.top + plot.bottom) / 2)}" text-anchor="middle">no data</text>`}
-</svg>`.text;
-}
-
-interface Plot {
-  readonly left: number;
-  readonly top: number;
-  readonly right: number;
-  readonly bottom: number;
+`,
+  );
 }
 
 type Place = (point: ChartPoint) => [number, number];
-
-const px = (value: number): string => value.toFixed(1);
-
-/** Least and greatest; something to draw axes from where there are no values. */
-function range(values: readonly number[]): [least: number, greatest: number] {
-  let [least = 0.1, greatest = 1] = [values[0], values[0]];
-  for (const value of values) {
-    least = Math.min(least, value);
-    greatest = Math.max(greatest, value);
-  }
-  return [least, greatest];
-}
-
-/** Ticks far enough apart for their texts on an axis of that length. */
-function spaced({ ticks, place }: ChartScale, length: number): number[] {
-  const kept: number[] = [];
-  const least = tickGap / length;
-  for (const tick of ticks) if (kept.length === 0 || place(tick) - place(kept.at(-1)!) > least) kept.push(tick);
-  return kept;
-}
-
-function yTick(tick: number, y: number, plot: Plot, format: (value: number) => string): Markup {
-  return html`<line class="grid" x1="${plot.left}" x2="${plot.right}" y1="${px(y)}" y2="${px(y)}"/>
-<text class="tick" x="${plot.left - 10}" y="${px(y + 4)}" text-anchor="end">${format(tick)}</text>
-`;
-}
-
-function xTick(tick: number, x: number, plot: Plot, format: (value: number) => string): Markup {
-  return html`<line class="axis" x1="${px(x)}" x2="${px(x)}" y1="${plot.bottom}" y2="${plot.bottom + 5}"/>
-<text class="tick" x="${px(x)}" y="${plot.bottom + 20}" text-anchor="middle">${format(tick)}</text>
-`;
-}
 
 function seriesMarkup(
   { name, points, isFaint = false }: ChartSeries,
