@@ -1,14 +1,12 @@
 // A reversible transformer trains in a web page, and has the bits of the one that trains in Node, to the last weight.
 // It opens a page on this machine; with --assert it opens it in a Chromium of its own. `npm run gallery` has the whole course live.
-import { existsSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CpuBackend, Engine } from "revnet-zero";
 import { build } from "vite";
-import type { Trained } from "./browser/training.ts";
-import { train } from "./browser/training.ts";
+import { type Trained, train } from "./browser/training.ts";
+import { chromiumPath, noChromium } from "./chromium.ts";
 import { claim, isAssert } from "./claims.ts";
 
 // -- in Node ------------------------------------------------------------------------------------------------------------
@@ -62,13 +60,10 @@ async function inChromium(executablePath: string): Promise<Trained> {
 }
 
 if (isAssert) {
-  const names = ["chromium", "chromium-browser", "google-chrome"];
-  const places = (process.env.PATH ?? "").split(delimiter).flatMap((folder) => names.map((name) => join(folder, name)));
-  const executablePath = places.find((path) => existsSync(path));
-  const found = executablePath === undefined ? undefined : await inChromium(executablePath);
+  const found = chromiumPath === undefined ? undefined : await inChromium(chromiumPath);
   server.close();
   if (found === undefined) {
-    console.log("!! no Chromium on the PATH (apt-get install chromium): the page was built and not opened");
+    console.log(`!! ${noChromium}: the page was built and not opened`);
   } else {
     console.log(
       `in Chromium: ${found.digest}; ${found.threads} threads, ${found.seconds.toFixed(1)} s; ${found.arithmetic}`,

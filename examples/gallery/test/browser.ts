@@ -1,19 +1,11 @@
-import { existsSync, mkdirSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
-
-const { PATH = "" } = process.env;
-
-/** Debian's Chromium, or whatever goes by one of its names. */
-export const executablePath: string | undefined = PATH.split(delimiter)
-  .flatMap((folder) => ["chromium", "chromium-browser", "google-chrome"].map((name) => join(folder, name)))
-  .find((path) => existsSync(path));
-
-export const noBrowser = "no chromium, chromium-browser or google-chrome on the PATH (apt-get install chromium)";
+import { chromiumPath } from "../../chromium.ts";
 
 export const launch = (args: readonly string[] = []): Promise<Browser> =>
-  chromium.launch({ executablePath: executablePath!, args: ["--no-sandbox", ...args] });
+  chromium.launch({ executablePath: chromiumPath!, args: ["--no-sandbox", ...args] });
 
 /** Where screenshots are kept for people to look at: ignored by git, kept by CI. */
 export function screenshotPath(name: string): string {

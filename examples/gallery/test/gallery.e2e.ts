@@ -1,19 +1,9 @@
 import type { Browser } from "playwright-core";
 import type { PreviewServer } from "vite";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { chromiumPath, noChromium } from "../../chromium.ts";
 import { buildGallery, serveGallery } from "../site.ts";
-import {
-  executablePath,
-  launch,
-  looks,
-  noBrowser,
-  type OpenPage,
-  open,
-  reach,
-  run,
-  screenshotPath,
-  set,
-} from "./browser.ts";
+import { launch, looks, type OpenPage, open, reach, run, screenshotPath, set } from "./browser.ts";
 
 let [isolated, plain]: (PreviewServer | undefined)[] = [];
 let browser: Browser | undefined;
@@ -22,7 +12,7 @@ let opened: OpenPage | undefined;
 const urlOf = (server: PreviewServer | undefined): string => server!.resolvedUrls!.local[0]!;
 
 beforeAll(async () => {
-  if (executablePath === undefined) return;
+  if (chromiumPath === undefined) return;
   await buildGallery();
   [isolated, plain] = await Promise.all([serveGallery({ port: 0 }), serveGallery({ port: 0, isIsolated: false })]);
   browser = await launch();
@@ -32,7 +22,7 @@ afterAll(async () => {
   await Promise.all([isolated?.close(), plain?.close()]);
 });
 beforeEach(async (context) => {
-  if (executablePath === undefined) context.skip(noBrowser);
+  if (chromiumPath === undefined) context.skip(noChromium);
   await opened?.context.close();
   opened = await open(browser!, urlOf(isolated));
 });

@@ -54,7 +54,8 @@ export function mountCard<N extends DemoName>(section: HTMLElement, demo: N, par
     element("div", { className: "progress" }, bar, element("p", {}, state, count)),
     problem,
   );
-  let startedAt = 0;
+  /** Time spent running, pauses left out, and since when it runs. */
+  let [ranMs, since] = [0, 0];
 
   const runner = new Runner<N>(demo, {
     isAsked: parts.onAnswered !== undefined,
@@ -63,6 +64,8 @@ export function mountCard<N extends DemoName>(section: HTMLElement, demo: N, par
     onProblem: (found) => showProblem(problem, found),
     onAnswered: () => parts.onAnswered?.(),
     onState(now) {
+      if (section.dataset.state === "running") ranMs += performance.now() - since;
+      since = performance.now();
       section.dataset.state = now;
       run.textContent = primary[now];
       const isBusy = now === "running" || now === "paused";
@@ -71,8 +74,7 @@ export function mountCard<N extends DemoName>(section: HTMLElement, demo: N, par
       cancel.disabled = !isBusy;
       for (const field of form.querySelectorAll<HTMLInputElement | HTMLSelectElement>(".field :is(input, select)"))
         field.disabled = isBusy;
-      const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-      state.textContent = now === "done" ? `Done in ${seconds} s` : said[now];
+      state.textContent = now === "done" ? `Done in ${(ranMs / 1000).toFixed(1)} s` : said[now];
       if (now === "done") parts.onDone?.();
       if (now === "cancelled" || now === "failed") parts.onEnd?.();
     },
@@ -82,7 +84,7 @@ export function mountCard<N extends DemoName>(section: HTMLElement, demo: N, par
     problem.hidden = true;
     try {
       const settings = await parts.settings(new FormData(form));
-      startedAt = performance.now();
+      ranMs = 0;
       progress(0, 1, "");
       parts.onEnd?.();
       parts.onStart(settings);

@@ -25,7 +25,10 @@ async function openCpu(): Promise<Opened> {
 async function openGpuJs(mode: Extract<BackendName, GpuJsMode>): Promise<Opened> {
   const { createGpuJsBackend } = await import("@revnet-zero/backend-gpujs");
   const backend = await createGpuJsBackend({ mode });
-  return { backend: backend as Backend, info: { label: backendChoices[mode].label, detail: "", threads: 1 } };
+  const { isRepeatable, isExact } = backend.selfTest;
+  const found = `self-test: ${isRepeatable ? "repeatable" : "not repeatable"}, ${isExact ? "exact" : "not exact"}`;
+  const { label } = backendChoices[mode];
+  return { backend: backend as Backend, info: { label, detail: `${label}; ${found}`, threads: 1 } };
 }
 
 /** How each backend is opened. What cannot run here is a BackendError that says why. */
