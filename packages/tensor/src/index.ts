@@ -22,6 +22,7 @@ export {
   type OpName,
   type PrimitiveKernels,
   type PrimitiveName,
+  widestFloat,
 } from "./backend.ts";
 export { collapse, type Loop } from "./collapse.ts";
 export {
