@@ -1,11 +1,18 @@
-import type { Backend, DType, ElementwiseOp, KernelTable, TypedArray } from "@revnet-zero/tensor";
+import {
+  type Backend,
+  type DType,
+  type ElementwiseOp,
+  Engine,
+  type KernelTable,
+  type TypedArray,
+} from "@revnet-zero/tensor";
 import { type Device, type DeviceCounts, openDevice } from "./device/device.ts";
 import type { GpuJsMode } from "./device/gpu.ts";
 import { wordsFromHost, wordsToHost } from "./host.ts";
 import { Context } from "./kernels/context.ts";
 import { gpuKernels } from "./kernels/index.ts";
 import { elementwise } from "./kernels/map.ts";
-import { type SelfTest, selfTest } from "./selfTest.ts";
+import { type SelfTest, testDevice } from "./selfTest.ts";
 import type { Slot, View } from "./slot.ts";
 import { wordsOf } from "./text/source.ts";
 
@@ -25,21 +32,18 @@ export class GpuJsBackend implements Backend<Slot> {
   readonly dtypes: readonly DType[] = ["f32", "i32", "bool"];
   readonly kernels: KernelTable<Slot>;
   readonly arithmetic: string;
-  /** What the start-up test found on this device. */
-  readonly selfTest: SelfTest;
   readonly readSync?: (data: Slot, dtype: DType, elements: number) => TypedArray;
   readonly #context: Context;
   readonly #device: Device;
 
   /** @internal Use `createGpuJsBackend`. */
-  constructor(device: Device, tested: SelfTest) {
+  constructor(device: Device) {
     this.mode = device.mode;
     this.name = `gpujs ${device.mode}`;
     this.arithmetic = `gpu.js ${device.mode}, float32 sums in an order that follows from the shape`;
     this.#device = device;
     this.#context = new Context(device);
     this.kernels = gpuKernels(this.#context);
-    this.selfTest = tested;
     this.isSynchronous = device.lane.isImmediate;
     if (this.isSynchronous) {
       this.readSync = (data, dtype, elements) =>
@@ -81,9 +85,19 @@ export class GpuJsBackend implements Backend<Slot> {
     return wordsToHost(await this.#device.read(this.#words(data)), dtype, data.elements, elements);
   }
 
+  /** Gives up kernels that are compiled and idle, with the buffers that gpu.js keeps for them. */
+  releaseCaches(): void {
+    this.#device.forgetKernels();
+  }
+
   #words(data: Slot): NonNullable<Slot["words"]> {
     const view: View = { data, dtype: data.dtype, shape: [data.elements], strides: [1], offset: 0 };
     return this.#context.operand(view).words;
+  }
+
+  /** What the start-up test found on this device. */
+  get selfTest(): SelfTest {
+    return tested.get(this.#device)!;
   }
 
   /** What the device holds, and what was compiled. */
@@ -110,7 +124,11 @@ export async function createGpuJsBackend(options: GpuJsOptions = {}): Promise<Gp
   throw failures[failures.length - 1];
 }
 
+const tested = new WeakMap<Device, SelfTest>();
+
 async function start(mode: GpuJsMode): Promise<GpuJsBackend> {
   const device = await openDevice(mode);
-  return new GpuJsBackend(device, await selfTest(device));
+  const backend = new GpuJsBackend(device);
+  if (!tested.has(device)) tested.set(device, await testDevice(new Engine(backend)));
+  return backend;
 }

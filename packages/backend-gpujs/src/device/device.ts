@@ -4,6 +4,9 @@ import { forgetGpu, type Gpu, type GpuJsMode, type GpuKernel, modeError, openGpu
 import { immediate, type Lane, Queue } from "./lane.ts";
 import { bytesOf, keepsTextures, textureSize } from "./textures.ts";
 
+/** More kernels than this are not kept: those that were not used for longest make room. */
+const MOST_KERNELS = 1024;
+
 /** Positions are float32 numbers in kernels, exact below this. */
 export const MOST_WORDS: number = 2 ** 24;
 const MAX_TEXTURE_SIZE = 0x0d33;
@@ -30,6 +33,9 @@ export interface Launch {
 interface Maker {
   readonly call: GpuKernel;
   isChecked: boolean;
+  /** Outputs that are alive: they read themselves through their kernel. */
+  live: number;
+  lastUse: number;
   /** Bytes of the last output, which stays with the kernel after it was released. */
   keeps: Words | undefined;
 }
@@ -84,9 +90,12 @@ export class Device {
     }
   }
 
-  /** Whether the mode's functions are JavaScript's own. */
+  /** WebAssembly and JavaScript have JavaScript's own functions. */
   get hasGoodFunctions(): boolean {
     return this.mode === "cpu" || this.mode === "webasm";
+  }
+  get needsOrder(): boolean {
+    return keepsTextures(this.mode);
   }
 
   bytesOf(count: number): number {
@@ -149,12 +158,22 @@ export class Device {
   }
 
   /** The numbers, after everything asked for before. */
-  read(words: Words): Promise<Float32Array> {
-    return this.lane.result(async () => this.#checked(await this.#array(words)));
+  async read(words: Words): Promise<Float32Array> {
+    try {
+      const values = await this.lane.result(() => this.#array(words));
+      this.#refuseLost();
+      return values;
+    } catch (error) {
+      // WebGPU says so itself.
+      if (/device was lost/.test(String(error))) this.#lose();
+      throw this.#lost ?? error;
+    }
   }
 
   readSync(words: Words): Float32Array {
-    return this.#checked(this.#array(words) as Float32Array);
+    const values = this.#array(words) as Float32Array;
+    this.#refuseLost();
+    return values;
   }
 
   #array({ texture }: Words): Float32Array | Promise<Float32Array> {
@@ -162,22 +181,23 @@ export class Device {
     return texture?.toArray?.() ?? (texture as unknown as Float32Array);
   }
 
-  #checked(values: Float32Array): Float32Array {
-    this.#refuseLost();
-    return values;
+  get isLost(): boolean {
+    if (this.#lost === undefined && this.#gpu.context?.isContextLost?.() === true) this.#lose();
+    return this.#lost !== undefined;
+  }
+
+  #lose(): void {
+    this.#lost ??= new BackendError(
+      "gpujs",
+      `the ${this.mode} context was lost with everything on it: too many contexts, a kernel that ran too long, or a driver's restart`,
+      "make a new backend and load the last checkpoint: await createGpuJsBackend(...)",
+    );
+    forgetGpu(this.mode, this.#gpu);
   }
 
   /** A lost context computes zeros, and says nothing. */
   #refuseLost(): void {
-    if (this.#lost === undefined && this.#gpu.context?.isContextLost?.() === true) {
-      this.#lost = new BackendError(
-        "gpujs",
-        `the ${this.mode} context was lost: everything on it is gone (too many pages or contexts, a kernel that ran too long, or a driver's restart)`,
-        "make a new backend and load the last checkpoint: await createGpuJsBackend(...)",
-      );
-      forgetGpu(this.mode);
-    }
-    if (this.#lost !== undefined) throw this.#lost;
+    if (this.isLost) throw this.#lost;
   }
 
   #maker({ key, text, count, inputs, numbers = [] }: Launch): Maker {
@@ -185,10 +205,28 @@ export class Device {
     let maker = this.#kernels.get(whole);
     if (maker === undefined) {
       const call = this.#gpu.createKernel(text(), { ...settings, output: [count] });
-      maker = { call, isChecked: false, keeps: undefined };
+      maker = { call, isChecked: false, live: 0, lastUse: 0, keeps: undefined };
+      if (this.#kernels.size >= MOST_KERNELS) this.forgetKernels(MOST_KERNELS / 2);
       this.#kernels.set(whole, maker);
     }
+    maker.lastUse = this.#launches;
     return maker;
+  }
+
+  /** Gives up idle kernels with what they keep, those that were not used for longest first, until so many are left. */
+  forgetKernels(most = 0): void {
+    const idle = [...this.#kernels].filter(([, m]) => m.live === 0).sort(([, a], [, b]) => a.lastUse - b.lastUse);
+    for (const [key, maker] of idle.slice(0, Math.max(0, this.#kernels.size - most))) {
+      this.#kernels.delete(key);
+      this.lane.run(() => this.#destroy(maker));
+    }
+  }
+
+  #destroy({ call }: Maker): void {
+    const { kernels } = this.#gpu;
+    if (!this.hasGoodFunctions) call.destroy();
+    const at = kernels.indexOf(call.kernel);
+    if (at >= 0) kernels.splice(at, 1);
   }
 
   #call(maker: Maker, args: readonly unknown[]): Texture | Promise<Texture> {
@@ -210,7 +248,17 @@ export class Device {
   #account(words: Words, change: 1 | -1): void {
     this.#live += change;
     this.#liveBytes += change * words.bytes;
+    words.maker.live += change;
     words.maker.keeps = change === 1 ? undefined : words;
+  }
+
+  /** Where kernels run and, in WebGL, what they became: for tests. */
+  inspect(): { readonly classes: readonly unknown[]; readonly shaders: readonly string[] } {
+    const kernels = [...this.#kernels.values()].map(({ call }) => call.kernel);
+    return {
+      classes: [...new Set(kernels.map((k) => k.constructor.mode))],
+      shaders: kernels.flatMap((k) => k.compiledFragmentShader ?? []),
+    };
   }
 
   counts(): DeviceCounts {
@@ -234,6 +282,7 @@ const devices = new WeakMap<Gpu, Device>();
 export async function openDevice(mode: GpuJsMode): Promise<Device> {
   const gpu = await openGpu(mode);
   let device = devices.get(gpu);
+  if (device?.isLost === true) return openDevice(mode);
   if (device === undefined) {
     device = new Device(mode, gpu);
     devices.set(gpu, device);

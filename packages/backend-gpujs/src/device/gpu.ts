@@ -12,7 +12,13 @@ export interface Texture {
 export interface GpuKernel {
   (...args: unknown[]): Texture | Promise<Texture>;
   /** The kernel behind the call: its class says where it runs. */
-  readonly kernel: { readonly constructor: KernelClass; readonly fallbackReason?: string | null };
+  readonly kernel: {
+    readonly constructor: KernelClass;
+    readonly fallbackReason?: string | null;
+    /** In WebGL. */
+    readonly compiledFragmentShader?: string | null;
+  };
+  destroy(): void;
 }
 
 interface KernelClass {
@@ -20,6 +26,8 @@ interface KernelClass {
 }
 
 export interface Gpu {
+  /** Everything it compiled. */
+  readonly kernels: unknown[];
   /** The class of the mode's kernels. */
   readonly Kernel: KernelClass;
   readonly context: { isContextLost?(): boolean; getParameter?(name: number): number } | null;
@@ -97,7 +105,9 @@ export function openGpu(mode: GpuJsMode): Promise<Gpu> {
   return gpu;
 }
 
-/** Forgets an instance whose context was lost or that was destroyed. */
-export function forgetGpu(mode: GpuJsMode): void {
-  open.delete(mode);
+/** Forgets an instance whose context was lost. */
+export function forgetGpu(mode: GpuJsMode, lost: Gpu): void {
+  void open.get(mode)?.then((gpu) => {
+    if (gpu === lost) open.delete(mode);
+  });
 }

@@ -39,7 +39,7 @@ export class Context {
     const words = this.device.run({
       key: `${key} ${types} -> ${dtype}${elements}`,
       text: () => {
-        const source = new Source(described, this.device.hasGoodFunctions);
+        const source = new Source(described, this.device);
         return kernelText(source, { dtype, elements }, numbers.length, (position) => body(source, position));
       },
       count,
@@ -88,6 +88,15 @@ export class Context {
     }
   }
 }
+
+/** A buffer of a kernel's own, seen as a row. */
+export const rowView = ({ words, dtype, elements }: Operand): View => ({
+  data: { words, dtype, elements },
+  dtype,
+  shape: [elements],
+  strides: [1],
+  offset: 0,
+});
 
 /** A constant as it lies in a buffer; integers toward zero, saturating, NaN to 0. */
 export function constantNumbers(value: number, dtype: DType): number[] {

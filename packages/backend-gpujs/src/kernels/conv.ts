@@ -13,13 +13,7 @@ const four = (shape: Shape): Four => shape as unknown as Four;
 /** Steps of a row-major shape. */
 const steps = ([, c, h, w]: Four): number[] => [c * h * w, h * w, w, 1];
 
-/** A product of two elements added to `total`, where the condition holds. */
-function add(s: Source, total: string, isInside: string, a: readonly [Texts, Four], b: readonly [Texts, Four]): void {
-  s.if(isInside, () => {
-    const [x, y] = [s.position(a[0], steps(a[1])), s.position(b[0], steps(b[1]))];
-    s.line(`${total} = ${total} + ${s.loadFloat(0, x)} * ${s.loadFloat(1, y)};`);
-  });
-}
+type Term = (isInside: string, a: Texts, b: Texts) => void;
 
 const within = (v: string, size: number): string => `${v} >= 0 && ${v} < ${size}`;
 
@@ -30,7 +24,7 @@ export function convKernels(c: Context): Kernels {
     [a, b]: readonly [View, View],
     y: View,
     attrs: Attrs,
-    body: (s: Source, at: Texts, total: string) => void,
+    body: (s: Source, at: Texts, add: Term) => void,
   ): void => {
     if (numel(y.shape) === 0) return;
     if (numel(a.shape) === 0 || numel(b.shape) === 0) {
@@ -43,7 +37,14 @@ export function convKernels(c: Context): Kernels {
       inputs: [c.operand(a), c.operand(b)],
       body: (s, position) => {
         const total = s.let("num(0)");
-        body(s, s.coordinates(position, y.shape) as unknown as Texts, total);
+        // A product of two elements is added where the condition holds.
+        const add: Term = (isInside, p, q) =>
+          s.if(isInside, () => {
+            const at = (v: View, where: Texts): string => s.position(where, steps(four(v.shape)), String(v.offset));
+            const [u, w] = [s.loadFloat(0, at(a, p)), s.loadFloat(1, at(b, q))];
+            s.line(`${total} = ${total} + ${u} * ${w};`);
+          });
+        body(s, s.coordinates(position, y.shape) as unknown as Texts, add);
         return { kind: "float", text: total };
       },
     });
@@ -54,7 +55,7 @@ export function convKernels(c: Context): Kernels {
       run: ([x, w], [y], attrs) => {
         const { stride, padding, dilation, groups } = attrs;
         const [X, W] = [four(x!.shape), four(w!.shape)];
-        run("conv2d", [x!, w!], y!, attrs, (s, [n, o, r, q], total) => {
+        run("conv2d", [x!, w!], y!, attrs, (s, [n, o, r, q], add) => {
           const { quotient: group } = s.split(o, W[0] / groups);
           s.loop(W[1], (g) => {
             const channel = s.let(`${group} * ${W[1]} + ${g}`);
@@ -63,7 +64,7 @@ export function convKernels(c: Context): Kernels {
                 const row = s.let(`${r} * ${stride[0]} - ${padding[0]} + ${i} * ${dilation[0]}`);
                 const column = s.let(`${q} * ${stride[1]} - ${padding[1]} + ${j} * ${dilation[1]}`);
                 const isInside = `${within(row, X[2])} && ${within(column, X[3])}`;
-                add(s, total, isInside, [[n, channel, row, column], X], [[o, g, i, j], W]);
+                add(isInside, [n, channel, row, column], [o, g, i, j]);
               }),
             );
           });
@@ -76,7 +77,7 @@ export function convKernels(c: Context): Kernels {
         const { stride, padding, dilation, groups } = attrs;
         const [Y, W] = [four(y!.shape), four(w!.shape)];
         const perGroup = W[0] / groups;
-        run("conv2dInputGradient", [y!, w!], x!, attrs, (s, [n, channel, row, column], total) => {
+        run("conv2dInputGradient", [y!, w!], x!, attrs, (s, [n, channel, row, column], add) => {
           const { quotient: group, rest: g } = s.split(channel, W[1]);
           s.loop(perGroup, (m) => {
             const o = s.let(`${group} * ${perGroup} + ${m}`);
@@ -87,7 +88,7 @@ export function convKernels(c: Context): Kernels {
                 const q = s.split(s.let(`${column} + ${padding[1]} - ${j} * ${dilation[1]}`), stride[1]);
                 const isWhole = `${r.rest} === 0 && ${q.rest} === 0`;
                 const isInside = `${within(r.quotient, Y[2])} && ${within(q.quotient, Y[3])} && ${isWhole}`;
-                add(s, total, isInside, [[n, o, r.quotient, q.quotient], Y], [[o, g, i, j], W]);
+                add(isInside, [n, o, r.quotient, q.quotient], [o, g, i, j]);
               }),
             );
           });
@@ -99,7 +100,7 @@ export function convKernels(c: Context): Kernels {
       run: ([y, x], [w], attrs) => {
         const { stride, padding, dilation, groups } = attrs;
         const [Y, X, W] = [four(y!.shape), four(x!.shape), four(w!.shape)];
-        run("conv2dWeightGradient", [y!, x!], w!, attrs, (s, [o, g, i, j], total) => {
+        run("conv2dWeightGradient", [y!, x!], w!, attrs, (s, [o, g, i, j], add) => {
           const { quotient: group } = s.split(o, W[0] / groups);
           const channel = s.let(`${group} * ${W[1]} + ${g}`);
           s.loop(Y[0], (n) =>
@@ -108,7 +109,7 @@ export function convKernels(c: Context): Kernels {
                 const row = s.let(`${r} * ${stride[0]} - ${padding[0]} + ${i} * ${dilation[0]}`);
                 const column = s.let(`${q} * ${stride[1]} - ${padding[1]} + ${j} * ${dilation[1]}`);
                 const isInside = `${within(row, X[2])} && ${within(column, X[3])}`;
-                add(s, total, isInside, [[n, o, r, q], Y], [[n, channel, row, column], X]);
+                add(isInside, [n, o, r, q], [n, channel, row, column]);
               }),
             ),
           );

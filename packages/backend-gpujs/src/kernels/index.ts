@@ -4,8 +4,10 @@ import { attentionKernels } from "./attention.ts";
 import type { Context } from "./context.ts";
 import { convKernels } from "./conv.ts";
 import { copyKernels } from "./copy.ts";
+import { dropoutKernels } from "./dropout.ts";
 import { fixedPointKernels } from "./fixedPoint.ts";
 import { gatherKernels } from "./gather.ts";
+import { linearKernels } from "./linear.ts";
 import { matmulKernels } from "./matmul.ts";
 import { moveKernels } from "./move.ts";
 import { normKernels } from "./norm.ts";
@@ -25,5 +27,7 @@ export const gpuKernels = (c: Context): KernelTable<Slot> => ({
   ...normKernels(c),
   ...attentionKernels(c),
   ...fixedPointKernels(c),
+  ...linearKernels(c),
+  ...dropoutKernels(c),
   ...optimizerKernels(c),
 });

@@ -1,9 +1,9 @@
-import { type FusedKernels, isFloat, numel } from "@revnet-zero/tensor";
+import { contiguousStrides, type FusedKernels, isFloat, numel } from "@revnet-zero/tensor";
 import type { Slot, View } from "../slot.ts";
 import { literal } from "../text/source.ts";
-import type { Context, Operand } from "./context.ts";
+import { type Context, type Operand, rowView } from "./context.ts";
 import { map } from "./map.ts";
-import { foldRows, productFold, rowsOf, storedRows, sumFold } from "./reduce.ts";
+import { foldRows, productFold, rowsOf, sumFold } from "./reduce.ts";
 
 type Kernels = Pick<FusedKernels<Slot>, "adamw" | "globalNorm" | "prod">;
 
@@ -108,15 +108,10 @@ export function optimizerKernels(c: Context): Kernels {
           return { kind: "int", high: s.let("num(0)"), low };
         });
         c.with([asWords], () => {
-          const view: View = {
-            ...{ data: { dtype: "i32", elements: numel(x!.shape), words: asWords.words }, dtype: "i32", offset: 0 },
-            shape: x!.shape,
-            strides: x!.shape.map((_, d) => x!.shape.slice(d + 1).reduce((a, b) => a * b, 1)),
-          };
+          const view: View = { ...rowView(asWords), shape: x!.shape, strides: contiguousStrides(x!.shape) };
           c.store(y!.data, foldRows(c, rowsOf(c, view, axes), productFold("i32"), "i32"));
         });
       },
     },
   };
 }
-void storedRows;

@@ -35,7 +35,7 @@ const floatUnary: { readonly [K in FloatUnary]: (s: Source, a: string) => string
   floor: call("Math.floor"),
   ceil: (_, a) => `-Math.floor(-${a})`,
   trunc: call("truncate"),
-  rint: call("roundEven"),
+  rint: call("halfToEven"),
 };
 
 const refuse =

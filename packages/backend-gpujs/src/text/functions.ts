@@ -75,7 +75,7 @@ export const functionSources: readonly string[] = [
   "function truncate(x) { let y = Math.floor(x); if (x < 0) { y = -Math.floor(-x); } return y; }",
   "function lesser(a, b) { let y = b; if (a < b) { y = a; } if (notNumber(a) > 0.5) { y = a; } return y; }",
   "function greater(a, b) { let y = b; if (a > b) { y = a; } if (notNumber(a) > 0.5) { y = a; } return y; }",
-  `function roundEven(v) {
+  `function halfToEven(v) {
     const f = Math.floor(v);
     const d = v - f;
     let r = f;
@@ -127,7 +127,7 @@ export const functionSources: readonly string[] = [
 
   // round(v) half to even as a word, saturated; 0 of what is no number.
   `function fixedHigh(v) {
-    const r = roundEven(v);
+    const r = halfToEven(v);
     let h = Math.floor(r * ${power(-16)});
     if (r >= 2147483648) { h = num(32767); }
     if (r < -2147483648) { h = num(-32768); }
@@ -135,7 +135,7 @@ export const functionSources: readonly string[] = [
     return h;
   }`,
   `function fixedLow(v) {
-    const r = roundEven(v);
+    const r = halfToEven(v);
     let l = r - Math.floor(r * ${power(-16)}) * 65536;
     if (r >= 2147483648) { l = num(65535); }
     if (r < -2147483648) { l = num(0); }
@@ -260,4 +260,22 @@ export const functionSources: readonly string[] = [
 export function signature(source: string): { readonly name: string; readonly arity: number } {
   const [, name, list] = /^function (\w+)\(([^)]*)\)/.exec(source)!;
   return { name: name!, arity: list!.split(",").length };
+}
+
+const signatures = functionSources.map((source) => ({ source, ...signature(source) }));
+
+/**
+ * Statements for the beginning of a kernel that name every function it needs, callers first, in code that never runs. gpu.js orders functions
+ * by where it meets them, without those they call: what WebGL then reads may use a function before its definition.
+ */
+export function namedInOrder(text: string): string {
+  const needed = new Set<string>();
+  // A function calls only those before it in the list.
+  for (const { name, source } of [...signatures].reverse()) {
+    const users = [text, ...signatures.filter((s) => needed.has(s.name)).map((s) => s.source)];
+    if (users.some((t) => t !== source && t.includes(`${name}(`))) needed.add(name);
+  }
+  const calls = [...signatures].reverse().filter((s) => needed.has(s.name));
+  const named = calls.map((s) => `order = ${s.name}(${new Array(s.arity).fill("order").join(", ")});`);
+  return `let order = 0.5; if (0 > 1) { ${named.join(" ")} }`;
 }

@@ -1,4 +1,5 @@
 import type { DType } from "@revnet-zero/tensor";
+import { namedInOrder } from "./functions.ts";
 
 // Text of kernels in the JavaScript that gpu.js translates. Kernels are given as strings, never as functions: bundlers rename what a
 // function's source names.
@@ -30,18 +31,27 @@ export interface Input {
   readonly elements: number;
 }
 
+/** What a kernel is written for. */
+export interface Target {
+  /** Whether the device's own functions are as good as JavaScript's. */
+  readonly hasGoodFunctions: boolean;
+  /** Whether functions have to stand before their users. */
+  readonly needsOrder: boolean;
+}
+
 /** Statements of one kernel, whose inputs are called a0, a1, … and whose numbers are called n0, n1, …. */
 export class Source {
   readonly inputs: readonly Input[];
-  /** Whether the device's own functions are as good as JavaScript's. */
   readonly hasGoodFunctions: boolean;
+  readonly needsOrder: boolean;
   #lines: string[] = [];
   #names = 0;
   #loads = new Map<string, Value>();
 
-  constructor(inputs: readonly Input[], hasGoodFunctions: boolean) {
+  constructor(inputs: readonly Input[], { hasGoodFunctions, needsOrder }: Target) {
     this.inputs = inputs;
     this.hasGoodFunctions = hasGoodFunctions;
+    this.needsOrder = needsOrder;
   }
 
   get text(): string {
@@ -175,5 +185,6 @@ export function kernelText(
     source.line(`if (isHigh > 0.5) { y = ${value.high}; }`);
   } else source.line(`let y = num(${value.text});`);
   source.line("return y;");
-  return `function(${parameters.join(", ")}) {\n${source.text}\n}`;
+  const order = source.needsOrder ? `${namedInOrder(source.text)}\n` : "";
+  return `function(${parameters.join(", ")}) {\n${order}${source.text}\n}`;
 }
