@@ -13,6 +13,7 @@ if (backend instanceof Error) {
     backend: () => backend,
     reference: () => new ReferenceBackend(),
     effort: 0.1,
+    seed: 7,
     tolerance: { relative: 1e-4, absolute: 1e-5 },
     noSpecials: "float units of a GPU do not promise NaN, infinities and subnormals",
   });

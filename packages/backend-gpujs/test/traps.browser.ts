@@ -3,6 +3,7 @@ import { rejectionText } from "@revnet-zero/testkit";
 import { describe, expect, test } from "vitest";
 import { openGpu } from "../src/device/gpu.ts";
 import { createGpuJsBackend } from "../src/index.ts";
+import { manyOperands } from "./operands.ts";
 import { traps } from "./traps.ts";
 
 const page = globalThis as { GPU?: unknown };
@@ -11,6 +12,8 @@ const native = page.GPU;
 traps("webgl2");
 traps("webgl");
 traps("webgpu");
+manyOperands("webgl2");
+manyOperands("webgpu");
 
 test("a page's own GPU stays where it is", async () => {
   await createGpuJsBackend({ mode: "webgl2" });

@@ -2,10 +2,12 @@ import { expect, test } from "vitest";
 import { Device } from "../src/device/device.ts";
 import { openGpu } from "../src/device/gpu.ts";
 import { createGpuJsBackend } from "../src/index.ts";
+import { manyOperands } from "./operands.ts";
 import { traps } from "./traps.ts";
 
 traps("webasm");
 traps("cpu");
+manyOperands("webasm");
 
 test("a mode that cannot be had is an error with the reason", async () => {
   await expect(createGpuJsBackend({ mode: "webgl2" })).rejects.toThrow(

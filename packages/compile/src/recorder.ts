@@ -29,11 +29,13 @@ export class Recorder {
     const kernels = Object.fromEntries(
       Object.entries(table).map(([name, kernel]) => [name, this.#kernel(name, kernel)]),
     );
-    const { readSync, arithmetic } = backend;
+    const { readSync, arithmetic, dtypes, bytesOf } = backend;
     return {
       name: backend.name,
       isSynchronous: backend.isSynchronous,
       ...(arithmetic === undefined ? {} : { arithmetic }),
+      ...(dtypes === undefined ? {} : { dtypes }),
+      ...(bytesOf === undefined ? {} : { bytesOf: bytesOf.bind(backend) }),
       kernels: kernels as unknown as Backend["kernels"],
       elementwise: (op, attrs, inputs, output) => {
         backend.elementwise(op, attrs, inputs, output);

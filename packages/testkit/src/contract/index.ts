@@ -18,6 +18,11 @@ export interface ContractOptions {
   readonly tolerance?: Tolerance;
   /** Why NaN, infinities and subnormals are not asked for. Default: they are. */
   readonly noSpecials?: string;
+  /**
+   * Every property draws from this seed: the same structures, so that a device that compiles a kernel for each shape compiles few. Default:
+   * as `runs` says.
+   */
+  readonly seed?: number;
   /** Only these ops. */
   readonly only?: readonly OpName[];
 }
