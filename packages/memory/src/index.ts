@@ -1,3 +1,6 @@
+export { type OnlineOptions, OnlineTimes, ScaledPrior } from "./costModel/onlineTimes.ts";
+export { staticTimes, type TimeModel } from "./costModel/timeModel.ts";
+export { TimeNetwork, type TimeNetworkOptions } from "./costModel/timeNetwork.ts";
 export {
   type EstimateOptions,
   estimateProgram,
@@ -24,3 +27,13 @@ export type { Reason } from "./profiler/reasons.ts";
 export type { BufferLife, Change, OpRecord, Place, Recording, StepPhase } from "./profiler/recording.ts";
 export { stepPhases } from "./profiler/recording.ts";
 export type { LiveTensor, Usage } from "./profiler/tables.ts";
+export {
+  IntelligentMemoryScheduler,
+  type MemorySchedulerOptions,
+  type ScheduledStep,
+} from "./scheduler/intelligentMemoryScheduler.ts";
+export { type LayerName, type LayerPin, LayerScheduler } from "./scheduler/layerScheduler.ts";
+export { type ModelPlan, ModelPlanner, type ModelPlannerOptions, type PlannedLayer } from "./scheduler/modelPlanner.ts";
+export { type MemoryStrategy, strategyNames } from "./scheduler/strategies.ts";
+export { type SimulatedStep, type Simulation, simulate } from "./simulation/simulate.ts";
+export { type SimulatedChainOptions, simulatedChain } from "./simulation/simulatedChain.ts";
