@@ -33,6 +33,8 @@ export interface CommandOptions {
     readonly printConfig?: boolean;
     readonly dryRun?: boolean;
     readonly report?: string;
+    readonly budget?: number;
+    readonly offload?: OffloadPlace;
   };
   readonly sample: OnDevice & {
     readonly checkpoint: string;
@@ -42,11 +44,29 @@ export interface CommandOptions {
     readonly topK?: number;
     readonly seed?: number;
   };
-  readonly estimate: OnDevice & { readonly config?: string; readonly printConfig?: boolean; readonly budget?: number };
+  readonly estimate: OnDevice & {
+    readonly config?: string;
+    readonly printConfig?: boolean;
+    readonly budget?: number;
+    readonly largest?: VariedSize;
+  };
+  readonly plan: OnDevice & {
+    readonly config?: string;
+    readonly printConfig?: boolean;
+    readonly budget?: number;
+    readonly offload?: OffloadPlace;
+    readonly plot?: string;
+  };
   readonly check: OnDevice & { readonly config?: string; readonly printConfig?: boolean; readonly seed?: number };
   readonly info: { readonly checkpoint?: string };
   readonly demo: { readonly quick?: boolean; readonly out?: string };
 }
+
+/** What may be as large as fits. */
+export type VariedSize = "batch" | "sequence" | "depth";
+
+/** Where streams of offloaded layers go. */
+export type OffloadPlace = "memory" | "disk";
 
 /** What computes. */
 export type DeviceName = "cpu" | "cuda";
@@ -111,6 +131,13 @@ const device: OptionSpec<DeviceName> = {
   parse: (value) => (value === "cpu" || value === "cuda" ? value : undefined),
 };
 
+const offload: OptionSpec<OffloadPlace> = {
+  what: "let plans move layers' streams to memory outside the engine, or to a file",
+  placeholder: "<place>",
+  accepts: "memory, disk",
+  parse: (value) => (value === "memory" || value === "disk" ? value : undefined),
+};
+
 const configOperand: OperandSpec = {
   name: "config",
   what: "a YAML file; defaults where it says nothing, or is left out",
@@ -129,6 +156,8 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
       printConfig,
       dryRun: flag("check the configuration, tell the memory a step needs, and train nothing"),
       report: path("<file>", "where the HTML report goes; default report.html in output.dir"),
+      budget: bytes("<size>", "train within so much memory, by the fastest plan that fits"),
+      offload,
       device,
     },
   },
@@ -149,7 +178,29 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
     what: "Tell the memory of a training step without running it.",
     operand: configOperand,
     takesConfig: true,
-    options: { printConfig, budget: bytes("<size>", "say what fits into so much memory, like 8GiB"), device },
+    options: {
+      printConfig,
+      budget: bytes("<size>", "say what fits into so much memory, like 8GiB"),
+      largest: {
+        what: "find how large this may be within the budget",
+        placeholder: "<what>",
+        accepts: "batch, sequence, depth",
+        parse: (value) => (value === "batch" || value === "sequence" || value === "depth" ? value : undefined),
+      },
+      device,
+    },
+  },
+  plan: {
+    what: "Find the fastest way to keep or rebuild each layer's activations within a memory budget.",
+    operand: configOperand,
+    takesConfig: true,
+    options: {
+      printConfig,
+      budget: bytes("<size>", "most memory that a step may need; without it the fastest plan is shown"),
+      offload,
+      plot: path("<file>", "draw time against memory into an .svg or .html file"),
+      device,
+    },
   },
   check: {
     what: "Prove on this machine that gradients are bit for bit those of stored backpropagation.",

@@ -93,7 +93,11 @@ describe("flags", () => {
 describe("what is wrong is named, with what was meant", () => {
   test.for([
     ["trian", 'there is no command "trian"', 'did you mean "train"?'],
-    ["--model.numLayers 8", '"--model.numLayers" comes before a command', "train, sample, estimate, check, info, demo"],
+    [
+      "--model.numLayers 8",
+      '"--model.numLayers" comes before a command',
+      "train, sample, estimate, plan, check, info, demo",
+    ],
     ["help me", 'there is no command "me"', "the commands are"],
     ["train --resmue", "unknown flag --resmue", 'did you mean "--resume"?'],
     ["train --model.numLayer 8", "unknown flag --model.numLayer", 'did you mean "--model.numLayers"?'],

@@ -89,8 +89,8 @@ function dot(point: NamedPoint, at: Pixel, formatX: (v: number) => string, forma
 
 function limitLine(text: string, x: number, plot: { top: number; bottom: number; right: number }): Markup {
   const isLeft = x + text.length * characterWidth.plain + 8 > plot.right;
-  return html`<line class="reference" x1="${px(x)}" x2="${px(x)}" y1="${plot.top}" y2="${plot.bottom}"/>
-<text class="reference" x="${px(isLeft ? x - 6 : x + 6)}" y="${plot.top + 4}" text-anchor="${isLeft ? "end" : "start"}">${text}</text>`;
+  return html`<line class="reference" x1="${px(x)}" x2="${px(x)}" y1="${plot.top - 12}" y2="${plot.bottom}"/>
+<text class="reference" x="${px(isLeft ? x - 6 : x + 6)}" y="${plot.top - 8}" text-anchor="${isLeft ? "end" : "start"}">${text}</text>`;
 }
 
 interface PlacedName extends Pixel {
@@ -106,12 +106,23 @@ function placeNames(
   plot: { readonly left: number; readonly right: number; readonly top: number; readonly bottom: number },
 ): PlacedName[] {
   const height = 15;
-  const taken: { left: number; right: number; top: number; bottom: number }[] = [...curve, ...points].map((p) => ({
-    left: p.x - 5,
-    right: p.x + 5,
-    top: p.y - 5,
-    bottom: p.y + 5,
+  const taken: { left: number; right: number; top: number; bottom: number }[] = points.map((p) => ({
+    left: p.x - 6,
+    right: p.x + 6,
+    top: p.y - 6,
+    bottom: p.y + 6,
   }));
+  // The stairs: right, then down.
+  curve.forEach((p, i) => {
+    const next = curve[i + 1] ?? p;
+    taken.push({ left: p.x - 4, right: next.x + 4, top: p.y - 4, bottom: p.y + 4 });
+    taken.push({
+      left: next.x - 4,
+      right: next.x + 4,
+      top: Math.min(p.y, next.y) - 4,
+      bottom: Math.max(p.y, next.y) + 4,
+    });
+  });
   return points.map(({ point, ...at }) => {
     const width = point.name.length * characterWidth.bold;
     const candidates = [4, -10, 20, -26, 36, -42, 52].flatMap((dy) =>

@@ -61,6 +61,12 @@ export function formatCount(count: number): string {
   return unit === "" ? String(Math.round(value)) : `${threeDigits(value)}${unit}`;
 }
 
+/** A short time in three digits: `0 ms`, `12.5 ms`, `1.25 s`. */
+export function formatMs(timeMs: number): string {
+  if (Math.abs(timeMs) >= 999.5) return `${Number((timeMs / 1000).toPrecision(3))} s`;
+  return `${Number(timeMs.toPrecision(3))} ms`;
+}
+
 /** A time in the two largest units: `0.8s`, `45s`, `3m 12s`, `2h 05m`, `3d 04h`. */
 export function formatDuration(timeMs: number): string {
   if (!Number.isFinite(timeMs) || timeMs < 0) return "?";

@@ -1,4 +1,12 @@
-import { estimateProgram, type ProgramEstimate, type StepProgram } from "@revnet-zero/memory";
+import {
+  estimateProgram,
+  type Fit,
+  type ProgramEstimate,
+  type SearchOptions,
+  type StepProgram,
+  type StepSizes,
+  searchLargest,
+} from "@revnet-zero/memory";
 import type { ReversibleTransformer } from "@revnet-zero/models";
 import type { MemoryPlan } from "@revnet-zero/reversible";
 import type { Backend, Engine } from "@revnet-zero/tensor";
@@ -64,6 +72,29 @@ export function estimateStep(config: TrainConfig, like: Backend, { plan }: Estim
   // The first step makes the optimizer's state, and the second is recorded; those that follow need no more than it does.
   const estimate = estimateProgram(program, { like, steps: 2, countsFrom: 0 });
   return { reversibility: config.model.reversibility, parameters, ...estimate };
+}
+
+/** The configuration with another batch, sequence or depth; the model takes sequences that are longer than before. */
+export function withSize({ model, train, ...rest }: TrainConfig, vary: keyof StepSizes, value: number): TrainConfig {
+  const sizes: { readonly [K in keyof StepSizes]: TrainConfig } = {
+    batch: { ...rest, model, train: { ...train, batchSize: value } },
+    sequence: {
+      ...rest,
+      model: { ...model, maxSeqLen: Math.max(model.maxSeqLen, value) },
+      train: { ...train, sequenceLength: value },
+    },
+    depth: { ...rest, model: { ...model, numLayers: value }, train },
+  };
+  return sizes[vary];
+}
+
+/** The largest batch, sequence or depth of a configuration whose step fits into the budget. */
+export function largestStepThatFits(
+  config: TrainConfig,
+  like: Backend,
+  { vary, ...search }: SearchOptions & { readonly vary: keyof StepSizes },
+): Fit {
+  return searchLargest((value) => estimateStep(withSize(config, vary, value), like).peakBytes, search);
 }
 
 /** The same configuration with activations kept another way. */

@@ -9,11 +9,14 @@ export {
   type EstimateStepOptions,
   estimateModes,
   estimateStep,
+  largestStepThatFits,
   type StepEstimate,
+  withSize,
 } from "./estimate.ts";
 export { evaluate } from "./evaluate.ts";
 export { Emitter, type StepEvent, type TrainEvents } from "./events.ts";
 export { measureActivationBytes } from "./measure.ts";
+export { type LayerPlan, type PlanStepOptions, planStep, type StepPlan } from "./planStep.ts";
 export { formatProgress, type ProgressState } from "./progress/formatProgress.ts";
 export { ProgressBar, type ProgressBarOptions, type ProgressStream } from "./progress/progressBar.ts";
 export { type ExactnessResult, proveExactness } from "./prove.ts";

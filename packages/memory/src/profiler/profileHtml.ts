@@ -1,9 +1,8 @@
-import { formatBytes, html, Markup, type MarkupValue, pageStyle } from "@revnet-zero/plot";
+import { formatBytes, formatMs, html, Markup, type MarkupValue, pageStyle } from "@revnet-zero/plot";
 import { categories, describe } from "@revnet-zero/tensor";
 import type { MemoryProfile } from "./memoryProfile.ts";
 import { placeOf, topModules } from "./profileText.ts";
 import type { Usage } from "./tables.ts";
-import { formatMs } from "./timelineSvg.ts";
 
 /** A page of its own: the timeline, and every table. */
 export function profileHtml(

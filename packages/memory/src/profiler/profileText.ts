@@ -1,8 +1,7 @@
-import { formatBytes } from "@revnet-zero/plot";
+import { formatBytes, formatMs } from "@revnet-zero/plot";
 import { categories, describe } from "@revnet-zero/tensor";
 import type { MemoryProfile } from "./memoryProfile.ts";
 import type { LiveTensor, Usage } from "./tables.ts";
-import { formatMs } from "./timelineSvg.ts";
 
 const MOST = 10;
 

@@ -1,6 +1,6 @@
 import type { Module } from "@revnet-zero/nn";
 import { formatBytes } from "@revnet-zero/plot";
-import { type BlockPolicy, policiesOf, ReversibleSequence } from "@revnet-zero/reversible";
+import { type BlockPolicy, ReversibleSequence } from "@revnet-zero/reversible";
 import type { MemoryCategory } from "@revnet-zero/tensor";
 import type { Recording } from "./recording.ts";
 import { type LiveTensor, liveAt, outerPath } from "./tables.ts";
@@ -128,7 +128,7 @@ function sequencesOf(model: Module | undefined): SequencePlace[] {
   const root = model.constructor.name;
   return [...model.namedModules()].flatMap(([path, module]) => {
     if (!(module instanceof ReversibleSequence)) return [];
-    const possible = policiesOf(module.mode);
+    const possible = module.policies;
     const isPlanned = possible.length > 1;
     const usual = isPlanned ? "reconstruct" : possible[0]!;
     const policies = module.blocks.map((_, i) => (isPlanned ? module.plan?.blocks[i] : undefined) ?? usual);

@@ -1,4 +1,4 @@
-import { type Band, formatBytes, svgStackedChart } from "@revnet-zero/plot";
+import { type Band, formatBytes, formatMs, svgStackedChart } from "@revnet-zero/plot";
 import { categories } from "@revnet-zero/tensor";
 import type { MemoryProfile } from "./memoryProfile.ts";
 import type { Change, StepPhase } from "./recording.ts";
@@ -23,12 +23,6 @@ export function timelineSvg(
     formatX: formatMs,
     formatY: formatBytes,
   });
-}
-
-/** Milliseconds as an axis says them: `0 ms`, `12.5 ms`, `1.2 s`. */
-export function formatMs(timeMs: number): string {
-  if (timeMs >= 1000) return `${Number((timeMs / 1000).toPrecision(3))} s`;
-  return `${Number(timeMs.toPrecision(3))} ms`;
 }
 
 /** Stretches of one phase; what is computed again belongs to the backward pass around it. */
