@@ -1,7 +1,7 @@
 import { arange, defaultEngine, describe, foldKey, ShapeError, type Tensor, ValueError } from "@revnet-zero/tensor";
 import { Dropout } from "./dropout.ts";
 import { normal, residualNormal } from "./initializers.ts";
-import type { KeyValueCache } from "./keyValueCache.ts";
+import type { AttentionCache, AttentionMask } from "./keyValueCache.ts";
 import { Linear } from "./linear.ts";
 import { Module } from "./module.ts";
 import { checkSizes, type RandomLayerOptions } from "./options.ts";
@@ -31,7 +31,7 @@ export interface AttentionCall {
   /** i32 places `[time]` for rotary positions. Default: counting from 0, or from what the cache holds. */
   readonly positions?: Tensor;
   /** Keys and values of earlier steps, to which this call's are added. Not differentiable. */
-  readonly cache?: KeyValueCache;
+  readonly cache?: AttentionCache;
 }
 
 /**
@@ -89,12 +89,20 @@ export class Attention extends Module {
   }
 
   /** Everything before the last projection: [b, t, dim] -> [b, t, h · d]. */
-  #mix(x: Tensor, positions: Tensor | undefined, cache: KeyValueCache | undefined): Tensor {
-    const { isCausal, window } = this;
+  #mix(x: Tensor, positions: Tensor | undefined, cache: AttentionCache | undefined): Tensor {
     const [q, k, v] = x.engine.scope(() => this.#heads(x, positions, cache?.length ?? 0));
-    const { keys, values } = cache === undefined ? { keys: k, values: v } : cache.append(k, v);
-    const y = q.attention(keys, values, { isCausal, ...(window === undefined ? {} : { window }) });
+    const y = cache === undefined ? this.attend(q, k, v) : cache.attend(q, k, v, this.#mask);
     return y.permute([0, 2, 1, 3]).reshape([y.shape[0]!, y.shape[2]!, this.numHeads * this.headDim]);
+  }
+
+  get #mask(): AttentionMask {
+    const { isCausal, window } = this;
+    return { isCausal, ...(window === undefined ? {} : { window }) };
+  }
+
+  /** What the queries take from the values: q `[b, h, t, d]`, k and v `[b, hk, t, d]` -> `[b, h, t, d]`. Other ways to attend write their own. */
+  protected attend(q: Tensor, k: Tensor, v: Tensor): Tensor {
+    return q.attention(k, v, this.#mask);
   }
 
   /** q [b, h, t, d], and k and v [b, hk, t, d]. */

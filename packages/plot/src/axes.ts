@@ -28,10 +28,14 @@ export function range(values: readonly number[]): [least: number, greatest: numb
   return [least, greatest];
 }
 
-/** Ticks far enough apart for their texts. */
-export function spaced({ ticks, place }: ChartScale): number[] {
+/** Least distance of two texts below an axis. */
+const TICK_GAP = 44;
+
+/** Ticks far enough apart for their texts on an axis of that length. */
+export function spaced({ ticks, place }: ChartScale, length = 550): number[] {
   const kept: number[] = [];
-  for (const tick of ticks) if (kept.length === 0 || place(tick) - place(kept.at(-1)!) > 0.08) kept.push(tick);
+  const least = TICK_GAP / length;
+  for (const tick of ticks) if (kept.length === 0 || place(tick) - place(kept.at(-1)!) > least) kept.push(tick);
   return kept;
 }
 

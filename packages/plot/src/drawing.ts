@@ -9,16 +9,18 @@ export interface DrawingOptions {
   readonly description: string;
   /** Unique in the page; by default made of the title. */
   readonly id?: string | undefined;
+  /** Without the frame and the title, which the page around it has. */
+  readonly isBare?: boolean;
 }
 
 /** One SVG element with title, description and style: it stands in a page as well as alone in a file. */
-export function drawing({ width, height, title, description, id }: DrawingOptions, content: Markup): string {
+export function drawing(options: DrawingOptions, content: Markup): string {
+  const { width, height, title, description, id, isBare = false } = options;
   const name = id ?? `chart-${title.toLowerCase().replace(/[^a-z0-9]+/g, "-")}`;
   return html`<svg class="rz-chart" viewBox="0 0 ${width} ${height}" role="img" aria-labelledby="${name}-title ${name}-desc" xmlns="http://www.w3.org/2000/svg">
 <title id="${name}-title">${title}</title>
 <desc id="${name}-desc">${description}</desc>
 <style>${chartStyle}</style>
-<rect class="paper" width="${width}" height="${height}" rx="10"/>
-<text class="title" x="16" y="24">${title}</text>
+${!isBare && html`<rect class="paper" width="${width}" height="${height}" rx="10"/><text class="title" x="16" y="24">${title}</text>`}
 ${content}</svg>`.text;
 }

@@ -42,10 +42,17 @@ export interface LineChart {
   readonly formatY?: (value: number) => string;
   /** Unique in the page; by default made of the title. */
   readonly id?: string;
+  /** In the SVG's own units, which its texts are 13 of high. Default 820 x 400. */
+  readonly size?: { readonly width: number; readonly height: number };
+  /** Only the plot and its axes, for a page that has title and legend around it. */
+  readonly isBare?: boolean;
 }
 
-const size = { width: 820, height: 400 };
-const margin = { top: 62, bottom: 50 };
+const usualSize = { width: 820, height: 400 };
+const margins = {
+  framed: { top: 62, left: 28, right: 28, bottom: 50, label: 16, foot: 10 },
+  bare: { top: 28, left: 14, right: 12, bottom: 44, label: 4, foot: 4 },
+};
 const labelGap = 17;
 /** More points than this on one line are drawn as the extremes of each column of pixels. */
 const columns = 400;
@@ -57,6 +64,8 @@ const mostMarkers = 24;
  */
 export function svgLineChart(chart: LineChart): string {
   const { title, xLabel, yLabel, xLog = false, yLog = false, formatX = formatFigure, formatY = formatFigure } = chart;
+  const { size = usualSize, isBare = false } = chart;
+  const margin = margins[isBare ? "bare" : "framed"];
   const isPlaced = ({ x, y }: ChartPoint): boolean =>
     Number.isFinite(x) && Number.isFinite(y) && !(xLog && x <= 0) && !(yLog && y <= 0);
   // A tick is a round number: 64 MiB, not 64.0.
@@ -70,16 +79,17 @@ export function svgLineChart(chart: LineChart): string {
 
   const ends = chart.series.flatMap((series, i) => {
     const end = series.points.findLast(isPlaced);
-    if (end === undefined || series.isFaint) return [];
+    if (end === undefined || series.isFaint || isBare) return [];
     return [{ text: `${series.name} ${formatY(end.y)}`, value: end.y, className: `s${series.color ?? (i % 4) + 1}` }];
   });
-  const lines = references.map(({ name, y }) => ({ text: `${name} ${formatY(y)}`, value: y, className: "reference" }));
+  const named = isBare ? [] : references;
+  const lines = named.map(({ name, y }) => ({ text: `${name} ${formatY(y)}`, value: y, className: "reference" }));
   const textsOf = (labels: readonly { readonly text: string }[]): string[] => labels.map(({ text }) => text);
   const labelWidth = Math.max(widest(textsOf(ends), characterWidth.bold), widest(textsOf(lines), characterWidth.plain));
   const plot = {
-    left: 28 + widest(yScale.ticks.map(formatTick), characterWidth.plain),
+    left: margin.left + widest(yScale.ticks.map(formatTick), characterWidth.plain),
     top: margin.top,
-    right: size.width - 28 - labelWidth,
+    right: size.width - margin.right - labelWidth,
     bottom: size.height - margin.bottom,
   };
   const at = ({ x, y }: ChartPoint): [number, number] => [
@@ -93,13 +103,13 @@ export function svgLineChart(chart: LineChart): string {
     plot.bottom - 4,
     labelGap,
   );
-  const about = { ...size, title, id: chart.id, description: describe(chart, isPlaced, formatX, formatY) };
+  const about = { ...size, isBare, title, id: chart.id, description: describe(chart, isPlaced, formatX, formatY) };
   return drawing(
     about,
-    html`<text class="axis-label" x="16" y="44">${yLabel}</text>
-<text class="axis-label" x="${plot.right}" y="${size.height - 10}" text-anchor="end">${xLabel}</text>
+    html`<text class="axis-label" x="${margin.label}" y="${plot.top - 18}">${yLabel}</text>
+<text class="axis-label" x="${plot.right}" y="${size.height - margin.foot}" text-anchor="end">${xLabel}</text>
 ${yScale.ticks.map((tick) => yTick(tick, height(tick), plot, formatTick))}
-${spaced(xScale).map((tick) => xTick(tick, at({ x: tick, y: yScale.ticks[0] ?? 0 })[0], plot, formatX))}
+${spaced(xScale, plot.right - plot.left).map((tick) => xTick(tick, at({ x: tick, y: yScale.ticks[0] ?? 0 })[0], plot, formatX))}
 <line class="axis" x1="${plot.left}" x2="${plot.right}" y1="${plot.bottom}" y2="${plot.bottom}"/>
 ${references.map(({ y }) => html`<line class="reference" x1="${plot.left}" x2="${plot.right}" y1="${px(height(y))}" y2="${px(height(y))}"/>`)}
 ${chart.series.map((series, i) => seriesMarkup(series, `s${series.color ?? (i % 4) + 1}`, isPlaced, at, formatX, formatY))}

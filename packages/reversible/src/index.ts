@@ -40,6 +40,7 @@ export {
   type SurveyOptions,
   takeGradients,
 } from "./check/index.ts";
+export { ContinuousDepthBlock, type ContinuousDepthOptions } from "./continuousDepth.ts";
 export { additive } from "./couplings/additive.ts";
 export { type AffineOptions, affine } from "./couplings/affine.ts";
 export { GatedMixture, gated, type MixtureOptions } from "./couplings/gated.ts";
@@ -59,4 +60,5 @@ export { type BranchRunner, PassContext } from "./passes/context.ts";
 export { type BlockPolicy, blockPolicies, type MemoryPlan } from "./plan.ts";
 export { ReversibleSequence } from "./sequence.ts";
 export type { Invertible, ReversibleSequenceOptions, Streams, Transformed } from "./sequenceTypes.ts";
+export type { StepSizeOptions } from "./stepSize.ts";
 export * as steps from "./steps/index.ts";

@@ -5,6 +5,7 @@ import { Engine, hasDefaultEngine, setDefaultEngine } from "@revnet-zero/tensor"
 // A GPU is taken when it is asked for: setDefaultEngine(new Engine(new CudaBackend())).
 if (!hasDefaultEngine()) setDefaultEngine(new Engine(new CpuBackend()));
 
+export * from "@revnet-zero/attention";
 export { CpuBackend, ReferenceBackend } from "@revnet-zero/backend-cpu";
 export { CudaBackend, type CudaProbe, probeCuda } from "@revnet-zero/backend-cuda";
 export { MetaBackend } from "@revnet-zero/backend-meta";

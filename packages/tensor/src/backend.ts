@@ -36,6 +36,8 @@ export interface Backend<S = unknown> {
   /** True when `readSync` works (host memory); false on devices that can only be read asynchronously. */
   readonly isSynchronous: boolean;
   readonly kernels: KernelTable<S>;
+  /** The types a tensor can have here; making one of another is a DTypeError. Default: all. */
+  readonly dtypes?: readonly DType[];
   /** Names how its kernels round and order sums: runs on backends with equal names have equal bits. Checkpoints keep it. */
   readonly arithmetic?: string;
   /** Bytes taken from the system: in use, and kept for reuse. */
@@ -51,6 +53,8 @@ export interface Backend<S = unknown> {
   /** A buffer of at least `elements` elements; contents are undefined. Throws RangeError when there is no room. */
   allocate(dtype: DType, elements: number): S;
   free(data: S): void;
+  /** Bytes that such a buffer takes, for the ledger. Default: as many as the elements have on the host. */
+  bytesOf?(dtype: DType, elements: number): number;
   /** Copies raw words (see `dtypes[d].array`) into the buffer. */
   write(data: S, values: TypedArray): void;
   /** Raw words of the first `elements` elements. */
@@ -59,6 +63,9 @@ export interface Backend<S = unknown> {
   /** Called when memory runs out, before the engine gives up. */
   releaseCaches?(): void;
 }
+
+/** The type in which float64 accumulations are made: the next best one where the device has none. */
+export const widestFloat = ({ dtypes }: Backend): DType => (dtypes?.includes("f64") === false ? "f32" : "f64");
 
 /** The kernel of a structural op on a backend, or undefined when its decomposition must run. */
 export function findKernel(backend: Backend, op: OpDef<never>): Kernel<unknown, unknown> | undefined {

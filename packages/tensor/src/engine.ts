@@ -6,7 +6,7 @@ import type { Walk } from "./autograd/walk.ts";
 import type { Backend } from "./backend.ts";
 import { dtypes } from "./dtype.ts";
 import { readEnvironment } from "./env.ts";
-import { BackendError, LifetimeError, OutOfMemoryError, ValueError } from "./errors.ts";
+import { BackendError, DTypeError, describe, LifetimeError, OutOfMemoryError, ValueError } from "./errors.ts";
 import { Ledger, type MemoryCategory, type MemoryReport } from "./memory/ledger.ts";
 import { liveReport } from "./memory/report.ts";
 import { type Scope, ScopeStack, tensorsIn } from "./memory/scope.ts";
@@ -87,13 +87,23 @@ export class Engine {
 
   /** A new buffer for one tensor. */
   allocate(meta: Meta, category: MemoryCategory = "workspace"): Storage {
+    const { backend } = this;
+    const { dtype } = meta;
     const elements = numel(meta.shape);
-    const bytes = elements * dtypes[meta.dtype].bytes;
+    if (backend.dtypes?.includes(dtype) === false) {
+      throw new DTypeError(
+        "allocate",
+        `the ${backend.name} backend has no ${dtype}, asked for ${describe(meta)}`,
+        `use ${backend.dtypes.join(", ")}`,
+      );
+    }
+    const bytes = backend.bytesOf?.(dtype, elements) ?? elements * dtypes[dtype].bytes;
     if (this.ledger.liveBytes + bytes > this.#memoryLimitBytes) {
       throw this.#outOfMemory(bytes, `the limit of ${this.#memoryLimitBytes} bytes`);
     }
     const site = this.#recordsSites ? this.#site() : undefined;
-    const storage = new Storage(this, this.#allocateData(meta, elements, bytes), meta.dtype, bytes, category, site);
+    const data = this.#allocateData(meta, elements, bytes);
+    const storage = new Storage(this, { data, dtype, elements, bytes }, category, site);
     if (this.ledger.isWatched) for (const o of this.ledger.observers) o.allocated(storage, meta.shape);
     return storage;
   }

@@ -23,6 +23,7 @@ export {
   type OpName,
   type PrimitiveKernels,
   type PrimitiveName,
+  widestFloat,
 } from "./backend.ts";
 export { collapse, type Loop } from "./collapse.ts";
 export {
@@ -56,6 +57,7 @@ export { tensorsIn } from "./memory/scope.ts";
 export { callSite } from "./memory/site.ts";
 export type { Storage } from "./memory/storage.ts";
 export * from "./op.ts";
+export { type AttentionBias, biasSteps, RUN_WORDS } from "./ops/attentionList.ts";
 export type { NarrowDType } from "./ops/channelFixedPoint.ts";
 export { flat, smooth, smoothByOutput } from "./ops/derive.ts";
 export * as ops from "./ops/index.ts";

@@ -16,7 +16,7 @@ export {
 export { evaluate } from "./evaluate.ts";
 export { Emitter, type StepEvent, type TrainEvents } from "./events.ts";
 export { measureActivationBytes } from "./measure.ts";
-export { type PlannedLayer, type PlanStepOptions, planStep, type StepPlan } from "./planStep.ts";
+export { type LayerPlan, type PlanStepOptions, planStep, type StepPlan } from "./planStep.ts";
 export { formatProgress, type ProgressState } from "./progress/formatProgress.ts";
 export { ProgressBar, type ProgressBarOptions, type ProgressStream } from "./progress/progressBar.ts";
 export { type ExactnessResult, proveExactness } from "./prove.ts";

@@ -23,7 +23,7 @@ export interface PlanStepOptions {
 }
 
 /** What is done with one layer, and what that costs. */
-export interface PlannedLayer {
+export interface LayerPlan {
   readonly policy: BlockPolicy;
   /** Live bytes where its forward pass ends, less those where it began. */
   readonly addedBytes: number;
@@ -33,7 +33,7 @@ export interface PlannedLayer {
 
 export interface StepPlan {
   readonly plan: MemoryPlan;
-  readonly layers: readonly PlannedLayer[];
+  readonly layers: readonly LayerPlan[];
   /** Of the whole step, update included: the ledger's own number, to the byte. */
   readonly peakBytes: number;
   /** Of forward and backward, from passes measured here. */
@@ -130,7 +130,7 @@ function choose(
   );
 }
 
-function layersOf({ items }: PlanProblem, choices: readonly number[]): PlannedLayer[] {
+function layersOf({ items }: PlanProblem, choices: readonly number[]): LayerPlan[] {
   return items.flatMap(({ choices: offered, keptBytes }, i) => {
     const { policy, forwardMs, backwardMs } = offered[choices[i]!]!;
     if (policy === "fixed") return [];

@@ -102,13 +102,13 @@ export class OnlineTimes implements TimeModel {
   }
 
   #logMs(arm: Arm): number {
-    const [own, kind] = [this.#arms.get(nameOf(arm)), this.#kinds.get(arm.kind)];
-    const ofKind = blend(this.#guess.logMs(arm), kind, 0.5);
-    return this.#load + blend(ofKind, own, 0.2);
+    const usual = blend(this.#guess.logMs(arm), this.#kinds.get(arm.kind), 0.5);
+    return this.#load + blend(usual, this.#arms.get(nameOf(arm)), 0.2);
   }
 }
 
-const nameOf = ({ item, choice, pass }: Arm): string => `${item} ${choice} ${pass}`;
+/** With its kind: in a pass of other shapes an item has other work. */
+const nameOf = ({ item, kind }: Arm): string => `${item} ${kind}`;
 
 /** A belief and what was believed before it, which is worth `runs` runs. */
 const blend = (before: number, belief: Belief | undefined, runs: number): number =>

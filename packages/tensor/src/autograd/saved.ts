@@ -1,4 +1,3 @@
-import { dtypes } from "../dtype.ts";
 import { AutogradError } from "../errors.ts";
 import { contiguous } from "../layout.ts";
 import type { Storage } from "../memory/storage.ts";
@@ -73,6 +72,6 @@ export class SavedTensor {
 
 /** All of a buffer, as it lies. */
 function flatHandle(storage: Storage): Tensor {
-  const { engine, dtype, bytes } = storage;
-  return makeTensor({ engine, storage: storage.retain(), layout: contiguous([bytes / dtypes[dtype].bytes]), dtype });
+  const { engine, dtype, elements } = storage;
+  return makeTensor({ engine, storage: storage.retain(), layout: contiguous([elements]), dtype });
 }

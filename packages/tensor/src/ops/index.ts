@@ -45,6 +45,7 @@ export { argmax, argmin, cumsum, max, min, prod, sum } from "./reduce.ts";
 export { rope } from "./rope.ts";
 export { crossEntropy, crossEntropyBackward, logSoftmax, softmax, softmaxBackward } from "./softmax.ts";
 export { sort, topk } from "./sort.ts";
+export { sparseAttention, sparseAttentionBackward } from "./sparseAttention.ts";
 export {
   abs,
   bitwiseNot,
