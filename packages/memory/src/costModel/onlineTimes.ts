@@ -102,9 +102,8 @@ export class OnlineTimes implements TimeModel {
   }
 
   #logMs(arm: Arm): number {
-    const [own, kind] = [this.#arms.get(nameOf(arm)), this.#kinds.get(arm.kind)];
-    const ofKind = blend(this.#guess.logMs(arm), kind, 0.5);
-    return this.#load + blend(ofKind, own, 0.2);
+    const usual = blend(this.#guess.logMs(arm), this.#kinds.get(arm.kind), 0.5);
+    return this.#load + blend(usual, this.#arms.get(nameOf(arm)), 0.2);
   }
 }
 
