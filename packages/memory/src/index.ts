@@ -1,7 +1,10 @@
 export { chainsOf, type PlannedChain } from "./costModel/chains.ts";
+export { type OnlineOptions, OnlineTimes, ScaledPrior } from "./costModel/onlineTimes.ts";
 export { type Offers, type ProbedChoice, type ProbedItem, probe } from "./costModel/probe.ts";
 export { type ChoiceTimes, problemOf } from "./costModel/problemOf.ts";
 export { Rehearsal } from "./costModel/rehearse.ts";
+export { staticTimes, type TimeModel } from "./costModel/timeModel.ts";
+export { TimeNetwork, type TimeNetworkOptions } from "./costModel/timeNetwork.ts";
 export {
   type EstimateOptions,
   estimateProgram,
@@ -28,6 +31,16 @@ export type { Reason } from "./profiler/reasons.ts";
 export type { BufferLife, Change, OpRecord, Place, Recording, StepPhase } from "./profiler/recording.ts";
 export { stepPhases } from "./profiler/recording.ts";
 export type { LiveTensor, Usage } from "./profiler/tables.ts";
+export {
+  IntelligentMemoryScheduler,
+  type MemorySchedulerOptions,
+  type ScheduledStep,
+} from "./scheduler/intelligentMemoryScheduler.ts";
+export { type LayerName, type LayerPin, LayerScheduler } from "./scheduler/layerScheduler.ts";
+export { type ModelPlan, ModelPlanner, type ModelPlannerOptions, type PlannedLayer } from "./scheduler/modelPlanner.ts";
+export { type MemoryStrategy, strategyNames } from "./scheduler/strategies.ts";
+export { type SimulatedStep, type Simulation, simulate } from "./simulation/simulate.ts";
+export { type SimulatedChainOptions, simulatedChain } from "./simulation/simulatedChain.ts";
 export { type MeasureOptions, measureTimes } from "./tradeOffs/measureTimes.ts";
 export { type CostedPlan, paretoPlans, planFrom, uniformPlan } from "./tradeOffs/paretoPlans.ts";
 export { type PlanChartOptions, planChart } from "./tradeOffs/planChart.ts";

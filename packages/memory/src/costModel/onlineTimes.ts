@@ -107,7 +107,8 @@ export class OnlineTimes implements TimeModel {
   }
 }
 
-const nameOf = ({ item, choice, pass }: Arm): string => `${item} ${choice} ${pass}`;
+/** With its kind: in a pass of other shapes an item has other work. */
+const nameOf = ({ item, kind }: Arm): string => `${item} ${kind}`;
 
 /** A belief and what was believed before it, which is worth `runs` runs. */
 const blend = (before: number, belief: Belief | undefined, runs: number): number =>
