@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { svgLineChart } from "@revnet-zero/train";
+import { svgLineChart } from "@revnet-zero/plot";
 import type { Report } from "./report.ts";
 import type { Suite } from "./suite.ts";
 

@@ -3,6 +3,7 @@ import type { Suite } from "./suite.ts";
 /** Every suite by name, loaded when it is asked for: a suite's own dependencies cost nobody else's start-up. */
 export const suites: Readonly<Record<string, () => Promise<Suite>>> = {
   attention: async () => (await import("./attention/suite.ts")).attention,
+  compile: async () => (await import("./compile/suite.ts")).compile,
   depth: async () => (await import("./depth/suite.ts")).depth,
   exactness: async () => (await import("./exactness/suite.ts")).exactness,
   flows: async () => (await import("./flows/suite.ts")).flows,

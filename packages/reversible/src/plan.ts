@@ -43,15 +43,14 @@ export interface Segment {
   readonly endsOffloaded: boolean;
 }
 
-/** Rebuilt blocks are one node up to the next anchor, stored ones need none, and each block run again is one. */
+/** Rebuilt blocks are one node up to the next anchor; each block run again is one; stored ones need none, and free what they were given. */
 export function segmentsOf(blocks: readonly PlacedBlock[], policies: readonly BlockPolicy[]): Segment[] {
   const segments: { kind: Segment["kind"]; blocks: PlacedBlock[] }[] = [];
   blocks.forEach((block, i) => {
     const policy = policies[i]!;
     const kind = policy === "anchor" ? "reconstruct" : policy;
     const last = segments.at(-1);
-    const continues = last?.kind === kind && (policy === "reconstruct" || policy === "store");
-    if (continues) last.blocks.push(block);
+    if (last?.kind === kind && policy === "reconstruct") last.blocks.push(block);
     else segments.push({ kind, blocks: [block] });
   });
   return segments.map((s, i) => ({ ...s, endsOffloaded: segments[i + 1]?.kind === "offload" }));

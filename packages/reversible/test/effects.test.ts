@@ -106,6 +106,18 @@ describe("routing that depends on a state", () => {
   });
 });
 
+test("an invertible pass is inverted in the precision it was run in, wherever its inverse is asked for", () => {
+  engine.scope(() => {
+    const linear = (i: number): Linear => new Linear({ in: 8, out: 8, key: foldKey(randomKey(4), i), engine });
+    const sequence = new ReversibleSequence({ blocks: [{ F: linear(0), G: linear(1) }], engine });
+    const x = randomNormal([5, 8], { key: randomKey(3), engine }).quantise(20);
+    const pass = engine.autocast("bf16", () => sequence.invertible(x, x));
+    expectBitEqual(pass.inverse()[0]!.dataSync(), x.dataSync());
+    const [a, b] = engine.autocast("bf16", () => sequence.call(x, x)) as [Tensor, Tensor];
+    expect(sequence.inverse(a, b)[0]!.dataSync()).not.toEqual(x.dataSync());
+  });
+});
+
 test("an invertible pass that nobody inverts, or that fails, leaves nothing behind", () => {
   let fails = false;
   const branch: Branch = (x) => {

@@ -14,7 +14,8 @@ export type EnvironmentVariable =
   | "REVNET_CUDA_ADDON"
   | "REVNET_CUDA_DRIVER"
   | "REVNET_CUDA_LIBRARIES"
-  | "REVNET_CUDA_CACHE";
+  | "REVNET_CUDA_CACHE"
+  | "REVNET_SCHEDULER_CACHE";
 
 interface Variable {
   readonly default: string;
@@ -80,6 +81,10 @@ export const environment: { readonly [K in EnvironmentVariable]: Variable } = {
   REVNET_CUDA_CACHE: {
     default: "",
     what: "folder of compiled CUDA kernels; empty means revnet-zero/cuda in the user's cache",
+  },
+  REVNET_SCHEDULER_CACHE: {
+    default: "",
+    what: "folder of what the memory scheduler learned of this machine's times; empty means revnet-zero/scheduler in the user's cache",
   },
 };
 

@@ -12,6 +12,7 @@ export function wrapBackend(backend: Backend, { kernels = {}, ...changes }: Back
     Object.entries({ ...backend.kernels, ...kernels }).filter(([, kernel]) => kernel !== undefined),
   );
   const readSync = backend.readSync?.bind(backend);
+  const bytesOf = backend.bytesOf?.bind(backend);
   return {
     name: backend.name,
     isSynchronous: backend.isSynchronous,
@@ -23,6 +24,8 @@ export function wrapBackend(backend: Backend, { kernels = {}, ...changes }: Back
     read: (data, dtype, elements) => backend.read(data, dtype, elements),
     ...(readSync === undefined ? {} : { readSync }),
     ...(backend.arithmetic === undefined ? {} : { arithmetic: backend.arithmetic }),
+    ...(backend.dtypes === undefined ? {} : { dtypes: backend.dtypes }),
+    ...(bytesOf === undefined ? {} : { bytesOf }),
     releaseCaches: () => backend.releaseCaches?.(),
     ...changes,
   };

@@ -1,9 +1,11 @@
-import { estimateStep } from "@revnet-zero/train";
+import { estimateStep, planStep } from "@revnet-zero/train";
 import type { CommandOptions } from "../commands.ts";
 import { type ConfigOverride, loadConfig } from "../config/loadConfig.ts";
 import { renderConfig } from "../config/renderConfig.ts";
 import { type Output, printLine } from "../output.ts";
+import { UsageError } from "../usageError.ts";
 import { estimateLines } from "./estimate.ts";
+import { openOffload, planLines } from "./plan.ts";
 import { prepareReport, writeReport } from "./report.ts";
 import { comparePeaks, openEngine, openSession, printResult, runWithProgress } from "./session.ts";
 
@@ -22,10 +24,20 @@ export async function train(
     printLine(output, "dry run: nothing was trained");
     return 0;
   }
+  if (options.offload !== undefined && options.budget === undefined)
+    throw new UsageError("train", "--offload is for plans", "add --budget <size>: the plan decides what is offloaded");
   if (options.report !== undefined) await prepareReport(options.report);
   const { trainer, engine } = await openSession(config, options.resume ? "resume" : "new", options.device);
-  const predicted = estimateStep(config, engine.backend).peakBytes;
-  const result = await runWithProgress(trainer, output);
+  const { store, close } = openOffload(options.offload);
+  if (options.budget !== undefined) {
+    const found = planStep(config, engine.backend, { budgetBytes: options.budget, offload: store });
+    for (const line of planLines(found, options.budget)) printLine(output, line);
+    trainer.model.sequence.plan = found.plan;
+    if (store !== undefined) trainer.model.sequence.offload = store;
+  }
+  const { plan } = trainer.model.sequence;
+  const predicted = estimateStep(config, engine.backend, { plan }).peakBytes;
+  const result = await runWithProgress(trainer, output).finally(close);
   if (trainer.step >= config.train.steps && result.stepsDone === 0) {
     printLine(output, `nothing to do: ${trainer.step} steps are done; go on with more by --train.steps`);
   }

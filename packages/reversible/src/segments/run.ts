@@ -22,5 +22,6 @@ export function runSegments(segments: readonly Segment[], inputs: Flow, run: Seg
     const entered = segment.kind === "reconstruct" ? flow : next(flow, enter);
     return next(entered, (before) => runners[segment.kind](before, segment, run));
   }, inputs);
+  run.observer?.forward(segments.reduce((n, { blocks }) => n + blocks.length, 0));
   return next(last, enter);
 }
