@@ -83,6 +83,12 @@ export const functionSources: readonly string[] = [
     if (d === 0.5) { r = f + (f - 2 * Math.floor(f * 0.5)); }
     return r;
   }`,
+  // a - floor(a / b) b; where the quotient is beyond float32, nothing of a is known below b.
+  `function floorModulo(a, b) {
+    let y = a - Math.floor(a / b) * b;
+    if (Math.abs(a) <= 3.4028234663852886e38 && b !== 0 && Math.abs(a / b) > 3.4028234663852886e38) { y = num(0); }
+    return y;
+  }`,
 
   // Words of 32 bits as two halves: the high one signed, the low one not.
   `function wrap16(x) { return x - Math.floor(x * ${power(-16)}) * 65536; }`,
