@@ -31,7 +31,8 @@ export interface Launch {
 }
 
 interface Maker {
-  readonly call: GpuKernel;
+  readonly create: () => GpuKernel;
+  call: GpuKernel;
   isChecked: boolean;
   /** Outputs that are alive: they read themselves through their kernel. */
   live: number;
@@ -204,8 +205,9 @@ export class Device {
     const whole = `${key} ${count} of ${inputs.map((w) => w.count).join()} and ${numbers.length}`;
     let maker = this.#kernels.get(whole);
     if (maker === undefined) {
-      const call = this.#gpu.createKernel(text(), { ...settings, output: [count] });
-      maker = { call, isChecked: false, live: 0, lastUse: 0, keeps: undefined };
+      const source = text();
+      const create = (): GpuKernel => this.#gpu.createKernel(source, { ...settings, output: [count] });
+      maker = { create, call: create(), isChecked: false, live: 0, lastUse: 0, keeps: undefined };
       if (this.#kernels.size >= MOST_KERNELS) this.forgetKernels(MOST_KERNELS / 2);
       this.#kernels.set(whole, maker);
     }
@@ -224,7 +226,7 @@ export class Device {
 
   #destroy({ call }: Maker): void {
     const { kernels } = this.#gpu;
-    if (!this.hasGoodFunctions) call.destroy();
+    if (this.mode !== "cpu") call.destroy();
     const at = kernels.indexOf(call.kernel);
     if (at >= 0) kernels.splice(at, 1);
   }
@@ -232,7 +234,7 @@ export class Device {
   #call(maker: Maker, args: readonly unknown[]): Texture | Promise<Texture> {
     if (maker.isChecked) return maker.call(...args);
     const start = performance.now();
-    const result = maker.call(...args);
+    const result = this.#first(maker, args);
     const done = (texture: Texture): Texture => {
       this.#compileMs += performance.now() - start;
       maker.isChecked = true;
@@ -243,6 +245,19 @@ export class Device {
       return texture;
     };
     return result instanceof Promise ? result.then(done) : done(result);
+  }
+
+  /** Each kernel of WebAssembly has a memory, of which a page has about a hundred: older ones make room. */
+  #first(maker: Maker, args: readonly unknown[]): Texture | Promise<Texture> {
+    try {
+      return maker.call(...args);
+    } catch (error) {
+      if (this.mode !== "webasm" || !(error instanceof RangeError)) throw error;
+      this.#destroy(maker);
+      this.forgetKernels(this.#kernels.size / 2);
+      maker.call = maker.create();
+      return maker.call(...args);
+    }
   }
 
   #account(words: Words, change: 1 | -1): void {

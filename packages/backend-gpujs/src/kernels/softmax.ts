@@ -131,13 +131,11 @@ export function softmaxKernels(c: Context): Kernels {
           body: (s, at) => {
             const { quotient: row, rest: column } = s.split(at, size);
             const target = s.loadIndex(1, s.let(`${row} + ${targets!.offset}`));
-            const found = s.let("num(0)");
-            s.if(`${target} >= 0`, () => {
-              const p = s.let(exp(s, `${read(s, 0, at)} - ${read(s, 2, row)}`));
-              s.if(`${target} === ${column}`, () => s.line(`${p} = ${p} - 1;`));
-              s.line(`${found} = ${p} * ${read(s, 3, row)};`);
-            });
-            return { kind: "float", text: found };
+            const p = s.let(exp(s, `${read(s, 0, at)} - ${read(s, 2, row)}`));
+            s.if(`${target} === ${column}`, () => s.line(`${p} = ${p} - 1;`));
+            const weight = s.let(read(s, 3, row));
+            s.if(`${target} < 0`, () => s.line(`${weight} = num(0);`));
+            return { kind: "float", text: s.let(`${p} * ${weight}`) };
           },
         });
       },
