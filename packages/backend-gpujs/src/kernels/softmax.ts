@@ -1,7 +1,8 @@
 import { type FusedKernels, numel } from "@revnet-zero/tensor";
 import type { Slot, View } from "../slot.ts";
 import type { Context, Operand } from "./context.ts";
-import { exp, log, maxFold, offsetsKey, overRows, reader } from "./rows.ts";
+import { extremum } from "./reduce.ts";
+import { exp, log, offsetsKey, overRows, reader } from "./rows.ts";
 
 type Kernels = Pick<
   FusedKernels<Slot>,
@@ -20,7 +21,7 @@ function shifted(c: Context, x: View): readonly [Operand, Operand] {
   const read = reader([x]);
   const key = offsetsKey([x]);
   const top = overRows(c, {
-    ...{ name: `top ${key}`, rows, size, inputs: [input], fold: maxFold },
+    ...{ name: `top ${key}`, rows, size, inputs: [input], fold: extremum("max", "f32") },
     value: (s, { at }) => read(s, 0, at),
   });
   const total = overRows(c, {
