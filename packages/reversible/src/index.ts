@@ -25,6 +25,7 @@ export {
   type ReversibleBlock,
 } from "./block.ts";
 export { type CheckLevel, ReconstructionError } from "./blockChecks.ts";
+export { BlockSequence, type BlockSequenceOptions, type OrdinaryBlock } from "./blockSequence.ts";
 export { type Branch, runBranch } from "./branch.ts";
 export {
   BitComparison,

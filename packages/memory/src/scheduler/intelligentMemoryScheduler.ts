@@ -3,6 +3,7 @@ import { byteSizes, formatBytes, parseBytes } from "@revnet-zero/plot";
 import type { BlockPolicy, MemoryPlan } from "@revnet-zero/reversible";
 import { type Engine, OutOfMemoryError, type Tensor, ValueError } from "@revnet-zero/tensor";
 import { chainsOf, type PlannedChain } from "../costModel/chains.ts";
+import type { ChoiceTimes } from "../costModel/problemOf.ts";
 import { StepRecorder } from "../costModel/stepRecorder.ts";
 import type { TimeModel } from "../costModel/timeModel.ts";
 import { TimeNetwork } from "../costModel/timeNetwork.ts";
@@ -35,6 +36,8 @@ export interface ScheduledStep {
   readonly timeMs: number;
   /** Highest live bytes of the engine in the pass. */
   readonly peakBytes: number;
+  /** Median of |expected / measured - 1| over the blocks' forward and backward times, as expected before. */
+  readonly medianError: number;
 }
 
 interface Situation {
@@ -73,7 +76,7 @@ const SAME_BYTES = 1e-3;
  */
 export class IntelligentMemoryScheduler {
   readonly strategy: MemoryStrategy;
-  readonly budgetBytes: number;
+  #budgetBytes: number;
   readonly #model: Module;
   readonly #engine: Engine;
   readonly #options: MemorySchedulerOptions;
@@ -92,7 +95,7 @@ export class IntelligentMemoryScheduler {
       throw new ValueError("scheduler", `unknown strategy "${strategy}"`, `use ${strategyNames.join(", ")}`);
     }
     this.strategy = strategy;
-    this.budgetBytes = bytesOf(budget);
+    this.#budgetBytes = bytesOf(budget);
     this.#model = model;
     this.#engine = model.engine;
     this.#options = options;
@@ -124,6 +127,15 @@ export class IntelligentMemoryScheduler {
     }
   }
 
+  /** Bytes that the engine may hold in a pass. */
+  get budget(): number {
+    return this.#budgetBytes;
+  }
+  /** Takes effect at the next step; a number, or a text such as "2GB". */
+  set budget(budget: number | string) {
+    this.#budgetBytes = bytesOf(budget);
+  }
+
   /** The plan of the last step. */
   get plan(): ModelPlan | undefined {
     return this.#lastStep?.plan;
@@ -132,9 +144,9 @@ export class IntelligentMemoryScheduler {
     return this.#lastStep;
   }
 
-  /** Plans from the least peak to the fastest, by what is known by now; after the first step. */
-  curve(points?: number): ModelPlan[] {
-    return [...this.#situations.values()][0]?.planner.curve(points) ?? [];
+  /** What plans the passes, and what it has learned: of passes without gradients from before, once there was one. */
+  get planner(): ModelPlanner | undefined {
+    return (this.#situations.get(false) ?? this.#situations.get(true))?.planner;
   }
 
   /** Saves what was learned, and gives the model the plans back that it had. */
@@ -173,7 +185,7 @@ export class IntelligentMemoryScheduler {
 
   #planFor(planner: ModelPlanner, startBytes: number): ModelPlan {
     const { share } = strategies[this.strategy];
-    const whole = Number.isFinite(this.budgetBytes) ? this.budgetBytes : planner.most.peakBytes + startBytes;
+    const whole = Number.isFinite(this.#budgetBytes) ? this.#budgetBytes : planner.most.peakBytes + startBytes;
     if (share === 1) return planner.planWithin(whole, startBytes);
     const least = planner.least.peakBytes + startBytes;
     return planner.planWithin(least > whole ? whole : Math.floor(least + share * (whole - least)), startBytes);
@@ -183,7 +195,7 @@ export class IntelligentMemoryScheduler {
     planner.apply(plan);
     const { clock = deviceClock(this.#engine) } = this.#options;
     let result: T | undefined;
-    const record = this.#engine.withMemoryLimit(this.budgetBytes, () =>
+    const record = this.#engine.withMemoryLimit(this.#budgetBytes, () =>
       new StepRecorder(this.#engine, this.#chains).record(
         () => {
           result = this.#engine.scope(pass, "scheduled pass");
@@ -192,17 +204,16 @@ export class IntelligentMemoryScheduler {
       ),
     );
     const { peakBytes, timeMs } = record;
-    this.#lastStep = { plan, timeMs, peakBytes };
+    const passes = record.items.map(({ forward, backward }) => ({
+      forwardMs: forward.timeMs,
+      backwardMs: backward?.timeMs ?? 0,
+    }));
+    this.#lastStep = { plan, timeMs, peakBytes, medianError: medianError(planner, plan, passes) };
     const isAsExpected =
       record.items.length === planner.times.items.length &&
       Math.abs(peakBytes - startBytes - plan.peakBytes) <= SAME_BYTES * plan.peakBytes;
-    if (isAsExpected) {
-      const passes = record.items.map(({ forward, backward }) => ({
-        forwardMs: forward.timeMs,
-        backwardMs: backward?.timeMs ?? 0,
-      }));
-      planner.times.observe(plan.plan, passes);
-    } else this.#situations.clear();
+    if (isAsExpected) planner.times.observe(plan.plan, passes);
+    else this.#situations.clear();
     return result as T;
   }
 
@@ -233,6 +244,19 @@ export class IntelligentMemoryScheduler {
     const { onMessage = (text) => console.warn(text) } = this.#options;
     onMessage(`memory scheduler: ${message}`);
   }
+}
+
+function medianError({ times }: ModelPlanner, { plan }: ModelPlan, passes: readonly ChoiceTimes[]): number {
+  const { items } = times.expected();
+  const errors = times.items.flatMap(({ place }, i) => {
+    const measured = passes[i];
+    if (place === undefined || measured === undefined) return [];
+    const expected = items[i]!.choices[plan.choices[i]!]!;
+    return [expected.forwardMs / measured.forwardMs, expected.backwardMs / measured.backwardMs].map((r) =>
+      Math.abs(r - 1),
+    );
+  });
+  return errors.sort((a, b) => a - b)[errors.length >> 1] ?? Number.NaN;
 }
 
 /** Milliseconds at which the device has done what it was told: some go on computing while the program does. */

@@ -144,14 +144,14 @@ export class ModelPlanner {
   }
 
   /** Sets the plan of every part of the model. */
-  apply({ policies }: ModelPlan): void {
+  apply({ policies }: Pick<ModelPlan, "policies">): void {
     this.#chains.forEach((chain, i) => {
       chain.plan = { blocks: policies[i]! };
     });
   }
 
   /** The pass under a plan, without computing. */
-  rehearse({ policies }: ModelPlan): StepRecord {
+  rehearse({ policies }: Pick<ModelPlan, "policies">): StepRecord {
     return this.#rehearsal.run(this.#pass, policies);
   }
 
