@@ -8,12 +8,18 @@ import type { PlacedBlock } from "./block.ts";
  * - `reconstruct`: nothing is kept, and its input streams are rebuilt from its outputs;
  * - `anchor`: rebuilt likewise, but the streams it was given are kept for the blocks before it: where a drift starts anew;
  * - `offload`: a checkpoint whose streams leave the engine for the sequence's offload store until they are needed;
- * - `swap`: everything it saves leaves for the offload store, and nothing is computed twice.
+ * - `swap`: everything it saves leaves for the offload store, and nothing is computed twice;
+ * - `store8`: what it saves is kept in 8 bits a number. The one policy that changes gradients; values are the same.
  */
-export const blockPolicies = ["store", "checkpoint", "reconstruct", "anchor", "offload", "swap"] as const;
+export const blockPolicies = ["store", "checkpoint", "reconstruct", "anchor", "offload", "swap", "store8"] as const;
 export type BlockPolicy = (typeof blockPolicies)[number];
 
-/** A policy for each block. In exact modes every plan gives the same bits. */
+/** The policies that change gradients: nobody gets them who did not ask for them. */
+export const lossyPolicies: readonly BlockPolicy[] = ["store8"];
+/** The others. */
+export const losslessPolicies: readonly BlockPolicy[] = blockPolicies.filter((p) => !lossyPolicies.includes(p));
+
+/** A policy for each block. In exact modes every plan without `store8` gives the same bits. */
 export interface MemoryPlan {
   readonly blocks: readonly BlockPolicy[];
 }
@@ -38,13 +44,13 @@ export function checkPlan(plan: MemoryPlan, numBlocks: number): MemoryPlan {
 
 /** Neighbouring blocks that are run as one. */
 export interface Segment {
-  readonly kind: "store" | "checkpoint" | "reconstruct" | "offload" | "swap";
+  readonly kind: Exclude<BlockPolicy, "anchor">;
   readonly blocks: readonly PlacedBlock[];
   /** Whether the streams it ends with are those that the next segment offloads. */
   readonly endsOffloaded: boolean;
 }
 
-/** Rebuilt blocks are one node up to the next anchor; each block run again is one; stored and swapped ones need none, and free what they were given. */
+/** Rebuilt blocks are one node up to the next anchor; each block run again is one; the others need none, and free what they were given. */
 export function segmentsOf(blocks: readonly PlacedBlock[], policies: readonly BlockPolicy[]): Segment[] {
   const segments: { kind: Segment["kind"]; blocks: PlacedBlock[] }[] = [];
   blocks.forEach((block, i) => {

@@ -30,7 +30,7 @@ import { PassContext } from "./passes/context.ts";
 import { ForwardPass } from "./passes/forwardPass.ts";
 import { bytesOf, SideInformation } from "./passes/side.ts";
 import { ownStream, StreamPass, type StreamPassOptions } from "./passes/streamPass.ts";
-import { type BlockPolicy, checkPlan, type MemoryPlan, segmentsOf } from "./plan.ts";
+import { type BlockPolicy, checkPlan, lossyPolicies, type MemoryPlan, segmentsOf } from "./plan.ts";
 import { measureRange } from "./range.ts";
 import type { SegmentRun } from "./segments/flow.ts";
 import { runSegments } from "./segments/run.ts";
@@ -106,10 +106,12 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     this.#plan = plan && checkPlan(plan, this.blocks.length);
   }
 
-  /** What a plan may name: more than one policy in modes that rebuild activations. */
+  /** What a planner may choose from: more than one policy in modes that rebuild activations. */
   get policies(): readonly BlockPolicy[] {
     return policiesOf(this.#mode);
   }
+  /** And what besides, if it is asked to. */
+  readonly lossyPolicies: readonly BlockPolicy[] = lossyPolicies;
 
   /** What the next forward pass keeps to check the second run by: false for nothing. */
   get check(): CheckLevel | false {

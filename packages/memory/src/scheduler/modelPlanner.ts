@@ -14,7 +14,10 @@ import { OnlinePlanner } from "./onlinePlanner.ts";
 export interface ModelPlannerOptions {
   /** Layers whose policy is given. */
   readonly layers?: LayerScheduler | undefined;
-  /** Policies to choose from. Default: store, checkpoint and reconstruct. Where `offload` copies to is the sequence's store. */
+  /**
+   * Policies to choose from. Default: store, checkpoint and reconstruct. Where `offload` and `swap` copy to is the sequence's store;
+   * `store8` keeps 8 bits a number, and changes gradients.
+   */
   readonly policies?: readonly BlockPolicy[] | undefined;
   /** What passes take. Default: by operations and bytes. */
   readonly times?: TimeModel | undefined;
@@ -78,7 +81,7 @@ export class ModelPlanner {
     const items = probe(this.#rehearsal, pass, chains, (c, b) => {
       const chain = chains[c]!;
       const pinned = layers?.pinned(blockName(chain, b));
-      const offered = chain.policies.filter((p) => policies.includes(p));
+      const offered = [...chain.policies, ...chain.lossyPolicies].filter((p) => policies.includes(p));
       return pinned === undefined ? offered : [pinned];
     });
     this.#planner = new OnlinePlanner(items, times);

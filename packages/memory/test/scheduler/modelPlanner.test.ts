@@ -116,6 +116,19 @@ test("a pinned layer keeps its policy in every plan", () => {
   expect(layers.pins).toEqual([]);
 });
 
+test("8-bit activations are planned where they are asked for, and only there", () => {
+  const { model, pass } = languageModel();
+  const asked = new ModelPlanner(model, pass, { policies: ["store", "store8", "reconstruct"] });
+  const [least, most] = [asked.least.peakBytes, asked.most.peakBytes];
+  const used = [0.2, 0.4, 0.6].map((share) => asked.plan(Math.floor(least + share * (most - least)))!.policies.flat());
+  expect(used.flat()).toContain("store8");
+  const usual = new ModelPlanner(model, pass);
+  const plans = [0, 0.2, 0.4, 0.6, 1].map((share) =>
+    usual.plan(Math.floor(least + share * (most - least)))!.policies.flat(),
+  );
+  expect(plans.flat()).not.toContain("store8");
+});
+
 test("a model without a choice is told so", () => {
   const { model, pass } = languageModel();
   (model as unknown as { reversibility: string }).reversibility = "store";
