@@ -136,11 +136,11 @@ export class IntelligentMemoryScheduler {
   }
 
   /** Bytes that the engine may hold in a pass. */
-  get budget(): number {
+  get budgetBytes(): number {
     return this.#budgetBytes;
   }
   /** Takes effect at the next step; a number, or a text such as "2GB". */
-  set budget(budget: number | string) {
+  setBudget(budget: number | string): void {
     this.#budgetBytes = bytesOf(budget);
   }
 
