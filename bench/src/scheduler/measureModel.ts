@@ -84,7 +84,7 @@ export function measureModel(make: MakeModel, { adaptSteps, repeats, isQuick }: 
     budgetBytes: budget,
     otherBytes: ofSquareRoot,
     run: () => {
-      scheduler.budget = budget + ofSquareRoot;
+      scheduler.setBudget(budget + ofSquareRoot);
       engine.ledger.resetPeak();
       const start = performance.now();
       scheduler.step(subject.pass);

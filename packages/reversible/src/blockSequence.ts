@@ -61,7 +61,7 @@ export class BlockSequence extends Module {
   }
 
   #checked(plan: MemoryPlan): MemoryPlan {
-    const odd = checkPlan(plan, this.blocks.length).blocks.find((p) => !this.policies.includes(p));
+    const odd = checkPlan(plan, this.blocks.length, "BlockSequence").blocks.find((p) => !this.policies.includes(p));
     if (odd === undefined) return plan;
     throw new ValueError(
       "BlockSequence",

@@ -24,22 +24,18 @@ export interface MemoryPlan {
   readonly blocks: readonly BlockPolicy[];
 }
 
-export function checkPlan(plan: MemoryPlan, numBlocks: number): MemoryPlan {
+export function checkPlan(plan: MemoryPlan, numBlocks: number, op = "ReversibleSequence"): MemoryPlan {
   const { blocks } = plan;
   if (blocks.length !== numBlocks) {
     throw new ValueError(
-      "ReversibleSequence",
+      op,
       `the plan is for ${blocks.length} blocks, the sequence has ${numBlocks}`,
       "name one policy a block",
     );
   }
   const unknown = blocks.find((p) => !blockPolicies.includes(p));
   if (unknown === undefined) return plan;
-  throw new ValueError(
-    "ReversibleSequence",
-    `unknown policy "${unknown}" in the plan`,
-    `use ${blockPolicies.join(", ")}`,
-  );
+  throw new ValueError(op, `unknown policy "${unknown}" in the plan`, `use ${blockPolicies.join(", ")}`);
 }
 
 /** Neighbouring blocks that are run as one. */

@@ -27,9 +27,9 @@ function schedule(
   return scheduler;
 }
 
-function scheduledPeak({ lastStep, strategy, budget }: IntelligentMemoryScheduler, trainer: Trainer): string {
+function scheduledPeak({ lastStep, strategy, budgetBytes }: IntelligentMemoryScheduler, trainer: Trainer): string {
   const last = lastStep === undefined ? "" : `, the last pass ${formatBytes(lastStep.peakBytes)}`;
-  const within = Number.isFinite(budget) ? ` within ${formatBytes(budget)}` : "";
+  const within = Number.isFinite(budgetBytes) ? ` within ${formatBytes(budgetBytes)}` : "";
   return `peak memory: steps ${formatBytes(trainer.peakBytes)}${last}, passes planned by ${strategy}${within}`;
 }
 

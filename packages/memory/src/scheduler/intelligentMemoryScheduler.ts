@@ -42,11 +42,19 @@ export interface ScheduledStep {
 
 interface Situation {
   readonly planner: ModelPlanner;
-  /** Live bytes where the pass begins, that the plan was made for. */
+  /** Live bytes where the pass begins, and budget, that the plan was made for. */
   startBytes: number;
+  budgetBytes: number;
   plan: ModelPlan;
+  /** Steps since it was made, and steps that it is kept for. */
+  age: number;
+  patience: number;
 }
 
+/** A plan that comes out the same again is kept for twice as many steps, up to so many. */
+const MOST_PATIENCE = 8;
+/** Times that were off by so much (a median) are a reason to plan anew. */
+const SURPRISE = 0.5;
 /** A step that went on within a thousandth of what was expected, in bytes, is one the plan was made for. */
 const SAME_BYTES = 1e-3;
 
@@ -128,11 +136,11 @@ export class IntelligentMemoryScheduler {
   }
 
   /** Bytes that the engine may hold in a pass. */
-  get budget(): number {
+  get budgetBytes(): number {
     return this.#budgetBytes;
   }
   /** Takes effect at the next step; a number, or a text such as "2GB". */
-  set budget(budget: number | string) {
+  setBudget(budget: number | string): void {
     this.#budgetBytes = bytesOf(budget);
   }
 
@@ -167,9 +175,14 @@ export class IntelligentMemoryScheduler {
     const startBytes = this.#engine.ledger.liveBytes;
     const known = this.#situations.get(hadGradients);
     if (known === undefined) return this.#learn(pass, hadGradients);
+    const budgetBytes = this.#budgetBytes;
+    const isSame = known.startBytes === startBytes && known.budgetBytes === budgetBytes;
+    if (isSame && known.age < known.patience) return known;
     known.planner.times.prepare();
-    known.startBytes = startBytes;
-    known.plan = this.#planFor(known.planner, startBytes);
+    const plan = this.#planFor(known.planner, startBytes);
+    const isKept = isSame && plan.policies.join() === known.plan.policies.join();
+    const patience = isKept ? Math.min(2 * known.patience, MOST_PATIENCE) : 1;
+    Object.assign(known, { startBytes, budgetBytes, plan, patience, age: 0 });
     return known;
   }
 
@@ -178,7 +191,8 @@ export class IntelligentMemoryScheduler {
     const times = this.#times;
     const planner = new ModelPlanner(this.#model, () => void pass(), { layers, policies, times });
     const startBytes = this.#engine.ledger.liveBytes;
-    const situation = { planner, startBytes, plan: this.#planFor(planner, startBytes) };
+    const plan = this.#planFor(planner, startBytes);
+    const situation = { planner, startBytes, budgetBytes: this.#budgetBytes, plan, age: 0, patience: 1 };
     this.#situations.set(hadGradients, situation);
     return situation;
   }
@@ -191,7 +205,8 @@ export class IntelligentMemoryScheduler {
     return planner.planWithin(least > whole ? whole : Math.floor(least + share * (whole - least)), startBytes);
   }
 
-  #run<T>(pass: () => T, { planner, plan, startBytes }: Situation): T {
+  #run<T>(pass: () => T, situation: Situation): T {
+    const { planner, plan, startBytes } = situation;
     planner.apply(plan);
     const { clock = deviceClock(this.#engine) } = this.#options;
     let result: T | undefined;
@@ -208,7 +223,10 @@ export class IntelligentMemoryScheduler {
       forwardMs: forward.timeMs,
       backwardMs: backward?.timeMs ?? 0,
     }));
-    this.#lastStep = { plan, timeMs, peakBytes, medianError: medianError(planner, plan, passes) };
+    const error = medianError(planner, plan, passes);
+    this.#lastStep = { plan, timeMs, peakBytes, medianError: error };
+    situation.age++;
+    if (error > SURPRISE) situation.patience = 1;
     const isAsExpected =
       record.items.length === planner.times.items.length &&
       Math.abs(peakBytes - startBytes - plan.peakBytes) <= SAME_BYTES * plan.peakBytes;

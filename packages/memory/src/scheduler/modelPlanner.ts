@@ -48,6 +48,8 @@ export interface PlannedLayer {
 const usualPolicies: readonly BlockPolicy[] = ["store", "checkpoint", "reconstruct"];
 /** Plans that are rehearsed until one fits for which the tables had promised too much. */
 const CORRECTIONS = 4;
+/** A share of the budget that is not worth another rehearsal. */
+const NEGLIGIBLE = 0.01;
 
 /**
  * Plans a forward and backward pass of a model: rehearses it, which computes nothing, until the bytes of every policy are known, and finds
@@ -59,6 +61,8 @@ export class ModelPlanner {
   readonly #pass: Pass;
   readonly #planner: OnlinePlanner;
   #least: ModelPlan | undefined;
+  /** By how much the tables were off for the plan rehearsed last. */
+  #lastOff = 0;
   /** Rehearsed peaks by choices. */
   readonly #peaks = new Map<string, number>();
 
@@ -105,18 +109,22 @@ export class ModelPlanner {
 
   /** The fastest plan found whose rehearsed peak is within a budget of bytes beyond those where the pass begins; or undefined. */
   plan(budgetBytes: number): ModelPlan | undefined {
-    let allowed = budgetBytes;
+    // Tables go by neighbours; some bytes depend on more. What they were off by is taken into account, in either direction.
+    let allowed = budgetBytes - this.#lastOff;
     let best: ModelPlan | undefined;
     const seen = new Set<string>();
     for (let i = 0; i < CORRECTIONS; i++) {
-      const plan = this.#planner.plan(allowed);
+      const plan = this.#planner.plan(allowed) ?? (i === 0 ? this.#planner.plan(budgetBytes) : undefined);
       if (plan === undefined || seen.has(plan.choices.join())) break;
       seen.add(plan.choices.join());
       const found = this.#rehearsed(plan);
-      if (found.peakBytes <= budgetBytes && (best === undefined || found.timeMs < best.timeMs)) best = found;
-      // Tables go by neighbours; some bytes depend on more. What they were off by is taken into account, in either direction.
-      allowed = budgetBytes - (found.peakBytes - plan.peakBytes);
-      if (found.peakBytes === plan.peakBytes) break;
+      const fits = found.peakBytes <= budgetBytes;
+      if (fits && (best === undefined || found.timeMs < best.timeMs)) best = found;
+      const off = found.peakBytes - plan.peakBytes;
+      const unused = budgetBytes - off - allowed;
+      if (fits && unused <= NEGLIGIBLE * budgetBytes) break;
+      this.#lastOff = off;
+      allowed = budgetBytes - off;
     }
     if (best !== undefined) return best;
     return this.least.peakBytes <= budgetBytes ? this.least : undefined;
