@@ -1,4 +1,14 @@
-import { dispatch, Engine, full, ops, randomKey, randomNormal, type Tensor, tensor } from "@revnet-zero/tensor";
+import {
+  type Activation,
+  dispatch,
+  Engine,
+  full,
+  ops,
+  randomKey,
+  randomNormal,
+  type Tensor,
+  tensor,
+} from "@revnet-zero/tensor";
 import { ReferenceBackend } from "../src/index.ts";
 
 /** A computation on sizes that cross the blocks of the kernels, which the contract's small samples do not. */
@@ -190,6 +200,21 @@ export const programs: readonly Program[] = [
       const flipped = k!.transpose().contiguous();
       const batched = [q!.matmul(k!), q!.matmul(flipped.transpose()), flipped.matmul(q!.transpose())];
       return [...few, ...biased, ...batched];
+    },
+  },
+  {
+    // Divided by rows, several parts a thread; by columns; one row; by rows of a weight too large for the shared scratch (on one thread).
+    name: "layers with an activation behind the product",
+    shapes: [[310, 21], [75, 21], [75], [13, 4200], [260, 4200]],
+    run: (engine, [x, w, b, long, large]) => {
+      const layer = (activation: Activation, ...inputs: Tensor[]): Tensor[] =>
+        dispatch(engine, ops.linear, inputs, { activation });
+      return [
+        ...layer("gelu", x!, w!, b!),
+        ...layer("silu", x!.narrow(0, 0, 17), w!, b!),
+        ...layer("geluExact", x!.narrow(0, 0, 1), w!),
+        ...layer("relu", long!.mul(0.02), large!),
+      ];
     },
   },
   {
