@@ -181,6 +181,7 @@ describe("the runner", () => {
     ["an unknown suite", ["dept"]],
     ["two suites", ["depth", "exactness"]],
     ["an unknown backend", ["depth", "--backend", "abacus"]],
+    ["a backend that the suite cannot measure", ["depth", "--backend", "gpujs"]],
     ["an unknown option", ["depth", "--fast"]],
   ])("says what is wrong: %s", async (_, argv) => {
     let text = "";

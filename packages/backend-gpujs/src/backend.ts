@@ -87,7 +87,7 @@ export class GpuJsBackend implements Backend<Slot> {
 
   /** Gives up kernels that are compiled and idle, with the buffers that gpu.js keeps for them. */
   releaseCaches(): void {
-    this.#device.forgetKernels();
+    this.#device.kernels.forget();
   }
 
   #words(data: Slot): NonNullable<Slot["words"]> {

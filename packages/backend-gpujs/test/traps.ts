@@ -55,8 +55,8 @@ export function traps(mode: GpuJsMode): void {
 
     test("kernels run where they were asked to, in high precision", async () => {
       const device = await openDevice(mode);
-      const { classes, shaders } = device.inspect();
-      expect(classes).toEqual([{ webgl2: "gpu", webgl: "gpu", headlessgl: "gpu" }[mode as string] ?? mode]);
+      const { kinds, shaders } = device.kernels.inspect();
+      expect(kinds).toEqual([{ webgl2: "gpu", webgl: "gpu", headlessgl: "gpu" }[mode as string] ?? mode]);
       for (const shader of shaders) expect(shader).toContain("precision highp float");
     });
 

@@ -78,7 +78,7 @@ const floatBinary: { readonly [K in Arithmetic]: (s: Source, a: string, b: strin
   sub: infix("-"),
   mul: infix("*"),
   div: infix("/"),
-  mod: (_, a, b) => `${a} - Math.floor(${a} / ${b}) * ${b}`,
+  mod: (_, a, b) => `floorModulo(${a}, ${b})`,
   pow: (s, a, b) => (s.hasGoodFunctions ? `Math.pow(${a}, ${b})` : `ownPow(${a}, ${b})`),
   min: (s, a, b) => (s.hasGoodFunctions ? `Math.min(${a}, ${b})` : `lesser(${a}, ${b})`),
   max: (s, a, b) => (s.hasGoodFunctions ? `Math.max(${a}, ${b})` : `greater(${a}, ${b})`),

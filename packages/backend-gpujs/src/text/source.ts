@@ -15,6 +15,12 @@ export function asValue(dtype: DType, first: string, second: string): Value {
   return { kind: dtype === "bool" ? "bool" : "float", text: first };
 }
 
+/** The text of a number that is no word. */
+export function textOf(v: Value): string {
+  if (v.kind === "int") throw new Error("a word is not a float");
+  return v.text;
+}
+
 /** Numbers in the buffer of so many elements: words are kept as a plane of high halves and a plane of low ones. */
 export const wordsOf = (dtype: DType, elements: number): number => (dtype === "i32" ? 2 * elements : elements);
 
@@ -118,9 +124,7 @@ export class Source {
 
   /** A float element. */
   loadFloat(k: number, at: string): string {
-    const v = this.load(k, at);
-    if (v.kind === "int") throw new Error("a word is not a float");
-    return v.text;
+    return textOf(this.load(k, at));
   }
 
   /** A word as a number: exact below 2^24, as indices are. */

@@ -4,8 +4,10 @@ import type { BlockObserver, BlockPolicy, MemoryPlan } from "@revnet-zero/revers
 /** Blocks one after another, whose policies can be chosen: what a `ReversibleSequence` is, in modes that rebuild activations. */
 export interface Plannable {
   readonly blocks: readonly unknown[];
-  /** The policies a plan may name; one alone where there is nothing to choose. */
+  /** The policies a planner may choose from; one alone where there is nothing to choose. */
   readonly policies: readonly BlockPolicy[];
+  /** And those that change gradients, if it is asked to. */
+  readonly lossyPolicies?: readonly BlockPolicy[];
   plan: MemoryPlan | undefined;
   observer: BlockObserver | undefined;
 }
@@ -16,6 +18,7 @@ export interface PlannedChain {
   readonly path: string;
   readonly numBlocks: number;
   readonly policies: readonly BlockPolicy[];
+  readonly lossyPolicies: readonly BlockPolicy[];
   plan: MemoryPlan | undefined;
   observer: BlockObserver | undefined;
 }
@@ -38,6 +41,7 @@ const chainOf = (path: string, module: Plannable): PlannedChain => ({
   path,
   numBlocks: module.blocks.length,
   policies: module.policies,
+  lossyPolicies: module.lossyPolicies ?? [],
   get plan() {
     return module.plan;
   },

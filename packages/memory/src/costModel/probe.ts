@@ -34,7 +34,7 @@ export function probe(rehearsal: Rehearsal, pass: Pass, chains: readonly Planned
     let at = shift;
     // Item by item through all chains, so that neighbours are neighbours in the sequence. Blocks offered less repeat some.
     const plan = offered.map((blocks) => blocks.map((o) => o[sequence[at++ % sequence.length]! % o.length]!));
-    return { plan, record: rehearsal.run(pass, plan) };
+    return { plan, record: rehearsal.run(pass, plan, { countsWork: true }) };
   });
   const items = runs[0]!.record.items.map((item) => described(item, chains, offered));
   assertOnce(items, chains);

@@ -2,8 +2,9 @@ import type { BlockPolicy } from "@revnet-zero/reversible";
 import { errorText, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Arm } from "../../src/costModel/arms.ts";
 import { chainsOf } from "../../src/costModel/chains.ts";
-import { LayerScheduler, ModelPlanner } from "../../src/index.ts";
+import { LayerScheduler, ModelPlanner, staticTimes } from "../../src/index.ts";
 import { bitsOf, languageModel, type Subject, subjects } from "./models.ts";
 
 /** The bytes that a pass really needs beyond those where it begins. */
@@ -114,6 +115,22 @@ test("a pinned layer keeps its policy in every plan", () => {
   expect(errorText(() => layers.pin(0, "anchor"))).toContain('cannot have the policy "anchor"');
   layers.unpin(1).unpin(3).apply();
   expect(layers.pins).toEqual([]);
+});
+
+test("8-bit activations are planned where they are asked for, and only there", () => {
+  const { model, pass } = languageModel();
+  // By operations alone, as where tensors are large: starting ops costs nothing.
+  const msOf = (arm: Arm): number => arm.work.flops / 1e6;
+  const times = { ...staticTimes, expectedMs: msOf, optimisticMs: msOf };
+  const asked = new ModelPlanner(model, pass, { policies: ["store", "store8", "reconstruct"], times });
+  const [least, most] = [asked.least.peakBytes, asked.most.peakBytes];
+  const used = [0.2, 0.4, 0.6].map((share) => asked.plan(Math.floor(least + share * (most - least)))!.policies.flat());
+  expect(used.flat()).toContain("store8");
+  const usual = new ModelPlanner(model, pass, { times });
+  const plans = [0, 0.2, 0.4, 0.6, 1].map((share) =>
+    usual.plan(Math.floor(least + share * (most - least)))!.policies.flat(),
+  );
+  expect(plans.flat()).not.toContain("store8");
 });
 
 test("a model without a choice is told so", () => {
