@@ -1,10 +1,10 @@
 import type { BlockPolicy } from "@revnet-zero/reversible";
 import { ValueError } from "@revnet-zero/tensor";
-import { FIXED, type PlanItem, type Table } from "../planner/problem.ts";
+import { FIXED, type PlanItem } from "../planner/problem.ts";
 import { blockName, type PlannedChain } from "./chains.ts";
 import { pairSequence } from "./pairSequence.ts";
 import type { Pass, Rehearsal } from "./rehearse.ts";
-import type { ItemRecord, StepRecord, Work } from "./stepRecorder.ts";
+import type { ItemRecord, Work } from "./stepRecorder.ts";
 
 /** What is known of an item before it has been run: bytes to the byte, and what it computes. */
 export interface ProbedItem extends Pick<PlanItem, "name" | "keptBytes" | "forwardPeakBytes" | "backwardPeakBytes"> {
@@ -113,8 +113,3 @@ const tablesOf = (own: number, before: number, after: number): Tables => ({
 
 const empty = (rows: number, columns: number): number[][] =>
   Array.from({ length: rows }, () => new Array<number>(columns).fill(Number.NaN));
-
-/** For whoever holds a record of a real pass: the highest bytes above those where it began. */
-export const peakOf = ({ peakBytes, startBytes }: StepRecord): number => peakBytes - startBytes;
-
-export type { Table };
