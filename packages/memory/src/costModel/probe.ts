@@ -46,12 +46,15 @@ export function probe(rehearsal: Rehearsal, pass: Pass, chains: readonly Planned
     const chosen = items.map(({ place, policies }) =>
       place === undefined ? 0 : policies.indexOf(plan[place.chain]![place.block]!),
     );
-    record.items.forEach((found, i) => {
+    // What items keep is read off where the backward pass comes to them: in the forward pass there are bytes that only pass by.
+    let keptBefore = record.startBytes;
+    record.items.forEach(({ forward, backward }, i) => {
       const [before, own, after] = [chosen[i - 1] ?? 0, chosen[i]!, chosen[i + 1] ?? 0];
-      const { forward, backward } = found;
-      tables[i]!.kept[before]![own] = forward.endBytes - forward.startBytes;
-      tables[i]!.forward[before]![own] = forward.peakBytes - forward.startBytes;
-      tables[i]!.backward[own]![after] = (backward?.peakBytes ?? forward.endBytes) - forward.endBytes;
+      const keptAfter = backward?.keptBytes ?? keptBefore;
+      tables[i]!.kept[before]![own] = keptAfter - keptBefore;
+      tables[i]!.forward[before]![own] = forward.peakBytes - keptBefore;
+      tables[i]!.backward[own]![after] = (backward?.peakBytes ?? keptAfter) - keptAfter;
+      keptBefore = keptAfter;
       works[i]![own] = { forward: forward.work, backward: backward?.work ?? noWork };
     });
   }
