@@ -31,9 +31,12 @@ export class MetaBackend implements Backend<MetaBuffer> {
   readonly isSynchronous = false;
   readonly kernels: KernelTable<MetaBuffer>;
 
+  readonly largestTemporary?: number;
+
   /** With no arguments: a backend of primitives only, like the reference. */
-  constructor(declared: { readonly [K in OpName]?: Declared } = {}, name = "meta") {
+  constructor(declared: { readonly [K in OpName]?: Declared } = {}, name = "meta", largestTemporary?: number) {
     this.name = name;
+    if (largestTemporary !== undefined) this.largestTemporary = largestTemporary;
     this.kernels = tableOf(declared);
   }
 
@@ -42,7 +45,7 @@ export class MetaBackend implements Backend<MetaBuffer> {
    * same program has the same ledger on both, byte for byte.
    */
   static like(backend: Backend): MetaBackend {
-    return new MetaBackend(backend.kernels, `meta (${backend.name})`);
+    return new MetaBackend(backend.kernels, `meta (${backend.name})`, backend.largestTemporary);
   }
 
   elementwise(): void {}

@@ -1,4 +1,14 @@
-import { arange, defaultEngine, describe, foldKey, ShapeError, type Tensor, ValueError } from "@revnet-zero/tensor";
+import {
+  arange,
+  defaultEngine,
+  describe,
+  dispatch,
+  foldKey,
+  ops,
+  ShapeError,
+  type Tensor,
+  ValueError,
+} from "@revnet-zero/tensor";
 import { Dropout } from "./dropout.ts";
 import { normal, residualNormal } from "./initializers.ts";
 import type { KeyValueCache } from "./keyValueCache.ts";
@@ -90,23 +100,37 @@ export class Attention extends Module {
 
   /** Everything before the last projection: [b, t, dim] -> [b, t, h · d]. */
   #mix(x: Tensor, positions: Tensor | undefined, cache: KeyValueCache | undefined): Tensor {
-    const { isCausal, window } = this;
-    const [q, k, v] = x.engine.scope(() => this.#heads(x, positions, cache?.length ?? 0));
-    const { keys, values } = cache === undefined ? { keys: k, values: v } : cache.append(k, v);
-    const y = q.attention(keys, values, { isCausal, ...(window === undefined ? {} : { window }) });
-    return y.permute([0, 2, 1, 3]).reshape([y.shape[0]!, y.shape[2]!, this.numHeads * this.headDim]);
-  }
-
-  /** q [b, h, t, d], and k and v [b, hk, t, d]. */
-  #heads(x: Tensor, positions: Tensor | undefined, start: number): [q: Tensor, k: Tensor, v: Tensor] {
     const { numHeads, numKeyValueHeads, headDim, rotaryBase } = this;
     const [batch, time] = x.shape as readonly number[] as [number, number];
-    const heads = [numHeads, numKeyValueHeads, numKeyValueHeads];
-    const rows = this.qkv.call(x).reshape([batch, time, numHeads + 2 * numKeyValueHeads, headDim]);
-    const [q, k, v] = rows.split(heads, 2).map((part) => part.permute([0, 2, 1, 3])) as [Tensor, Tensor, Tensor];
-    if (rotaryBase === undefined) return [q, k, v];
-    const places = positions ?? arange(time, { start, engine: x.engine });
-    // v is copied out, or it alone would keep the whole projection for backward.
-    return [q.rope(places, rotaryBase), k.rope(places, rotaryBase), v.clone()];
+    const projected = this.qkv.call(x);
+    const heads = projected.reshape([batch, time, numHeads + 2 * numKeyValueHeads, headDim]);
+    projected.dispose();
+    const start = cache?.length ?? 0;
+    const places = rotaryBase === undefined ? undefined : (positions ?? arange(time, { start, engine: x.engine }));
+    const y = cache === undefined ? this.#attend(heads, places) : this.#attendCached(heads, places, cache);
+    return y.reshape([batch, time, numHeads * headDim]);
+  }
+
+  /** [b, t, h + 2 · hk, d] -> [b, t, h, d]. */
+  #attend(heads: Tensor, places: Tensor | undefined): Tensor {
+    const { isCausal, window, rotaryBase: base = 1, numKeyValueHeads: keyHeads } = this;
+    const attrs = { keyHeads, base, scale: 1 / Math.sqrt(this.headDim), isCausal };
+    const inputs = places === undefined ? [heads] : [heads, places];
+    const options = window === undefined ? attrs : { ...attrs, window };
+    // Nobody else reads the heads: they are turned where they lie.
+    const [turned, y, lse] = dispatch(heads.engine, ops.headAttention, inputs, options, { donates: true });
+    for (const t of [heads, turned!, lse!]) t.dispose();
+    return y!;
+  }
+
+  /** The same with the keys and values of earlier steps, to which it adds its own. */
+  #attendCached(heads: Tensor, places: Tensor | undefined, cache: KeyValueCache): Tensor {
+    const { isCausal, window, numHeads, numKeyValueHeads } = this;
+    const parts = heads.split([numHeads, numKeyValueHeads, numKeyValueHeads], 2);
+    const [q, k, v] = parts.map((part) => part.permute([0, 2, 1, 3])) as [Tensor, Tensor, Tensor];
+    const turn = (part: Tensor): Tensor => (places === undefined ? part : part.rope(places, this.rotaryBase));
+    const { keys, values } = cache.append(turn(k), v);
+    const y = turn(q).attention(keys, values, { isCausal, ...(window === undefined ? {} : { window }) });
+    return y.permute([0, 2, 1, 3]);
   }
 }

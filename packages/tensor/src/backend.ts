@@ -38,6 +38,8 @@ export interface Backend<S = unknown> {
   readonly kernels: KernelTable<S>;
   /** Names how its kernels round and order sums: runs on backends with equal names have equal bits. Checkpoints keep it. */
   readonly arithmetic?: string;
+  /** Elements of a temporary above which it is better made in parts, where that is possible. Default 2^24. */
+  readonly largestTemporary?: number;
   /** Runs an op with a scalar body over broadcast inputs of any layout. `key` names the op with its attributes. */
   // biome-ignore lint/suspicious/noExplicitAny: see AnyOp.
   elementwise(op: ElementwiseOp<any>, attrs: unknown, inputs: readonly BufferView<S>[], output: BufferView<S>): void;
