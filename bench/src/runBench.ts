@@ -20,6 +20,11 @@ export async function runBench(argv: readonly string[], { out, error }: BenchOut
     return 2;
   }
   const suite = await suites[command.suite]!();
+  const { backends = ["cpu"] } = suite;
+  if (!backends.includes(command.backend)) {
+    error(`bench: ${command.suite} measures ${backends.join(" and ")}, not ${command.backend}\n`);
+    return 2;
+  }
   const log = (line: string): void => error(`${line}\n`);
   log(`${command.suite}: ${suite.about}`);
   const report = await measure(command.suite, suite, { ...command, log });

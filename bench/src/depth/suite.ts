@@ -1,5 +1,6 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
-import { estimateStep, formatBytes } from "@revnet-zero/train";
+import { formatBytes } from "@revnet-zero/plot";
+import { estimateStep } from "@revnet-zero/train";
 import { fitLine, median, timeColumns } from "../statistics.ts";
 import { Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";

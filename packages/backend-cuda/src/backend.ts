@@ -107,6 +107,10 @@ export class CudaBackend implements Backend<Block> {
     this.device.faults.check();
   }
 
+  get reservedBytes(): number {
+    return this.device.allocator.reservedBytes;
+  }
+
   memory(): DeviceMemory {
     const { usedBytes, reservedBytes, peakReservedBytes, liveBlocks } = this.device.allocator;
     const [freeBytes, totalBytes] = this.device.guard(() => this.device.native.memoryInfo());

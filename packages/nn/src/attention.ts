@@ -11,7 +11,7 @@ import {
 } from "@revnet-zero/tensor";
 import { Dropout } from "./dropout.ts";
 import { normal, residualNormal } from "./initializers.ts";
-import type { KeyValueCache } from "./keyValueCache.ts";
+import type { AttentionCache, AttentionMask } from "./keyValueCache.ts";
 import { Linear } from "./linear.ts";
 import { Module } from "./module.ts";
 import { checkSizes, type RandomLayerOptions } from "./options.ts";
@@ -41,7 +41,7 @@ export interface AttentionCall {
   /** i32 places `[time]` for rotary positions. Default: counting from 0, or from what the cache holds. */
   readonly positions?: Tensor;
   /** Keys and values of earlier steps, to which this call's are added. Not differentiable. */
-  readonly cache?: KeyValueCache;
+  readonly cache?: AttentionCache;
 }
 
 /**
@@ -99,7 +99,7 @@ export class Attention extends Module {
   }
 
   /** Everything before the last projection: [b, t, dim] -> [b, t, h · d]. */
-  #mix(x: Tensor, positions: Tensor | undefined, cache: KeyValueCache | undefined): Tensor {
+  #mix(x: Tensor, positions: Tensor | undefined, cache: AttentionCache | undefined): Tensor {
     const { numHeads, numKeyValueHeads, headDim, rotaryBase } = this;
     const [batch, time] = x.shape as readonly number[] as [number, number];
     const projected = this.qkv.call(x);
@@ -107,30 +107,47 @@ export class Attention extends Module {
     projected.dispose();
     const start = cache?.length ?? 0;
     const places = rotaryBase === undefined ? undefined : (positions ?? arange(time, { start, engine: x.engine }));
-    const y = cache === undefined ? this.#attend(heads, places) : this.#attendCached(heads, places, cache);
+    const y =
+      cache === undefined && this.attend === undefined
+        ? this.#attend(heads, places)
+        : this.#attendBy(heads, places, cache);
     return y.reshape([batch, time, numHeads * headDim]);
   }
 
-  /** [b, t, h + 2 · hk, d] -> [b, t, h, d]. */
+  get #mask(): AttentionMask {
+    const { isCausal, window } = this;
+    return { isCausal, ...(window === undefined ? {} : { window }) };
+  }
+
+  /** Other ways to attend write their own: q `[b, h, t, d]`, k and v `[b, hk, t, d]` -> `[b, h, t, d]`. */
+  protected attend?(q: Tensor, k: Tensor, v: Tensor): Tensor;
+
+  /** Every step to all that its mask lets it see: [b, t, h + 2 · hk, d] -> [b, t, h, d]. */
   #attend(heads: Tensor, places: Tensor | undefined): Tensor {
-    const { isCausal, window, rotaryBase: base = 1, numKeyValueHeads: keyHeads } = this;
-    const attrs = { keyHeads, base, scale: 1 / Math.sqrt(this.headDim), isCausal };
+    const { rotaryBase: base = 1, numKeyValueHeads: keyHeads } = this;
+    const attrs = { keyHeads, base, scale: 1 / Math.sqrt(this.headDim), ...this.#mask };
     const inputs = places === undefined ? [heads] : [heads, places];
-    const options = window === undefined ? attrs : { ...attrs, window };
     // Nobody else reads the heads: they are turned where they lie.
-    const [turned, y, lse] = dispatch(heads.engine, ops.headAttention, inputs, options, { donates: true });
+    const [turned, y, lse] = dispatch(heads.engine, ops.headAttention, inputs, attrs, { donates: true });
     for (const t of [heads, turned!, lse!]) t.dispose();
     return y!;
   }
 
-  /** The same with the keys and values of earlier steps, to which it adds its own. */
-  #attendCached(heads: Tensor, places: Tensor | undefined, cache: KeyValueCache): Tensor {
-    const { isCausal, window, numHeads, numKeyValueHeads } = this;
+  /** The same by a cache or another way. */
+  #attendBy(heads: Tensor, places: Tensor | undefined, cache: AttentionCache | undefined): Tensor {
+    const [q, k, v] = heads.engine.scope(() => this.#split(heads, places));
+    heads.dispose();
+    const y = cache === undefined ? this.attend!(q, k, v) : cache.attend(q, k, v, this.#mask);
+    return y.permute([0, 2, 1, 3]);
+  }
+
+  /** q [b, h, t, d], and k and v [b, hk, t, d]. */
+  #split(heads: Tensor, places: Tensor | undefined): [q: Tensor, k: Tensor, v: Tensor] {
+    const { numHeads, numKeyValueHeads, rotaryBase } = this;
     const parts = heads.split([numHeads, numKeyValueHeads, numKeyValueHeads], 2);
     const [q, k, v] = parts.map((part) => part.permute([0, 2, 1, 3])) as [Tensor, Tensor, Tensor];
-    const turn = (part: Tensor): Tensor => (places === undefined ? part : part.rope(places, this.rotaryBase));
-    const { keys, values } = cache.append(turn(k), v);
-    const y = turn(q).attention(keys, values, { isCausal, ...(window === undefined ? {} : { window }) });
-    return y.permute([0, 2, 1, 3]);
+    if (places === undefined) return [q, k, v];
+    // v is copied out, or it alone would keep the whole projection for backward.
+    return [q.rope(places, rotaryBase), k.rope(places, rotaryBase), v.clone()];
   }
 }

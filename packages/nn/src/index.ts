@@ -1,5 +1,6 @@
 export { Attention, type AttentionCall, type SelfAttentionOptions } from "./attention.ts";
 export { BatchNorm, type BatchNormOptions } from "./batchNorm.ts";
+export { type ChunkOptions, callInChunks } from "./callInChunks.ts";
 export { checkpointModule } from "./checkpointModule.ts";
 export { Conv2d, type Conv2dOptions } from "./conv2d.ts";
 export { CrossAttention, type CrossAttentionOptions } from "./crossAttention.ts";
@@ -8,7 +9,7 @@ export { Embedding, type EmbeddingOptions } from "./embedding.ts";
 export { GroupNorm, type GroupNormOptions } from "./groupNorm.ts";
 export type { Initializer, InitializerOptions } from "./initializers.ts";
 export * as initializers from "./initializers.ts";
-export { KeyValueCache, type KeyValueCacheOptions } from "./keyValueCache.ts";
+export { type AttentionCache, type AttentionMask, KeyValueCache, type KeyValueCacheOptions } from "./keyValueCache.ts";
 export { LayerNorm, type LayerNormOptions } from "./layerNorm.ts";
 export { LearnedPositions, type LearnedPositionsOptions } from "./learnedPositions.ts";
 export { type FreshLinear, Linear, type LinearOptions, type TiedLinear } from "./linear.ts";

@@ -15,7 +15,8 @@ export type EnvironmentVariable =
   | "REVNET_CUDA_DRIVER"
   | "REVNET_CUDA_LIBRARIES"
   | "REVNET_CUDA_CACHE"
-  | "REVNET_CUDA_ATTENTION";
+  | "REVNET_CUDA_ATTENTION"
+  | "REVNET_SCHEDULER_CACHE";
 
 interface Variable {
   readonly default: string;
@@ -86,6 +87,10 @@ export const environment: { readonly [K in EnvironmentVariable]: Variable } = {
     default: "auto",
     what: "what computes attention on CUDA: auto (cuDNN where it takes the shape) or own (never cuDNN)",
     takes: { pattern: /^(auto|own)$/, hint: "use auto or own" },
+  },
+  REVNET_SCHEDULER_CACHE: {
+    default: "",
+    what: "folder of what the memory scheduler learned of this machine's times; empty means revnet-zero/scheduler in the user's cache",
   },
 };
 

@@ -35,12 +35,16 @@ export interface Plan<A> {
 export interface PlanOptions extends SizeOptions {
   /** Type of the operands that may have several. */
   readonly dtype: DType;
+  /** Types the device has, for ops that name one. Default: all. */
+  readonly device?: readonly DType[];
 }
 
 /** How calls of one op are drawn, and what their results are compared by. */
 export interface Sampler<A> {
   /** Types the free operands may have. */
   readonly dtypes: readonly DType[];
+  /** Types that the op always needs, whatever the free operands' is. */
+  readonly needs?: readonly DType[];
   readonly plan: (options: PlanOptions) => fc.Arbitrary<Plan<A>>;
   /**
    * "bits": exactly the reference's result; "rounded": within the tolerance rule of the float64 result; "parts": exactly

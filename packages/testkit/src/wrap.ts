@@ -12,6 +12,7 @@ export function wrapBackend(backend: Backend, { kernels = {}, ...changes }: Back
     Object.entries({ ...backend.kernels, ...kernels }).filter(([, kernel]) => kernel !== undefined),
   );
   const readSync = backend.readSync?.bind(backend);
+  const bytesOf = backend.bytesOf?.bind(backend);
   return {
     name: backend.name,
     isSynchronous: backend.isSynchronous,
@@ -24,6 +25,8 @@ export function wrapBackend(backend: Backend, { kernels = {}, ...changes }: Back
     ...(readSync === undefined ? {} : { readSync }),
     ...(backend.largestTemporary === undefined ? {} : { largestTemporary: backend.largestTemporary }),
     ...(backend.arithmetic === undefined ? {} : { arithmetic: backend.arithmetic }),
+    ...(backend.dtypes === undefined ? {} : { dtypes: backend.dtypes }),
+    ...(bytesOf === undefined ? {} : { bytesOf }),
     releaseCaches: () => backend.releaseCaches?.(),
     ...changes,
   };

@@ -1,5 +1,6 @@
+import { type Compiled, compileGradients } from "@revnet-zero/compile";
 import type { ByteBatch } from "@revnet-zero/data";
-import type { LanguageModel } from "@revnet-zero/models";
+import { type LanguageModel, ReversibleTransformer } from "@revnet-zero/models";
 import { clipByGlobalNorm } from "@revnet-zero/optim";
 import { type Engine, foldKey, type Key, ops, type Tensor, tensor } from "@revnet-zero/tensor";
 import type { AnyOptimizer } from "./build.ts";
@@ -22,6 +23,33 @@ export const toTensors = (
   return [tensor(inputs, { shape, engine }), tensor(targets, { shape, engine })];
 };
 
+/** Forward and backward of one micro-batch: adds to the gradients and gives its share of the mean loss. */
+export type Pass = (tokens: Tensor, targets: Tensor) => Tensor;
+
+/** The pass of a model whose step has so many micro-batches. */
+export function passOf(model: LanguageModel, microBatches: number): Pass {
+  return (tokens, targets) => {
+    const loss = model.loss(tokens, targets).mul(1 / microBatches);
+    loss.backward();
+    return loss.detach();
+  };
+}
+
+/** The same, recorded at its second call and run from the recording since: the same bits, sooner. Its owner disposes it. */
+export function recordedPassOf(model: LanguageModel, microBatches: number): Compiled<[Tensor, Tensor], Tensor> {
+  const sequence = model instanceof ReversibleTransformer ? model.sequence : undefined;
+  const guard = (): string => `${model.training} ${sequence?.mode} ${sequence?.plan?.blocks} ${sequence?.check}`;
+  return compileGradients(model.parameters(), passOf(model, microBatches), { guard });
+}
+
+export interface GradientOptions {
+  readonly key: Key;
+  readonly step: number;
+  readonly clipNorm: number;
+  /** Default: the model's, unrecorded. */
+  readonly pass?: Pass;
+}
+
 /**
  * Forward and backward over the micro-batches of a step; gradients add up in the parameters. Random layers draw from
  * (key, step, micro-batch), so accumulation repeats no mask and a resumed run draws the same ones.
@@ -29,19 +57,14 @@ export const toTensors = (
 export function computeGradients(
   model: LanguageModel,
   batches: readonly ByteBatch[],
-  { key, step, clipNorm }: { readonly key: Key; readonly step: number; readonly clipNorm: number },
+  { key, step, clipNorm, pass = passOf(model, batches.length) }: GradientOptions,
 ): StepGradients {
   const { engine } = model.embedding.tokens.weight;
   return engine.scope(() => {
     let total: Tensor | undefined;
     batches.forEach((batch, micro) => {
       const part = engine.scope(() =>
-        engine.withKey(foldKey(foldKey(key, step), micro), () => {
-          const [tokens, targets] = toTensors(batch, engine);
-          const loss = model.loss(tokens, targets).mul(1 / batches.length);
-          loss.backward();
-          return loss.detach();
-        }),
+        engine.withKey(foldKey(foldKey(key, step), micro), () => pass(...toTensors(batch, engine))),
       );
       total = total === undefined ? part : total.add(part);
     });

@@ -10,7 +10,7 @@ import type { TrainConfig } from "./config.ts";
 import { findNonFinite } from "./diagnose.ts";
 import { evaluate } from "./evaluate.ts";
 import { Emitter, type TrainEvents } from "./events.ts";
-import { applyGradients, computeGradients, toTensors } from "./step.ts";
+import { applyGradients, computeGradients, type Pass, passOf, recordedPassOf, toTensors } from "./step.ts";
 import { fromEntries, toEntries } from "./tensorFiles.ts";
 import { markText, type TextMark } from "./textMark.ts";
 import { TrainError } from "./trainError.ts";
@@ -25,6 +25,8 @@ export interface TrainerOptions {
   readonly store?: CheckpointStore;
   /** Continue from this checkpoint: bit for bit the run that was interrupted. */
   readonly resume?: Checkpoint;
+  /** Whether steps are run from a recording of the second: the same bits, sooner and in less memory. Default true. */
+  readonly isRecorded?: boolean;
 }
 
 export interface TrainResult {
@@ -46,6 +48,7 @@ export class Trainer {
   readonly data: ByteDataset;
   readonly #store: CheckpointStore | undefined;
   readonly #schedule: Schedule;
+  #pass: (Pass & { dispose?(): void }) | undefined;
   readonly #events = new Emitter();
   readonly #history: History = { train: [], heldOut: [] };
   readonly #counters = { saturated: 0, wrapped: 0 };
@@ -58,7 +61,7 @@ export class Trainer {
   /** What a resumed run does otherwise than the one that was saved. */
   #changes: readonly string[] = [];
 
-  constructor({ config, engine, text, store, resume }: TrainerOptions) {
+  constructor({ config, engine, text, store, resume, isRecorded = true }: TrainerOptions) {
     const { seed, batchSize, sequenceLength } = config.train;
     const { heldOutFraction } = config.data;
     this.config = config;
@@ -69,6 +72,7 @@ export class Trainer {
     this.model = buildModel(config.model, seed, engine);
     this.optimizer = buildOptimizer(this.model, config.optimizer);
     this.#schedule = buildSchedule(config);
+    this.#pass = isRecorded ? recordedPassOf(this.model, config.train.microBatches) : undefined;
     if (resume === undefined) return;
     try {
       this.#restore(resume);
@@ -76,6 +80,22 @@ export class Trainer {
       this.dispose();
       throw error;
     }
+  }
+
+  /**
+   * Runs every forward and backward pass from now on through `run`, a memory scheduler's `step`: passes are called then, for a recording
+   * has no blocks that a plan could speak of.
+   */
+  schedulePasses(run: <T>(pass: () => T) => T): void {
+    this.#pass?.dispose?.();
+    const pass = passOf(this.model, this.config.train.microBatches);
+    let batch: Parameters<Pass>;
+    // One function for all: a scheduler may rehearse the first one later, on the tensors there are then.
+    const current = (): ReturnType<Pass> => pass(...batch);
+    this.#pass = (...given) => {
+      batch = given;
+      return run(current);
+    };
   }
 
   on<K extends keyof TrainEvents>(name: K, listener: (event: TrainEvents[K]) => void): () => void {
@@ -140,8 +160,14 @@ export class Trainer {
     const { seed, microBatches, batchSize, sequenceLength } = config.train;
     const start = performance.now();
     const batches = Array.from({ length: microBatches }, (_, micro) => this.data.batchAt(step, micro));
+    const { clipNorm } = config.optimizer;
     const compute = (): ReturnType<typeof computeGradients> =>
-      computeGradients(model, batches, { key: runKey(seed, "steps"), step, clipNorm: config.optimizer.clipNorm });
+      computeGradients(model, batches, {
+        key: runKey(seed, "steps"),
+        step,
+        clipNorm,
+        ...(this.#pass === undefined ? {} : { pass: this.#pass }),
+      });
     const learningRate = this.#schedule(step);
     engine.ledger.resetPeak();
     const scope = engine.openScope("train step");
@@ -282,14 +308,13 @@ export class Trainer {
   #restore({ model, optimizer, trainer, config, path }: Checkpoint): void {
     const state = checkState(trainer);
     const { seed } = this.config.train;
-    const { fractionBits } = this.model.sequence;
-    if (state.seed !== seed || state.fractionBits !== fractionBits) {
-      throw new ValueError(
+    const differs = (was: string, is: string): ValueError =>
+      new ValueError(
         "resume",
-        `${path} was trained with seed ${state.seed} and ${state.fractionBits} fraction bits, the configuration has ${seed} and ${fractionBits}`,
+        `${path} was trained with ${was}, the configuration has ${is}`,
         "resume with the values of the checkpoint's config.json",
       );
-    }
+    if (state.seed !== seed) throw differs(`seed ${state.seed}`, `${seed}`);
     const arithmetic = this.engine.backend.arithmetic ?? this.engine.backend.name;
     if (state.arithmetic !== arithmetic) {
       throw new ValueError(
@@ -320,6 +345,9 @@ export class Trainer {
         cause: error,
       });
     }
+    // Asked for only now: where they follow from the range that was measured, it came with the model.
+    const { fractionBits } = this.model.sequence;
+    if (state.fractionBits !== fractionBits) throw differs(`${state.fractionBits} fraction bits`, `${fractionBits}`);
     this.#step = state.step;
     this.#isEvaluationDue = state.isEvaluationDue === true;
     Object.assign(this.#counters, state.counters);
@@ -330,6 +358,7 @@ export class Trainer {
 
   /** Frees model and optimizer. */
   dispose(): void {
+    this.#pass?.dispose?.();
     this.optimizer.dispose();
     this.model.dispose();
   }

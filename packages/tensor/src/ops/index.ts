@@ -53,6 +53,7 @@ export {
   softmaxBackward,
 } from "./softmax.ts";
 export { sort, topk } from "./sort.ts";
+export { sparseAttention, sparseAttentionBackward } from "./sparseAttention.ts";
 export {
   abs,
   bitwiseNot,

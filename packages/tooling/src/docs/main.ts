@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { root } from "../packages.ts";
+import { courseTable } from "./courseTable.ts";
 import { envPage } from "./envPage.ts";
 import { floatErrorsTable, modesTable } from "./exactnessTables.ts";
 import { opsPage } from "./opsPage.ts";
@@ -14,6 +15,7 @@ const pages: Readonly<Record<string, () => string>> = {
   "docs/generated/performance.md": performancePage,
   "docs/reversibility.md": () =>
     withRegions("docs/reversibility.md", { modes: modesTable, "float errors": floatErrorsTable }),
+  "examples/README.md": () => withRegions("examples/README.md", { course: courseTable }),
 };
 
 const isCheck = process.argv.includes("--check");

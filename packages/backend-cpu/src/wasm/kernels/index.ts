@@ -38,7 +38,7 @@ export function kernelTable(device: Device, elementwise: ElementwiseKernels): Ke
   const served = Object.entries(float).map(([name, fast]) => [
     name,
     // biome-ignore lint/suspicious/noExplicitAny: attribute types differ op by op.
-    serve<any>(device, elementwise, fast, plainKernels[name as OpName & keyof typeof plainKernels]!),
+    serve<any>(device, elementwise, fast, plainKernels[name as OpName & keyof typeof plainKernels]),
   ]);
   return {
     ...plainKernels,
