@@ -18,7 +18,8 @@ import { answerRequests } from "./subject.ts";
 
 export type TraineeRequest =
   | { readonly build: TrainConfig; readonly isOrdinary?: boolean }
-  | { readonly step: number }
+  /** `goesOn`: another step ended just now, whose garbage this one finds, as in training; else it is collected before. */
+  | { readonly step: number; readonly goesOn?: boolean }
   | { readonly report: true };
 
 export interface BuildAnswer {
@@ -36,7 +37,7 @@ export interface MemoryAnswer {
 
 interface Trainee {
   readonly built: BuildAnswer;
-  step(step: number): { readonly timeMs: number; readonly loss: number };
+  step(step: number, goesOn: boolean): { readonly timeMs: number; readonly loss: number };
   report(): MemoryAnswer;
 }
 
@@ -63,9 +64,9 @@ async function build(config: TrainConfig, isOrdinary: boolean): Promise<Trainee>
     });
   return {
     built: { parameters: model.parameterCount(), threads: backend.threads, tier: backend.tier },
-    step: (step) => {
+    step: (step, goesOn) => {
       const batch = data.batchAt(step);
-      collectGarbage();
+      if (!goesOn) collectGarbage();
       engine.ledger.resetPeak();
       const start = performance.now();
       const loss = train(step, batch);
@@ -88,5 +89,5 @@ await answerRequests(async (request: TraineeRequest) => {
     return trainee.built;
   }
   if (trainee === undefined) throw new Error("build first");
-  return "step" in request ? trainee.step(request.step) : trainee.report();
+  return "step" in request ? trainee.step(request.step, request.goesOn ?? false) : trainee.report();
 });

@@ -142,7 +142,7 @@ async function inTurn(contestants: readonly Contestant[], repeats: number): Prom
       await setTimeout(SETTLE_MS);
       let totalMs = 0;
       for (let n = 0; n < bursts[i]!; n++)
-        totalMs += (await subject.ask<{ timeMs: number }>({ step: nextSteps[i]!++ })).timeMs;
+        totalMs += (await subject.ask<{ timeMs: number }>({ step: nextSteps[i]!++, goesOn: n > 0 })).timeMs;
       const timeMs = totalMs / bursts[i]!;
       isSlow[i] = timeMs > PATIENCE_MS;
       if (turn >= warmUpSteps || isSlow[i]) timesMs.push(timeMs);
