@@ -2,7 +2,7 @@
 // operands it is exact. Products stay below 2^24, so that a device that fuses multiply-adds gives the same bits.
 //
 // Reduction: Cody & Waite 1980; coefficients of exp, log and tanh: the Cephes library (Moshier 1989); of erf: a rational minimax fit.
-// They are those of the CPU backend's vector functions. WebAssembly and plain JavaScript have good functions and use their own.
+// All but those of exp are the CPU backend's vector functions' too. WebAssembly and plain JavaScript have good functions and use their own.
 
 const power = (n: number): string => String(2 ** n);
 const halvings = [64, 32, 16, 8, 4, 2, 1];
