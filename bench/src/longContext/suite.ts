@@ -17,7 +17,8 @@ export const longContext: Suite = {
     "held-out bits per byte, and recall of needles by distance, of hierarchical against dense attention at equal steps",
   run: async ({ isQuick, backend, log }) => {
     const runs = isQuick ? seeds.quick : seeds.full;
-    const cases = (["text", "needles"] as const).flatMap((task) =>
+    // The longest first.
+    const cases = (["needles", "text"] as const).flatMap((task) =>
       runs.flatMap((seed) => comparisons[task].map((attention) => ({ task, attention, seed, isQuick }))),
     );
     const answers = await inParallel(cases, availableParallelism(), async (request): Promise<Answered> => {
