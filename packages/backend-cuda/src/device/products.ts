@@ -97,18 +97,16 @@ export class Products {
     try {
       this.#device.withWorkspace(WORKSPACE, (workspace) =>
         this.#device.native.multiply(
-          ...([
-            chosen,
-            a.address,
-            b.address,
-            d.address,
-            bias ?? 0,
-            1,
-            workspace,
-            WORKSPACE,
-            Number(isAdded),
-            before ?? 0,
-          ] as const),
+          chosen,
+          a.address,
+          b.address,
+          d.address,
+          bias ?? 0,
+          1,
+          workspace,
+          WORKSPACE,
+          Number(isAdded),
+          before ?? 0,
         ),
       );
       return true;
