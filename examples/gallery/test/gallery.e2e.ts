@@ -62,7 +62,7 @@ describe("each demonstration", () => {
   });
 
   test("finds all bits equal on gpu.js too", async () => {
-    await opened!.page.selectOption("#backend", "webasm");
+    await opened!.page.selectOption("#backend", "webgl2");
     await run(opened!.page, "exactness", { layers: "2" });
     expect(await text('#exactness [data-part="verdict"]')).toMatch(/^All/);
     expect(await text("#engine-facts")).toMatch(/gpu\.js/);
@@ -226,8 +226,26 @@ describe("where something is missing", () => {
     }
   });
 
+  test("a lost WebGL context is an error that says so, and never zeros", async () => {
+    const crashing = await launch();
+    try {
+      const { page, context } = await open(crashing, urlOf(isolated));
+      await page.selectOption("#backend", "webgl2");
+      await set(page, "picture", { blocks: "32" });
+      await page.click("#picture .primary");
+      await page.locator("#picture .strip canvas").first().waitFor();
+      // Ends the process that draws, as a driver that is restarted does; the page itself never loads.
+      const other = await context.newPage();
+      await other.goto("chrome://gpucrash", { timeout: 2000 }).catch(() => undefined);
+      await reach(page, "picture", "failed");
+      expect(await page.textContent("#picture .problem")).toMatch(/context was lost.*choose another backend/s);
+    } finally {
+      await crashing.close();
+    }
+  });
+
   test("memory that runs out is an error that says what to do, and a smaller model trains after it", async () => {
-    const small = await launch(["--js-flags=--wasm-max-mem-pages=256"]);
+    const small = await launch(["--js-flags=--wasm-max-mem-pages=640"]);
     try {
       const { page } = await open(small, urlOf(isolated));
       await set(page, "language-model", { layers: "16", width: "128", steps: "40", isReversible: false });
