@@ -13,6 +13,8 @@ export const suites: Readonly<Record<string, () => Promise<Suite>>> = {
   ops: async () => (await import("./ops/suite.ts")).ops,
   overhead: async () => (await import("./overhead/suite.ts")).overhead,
   quality: async () => (await import("./quality/suite.ts")).quality,
+  regret: async () => (await import("./regret/suite.ts")).regret,
+  scheduler: async () => (await import("./scheduler/suite.ts")).scheduler,
   startup: async () => (await import("./startup/suite.ts")).startup,
   step: async () => (await import("./step/suite.ts")).step,
 };

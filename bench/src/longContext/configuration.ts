@@ -11,21 +11,33 @@ export interface LongContextRequest {
   readonly isQuick: boolean;
 }
 
-const ladder = { leafSize: 16, compressionRatios: [4, 16, 64], extendLevels: true } as const;
-const hierarchical =
-  (more: Partial<HierarchicalReversibleAttentionOptions> = {}): AttentionMaker =>
-  (options) =>
-    new HierarchicalReversibleAttention({ ...options, ...ladder, ...more, dModel: options.dim });
+/** Tokens of a leaf: so small that the short sequences of this suite reach the second level of summaries, of 16 tokens. */
+const leafSize = { text: 8, needles: 4 } as const;
 
-/** The attention layers compared; all else is equal. The window is as wide as the tokens that the hierarchical ones see one by one. */
+const hierarchical =
+  (more: Partial<HierarchicalReversibleAttentionOptions> = {}) =>
+  (task: Task): AttentionMaker =>
+  (options) =>
+    new HierarchicalReversibleAttention({
+      ...{ ...options, leafSize: leafSize[task], compressionRatios: [4, 16], extendLevels: true },
+      ...{ ...more, dModel: options.dim },
+    });
+
+/** The attention layers compared; all else is equal. The window is as wide as what the hierarchical ones see token by token. */
 export const attentions = {
-  dense: (options) => new Attention(options),
+  dense: () => (options) => new Attention(options),
   hierarchical: hierarchical(),
-  "hierarchical, recall": hierarchical({ recall: { topK: 8, level: 1 } }),
   "hierarchical, learned": hierarchical({ pooling: "learned", levelBias: true }),
-  window: (options) => new Attention({ ...options, window: 128 }),
-} satisfies Readonly<Record<string, AttentionMaker>>;
+  "hierarchical, recall": hierarchical({ recall: { topK: 8, level: 1 } }),
+  window: (task) => (options) => new Attention({ ...options, window: 8 * leafSize[task] }),
+} satisfies Readonly<Record<string, (task: Task) => AttentionMaker>>;
 export type AttentionName = keyof typeof attentions;
+
+/** What each task is asked of. */
+export const comparisons: Readonly<Record<Task, readonly AttentionName[]>> = {
+  text: ["dense", "hierarchical", "hierarchical, learned", "window"],
+  needles: ["dense", "hierarchical", "hierarchical, recall"],
+};
 
 interface Budget {
   readonly numLayers: number;
@@ -40,12 +52,12 @@ interface Budget {
 
 const full: Readonly<Record<Task, Budget>> = {
   text: {
-    ...{ numLayers: 4, dModel: 64, numHeads: 4, length: 1024, batchSize: 2 },
-    ...{ steps: 300, evaluationBatches: 24, learningRate: 3e-3 },
+    ...{ numLayers: 3, dModel: 64, numHeads: 4, length: 512, batchSize: 4 },
+    ...{ steps: 200, evaluationBatches: 40, learningRate: 3e-3 },
   },
   needles: {
-    ...{ numLayers: 2, dModel: 64, numHeads: 4, length: 1024, batchSize: 4 },
-    ...{ steps: 500, evaluationBatches: 50, learningRate: 3e-3 },
+    ...{ numLayers: 2, dModel: 64, numHeads: 1, length: 256, batchSize: 8 },
+    ...{ steps: 350, evaluationBatches: 60, learningRate: 3e-3 },
   },
 };
 const small = {

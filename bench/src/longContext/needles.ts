@@ -3,7 +3,7 @@ import { foldKey, type Key, randomKey, randomWord } from "@revnet-zero/tensor";
 // Needles in a haystack of real text: a needle is one token that names a key and a value, put over a byte somewhere in the text; at the end the
 // sequence asks for each key in turn, and the token after a question is its value. Several needles and questions in one sequence.
 
-export const needles = { keys: 8, values: 8 } as const;
+export const needles = { keys: 4, values: 8 } as const;
 const FIRST_NEEDLE = 256;
 const FIRST_QUESTION = FIRST_NEEDLE + needles.keys * needles.values;
 const FIRST_ANSWER = FIRST_QUESTION + needles.keys;

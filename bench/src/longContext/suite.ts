@@ -3,14 +3,11 @@ import { inParallel } from "../inParallel.ts";
 import { deviation, mean } from "../statistics.ts";
 import { Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
-import { type AttentionName, attentions, budgetOf, type LongContextRequest, type Task } from "./configuration.ts";
+import { type AttentionName, budgetOf, comparisons, type LongContextRequest, type Task } from "./configuration.ts";
 import { needles } from "./needles.ts";
 import type { LongContextAnswer } from "./trainee.ts";
 
-const names = Object.keys(attentions) as AttentionName[];
-/** Those that are asked for needles: the others differ in what they cost. */
-const asked: readonly AttentionName[] = ["dense", "hierarchical", "hierarchical, recall"];
-const seeds = { full: [1, 2, 3], quick: [1, 2] } as const;
+const seeds = { full: [1, 2, 3], quick: [1] } as const;
 
 type Answered = LongContextRequest & LongContextAnswer;
 
@@ -20,10 +17,9 @@ export const longContext: Suite = {
     "held-out bits per byte, and recall of needles by distance, of hierarchical against dense attention at equal steps",
   run: async ({ isQuick, backend, log }) => {
     const runs = isQuick ? seeds.quick : seeds.full;
-    const cases = (["text", "needles"] as const).flatMap((task) =>
-      runs.flatMap((seed) =>
-        (task === "text" ? names : asked).map((attention) => ({ task, attention, seed, isQuick })),
-      ),
+    // The longest first.
+    const cases = (["needles", "text"] as const).flatMap((task) =>
+      runs.flatMap((seed) => comparisons[task].map((attention) => ({ task, attention, seed, isQuick }))),
     );
     const answers = await inParallel(cases, availableParallelism(), async (request): Promise<Answered> => {
       // A model a core: bits do not depend on it, and none waits for another.
@@ -89,14 +85,17 @@ function textSummary(answers: readonly Answered[]) {
     answers.filter((a) => a.task === "text" && a.attention === name).map((a) => a.bitsPerByte!);
   const against = (name: AttentionName) => interval(of(name).map((bits, i) => bits - of("dense")[i]!));
   return Object.fromEntries(
-    names.map((name) => [name, { ...interval(of(name)), ...(name === "dense" ? {} : { minusDense: against(name) }) }]),
+    comparisons.text.map((name) => [
+      name,
+      { ...interval(of(name)), ...(name === "dense" ? {} : { minusDense: against(name) }) },
+    ]),
   );
 }
 
 /** Share of questions answered, by distance, with its interval over seeds. */
 function needleSummary(answers: readonly Answered[]) {
   return Object.fromEntries(
-    asked.map((name) => {
+    comparisons.needles.map((name) => {
       const own = answers.filter((a) => a.task === "needles" && a.attention === name);
       const ranges = own[0]?.recall ?? [];
       return [

@@ -25,7 +25,7 @@ export interface LongContextAnswer {
 }
 
 /** Distances are counted in these ranges. */
-const edges = [1, 64, 128, 256, 512, 1024];
+const edges = [1, 16, 32, 64, 128, 256];
 
 async function train({ task, attention, seed, isQuick }: LongContextRequest): Promise<LongContextAnswer> {
   const { numLayers, dModel, numHeads, length, batchSize, steps, evaluationBatches, learningRate } = budgetOf(
@@ -35,7 +35,7 @@ async function train({ task, attention, seed, isQuick }: LongContextRequest): Pr
   const engine = new Engine(new CpuBackend());
   const model = new ReversibleTransformer({
     ...{ numLayers, dModel, numHeads, maxSeqLen: length, vocabSize: task === "text" ? 256 : vocabulary },
-    ...{ attention: attentions[attention], key: randomKey(seed), engine },
+    ...{ attention: attentions[attention](task), tieEmbeddings: task === "text", key: randomKey(seed), engine },
   });
   const text = stateOfTheUnion();
   const data = new ByteDataset(text, { batchSize, sequenceLength: length, seed });
@@ -50,7 +50,7 @@ async function train({ task, attention, seed, isQuick }: LongContextRequest): Pr
     return lossOf(tokens, targets);
   };
   const parameters = model.parameters();
-  const optimizer = new AdamW(parameters, { learningRate, weightDecay: 0.01 });
+  const optimizer = new AdamW(parameters, { learningRate, weightDecay: 0 });
   const warmUp = Math.min(30, steps);
   const rate = schedules.sequence(
     { schedule: schedules.warmUp({ steps: warmUp, to: learningRate }), steps: warmUp },

@@ -1,5 +1,5 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
-import { checkReversible, ReversibleSequence } from "@revnet-zero/reversible";
+import { ContinuousDepthBlock, checkReversible, ReversibleSequence } from "@revnet-zero/reversible";
 import { type DType, Engine, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
 import { expectBitEqual, expectBitEqualTensors, gradcheck } from "@revnet-zero/testkit";
 import { describe, expect, test } from "vitest";
@@ -112,6 +112,21 @@ describe("hierarchical reversible attention", () => {
         cache.dispose();
       }
     });
+  });
+
+  test("is a vector field of continuous depth, with the gradients of stored steps", () => {
+    const field = new HierarchicalReversibleAttention(options);
+    const block = new ContinuousDepthBlock({ f: field, tolerance: 1e-2 });
+    const gradients = (["exact", "store"] as const).map((mode) =>
+      engine.scope(() => {
+        block.mode = mode;
+        block.zeroGrad();
+        const x = noise(1, [1, 40, 8]).requireGrad();
+        block.call(x).square().sum().backward();
+        return [x, ...block.parameters()].map((p) => Float32Array.from(p.grad!.dataSync()));
+      }),
+    );
+    for (const [i, g] of gradients[0]!.entries()) expectBitEqual(g, gradients[1]![i]!, `gradient ${i}`);
   });
 
   test("says what it refuses", () => {

@@ -1,4 +1,5 @@
 import {
+  type Activation,
   biasSteps,
   dispatch,
   Engine,
@@ -241,6 +242,21 @@ export const programs: readonly Program[] = [
       const flipped = k!.transpose().contiguous();
       const batched = [q!.matmul(k!), q!.matmul(flipped.transpose()), flipped.matmul(q!.transpose())];
       return [...few, ...biased, ...batched];
+    },
+  },
+  {
+    // Divided by rows, several parts a thread; by columns; one row; by rows of a weight too large for the shared scratch (on one thread).
+    name: "layers with an activation behind the product",
+    shapes: [[310, 21], [75, 21], [75], [13, 4200], [260, 4200]],
+    run: (engine, [x, w, b, long, large]) => {
+      const layer = (activation: Activation, ...inputs: Tensor[]): Tensor[] =>
+        dispatch(engine, ops.linear, inputs, { activation });
+      return [
+        ...layer("gelu", x!, w!, b!),
+        ...layer("silu", x!.narrow(0, 0, 17), w!, b!),
+        ...layer("geluExact", x!.narrow(0, 0, 1), w!),
+        ...layer("relu", long!.mul(0.02), large!),
+      ];
     },
   },
   {

@@ -55,8 +55,8 @@ export function traps(mode: GpuJsMode): void {
 
     test("kernels run where they were asked to, in high precision", async () => {
       const device = await openDevice(mode);
-      const { classes, shaders } = device.inspect();
-      expect(classes).toEqual([{ webgl2: "gpu", webgl: "gpu", headlessgl: "gpu" }[mode as string] ?? mode]);
+      const { kinds, shaders } = device.kernels.inspect();
+      expect(kinds).toEqual([{ webgl2: "gpu", webgl: "gpu", headlessgl: "gpu" }[mode as string] ?? mode]);
       for (const shader of shaders) expect(shader).toContain("precision highp float");
     });
 
@@ -127,6 +127,21 @@ export function traps(mode: GpuJsMode): void {
     test("the start-up test says that results repeat", async () => {
       const { backend } = await engines;
       expect((backend as { selfTest?: unknown }).selfTest).toMatchObject({ isRepeatable: true, isExact: true });
+    });
+
+    test("an op in place on a part of a tensor leaves the rest", async () => {
+      const engine = await engines;
+      const [x, k] = engine.scope(() => [
+        tensor([1, 2, 3, 4, 5], { engine }),
+        tensor([70000, -2, 3], { dtype: "i32", engine }),
+      ]);
+      engine.scope(() => {
+        x!.narrow(0, 0, 2).assign(tensor([8, 9], { engine }));
+        k!.narrow(0, 0, 1).assign(tensor([-90000], { dtype: "i32", engine }));
+      });
+      expect([...(await x!.data())]).toEqual([8, 9, 3, 4, 5]);
+      expect([...(await k!.data())]).toEqual([-90000, -2, 3]);
+      for (const t of [x!, k!]) t.dispose();
     });
 
     test("what the ledger counts is what the device holds", async () => {

@@ -1,3 +1,4 @@
+import { type MemoryStrategy, strategyNames } from "@revnet-zero/memory";
 import { byteSizes, parseBytes } from "@revnet-zero/plot";
 
 /** One flag of a command. */
@@ -34,6 +35,7 @@ export interface CommandOptions {
     readonly dryRun?: boolean;
     readonly report?: string;
     readonly budget?: number;
+    readonly strategy?: MemoryStrategy;
     readonly offload?: OffloadPlace;
   };
   readonly sample: OnDevice & {
@@ -157,6 +159,12 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
       dryRun: flag("check the configuration, tell the memory a step needs, and train nothing"),
       report: path("<file>", "where the HTML report goes; default report.html in output.dir"),
       budget: bytes("<size>", "train within so much memory, by the fastest plan that fits"),
+      strategy: {
+        what: "plan again before every pass, by what passes took: a memory scheduler's strategy",
+        placeholder: "<name>",
+        accepts: strategyNames.join(", "),
+        parse: (value) => strategyNames.find((name) => name === value),
+      },
       offload,
       device,
     },

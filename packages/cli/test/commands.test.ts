@@ -174,6 +174,23 @@ describe("plan", () => {
   });
 });
 
+describe("train --strategy", () => {
+  test("runs passes through a memory scheduler, and ends with the loss of a run without one", async () => {
+    const bench = await Bench.open({ model: { numLayers: 4, dropout: 0.1 }, train: { microBatches: 2 } });
+    const lossOf = ({ error }: { readonly error: string }) => /^6\/6 .*loss (\S+)/m.exec(error)?.[1];
+    const plain = await bench.run("train @config.yaml --output.dir @plain");
+    const scheduled = await bench.run("train @config.yaml --output.dir @scheduled --budget 300KiB --strategy adaptive");
+    expect(scheduled.status, scheduled.error).toBe(0);
+    expect(lossOf(scheduled)).toBe(lossOf(plain));
+    expect(scheduled.out).toMatch(/^peak memory: steps .*, passes planned by adaptive within 300 KiB$/m);
+    const { error, status } = await bench.run("train @config.yaml --strategy clever");
+    expect([status, error.includes("accepted: conservative, balanced, aggressive, adaptive, ml-adaptive")]).toEqual([
+      2,
+      true,
+    ]);
+  });
+});
+
 describe("check", () => {
   test("finds gradients and reconstruction of exact streams bit-equal, without and with dropout", async () => {
     const bench = await Bench.open();

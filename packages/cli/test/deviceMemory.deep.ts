@@ -12,7 +12,7 @@ const config: TrainConfig = {
   model: { ...defaultConfig.model, numLayers: 3, dModel: 16, numHeads: 2, maxSeqLen: 16 },
   train: { ...defaultConfig.train, batchSize: 2, sequenceLength: 16 },
 };
-const plan = { blocks: ["offload", "reconstruct", "offload"] } as const;
+const plan = { blocks: ["offload", "swap", "reconstruct"] } as const;
 
 test("on a device an estimate is the ledger's peak, and streams offloaded to the host leave every bit as it is", async (context) => {
   if (reason !== undefined) context.skip(reason);

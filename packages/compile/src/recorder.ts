@@ -29,11 +29,12 @@ export class Recorder {
     const kernels = Object.fromEntries(
       Object.entries(table).map(([name, kernel]) => [name, this.#kernel(name, kernel)]),
     );
-    const { readSync, arithmetic, dtypes, bytesOf } = backend;
+    const { readSync, arithmetic, assumptions, dtypes, bytesOf } = backend;
     return {
       name: backend.name,
       isSynchronous: backend.isSynchronous,
       ...(arithmetic === undefined ? {} : { arithmetic }),
+      ...(assumptions === undefined ? {} : { assumptions }),
       ...(dtypes === undefined ? {} : { dtypes }),
       ...(bytesOf === undefined ? {} : { bytesOf: bytesOf.bind(backend) }),
       kernels: kernels as unknown as Backend["kernels"],

@@ -68,9 +68,6 @@ export class BinaryPoint {
       this.#known = undefined;
       if (values.some((v) => v > 0)) this.#note(values);
     }
-    // Any range will do where there are no values: bytes do not depend on it.
-    if (this.#known === undefined && engine.backend.assumptions !== undefined)
-      this.take(new Array<number>(this.range.size).fill(1));
     return this.#known !== undefined;
   }
 

@@ -25,6 +25,7 @@ export {
   type ReversibleBlock,
 } from "./block.ts";
 export { type CheckLevel, ReconstructionError } from "./blockChecks.ts";
+export { BlockSequence, type BlockSequenceOptions, type OrdinaryBlock } from "./blockSequence.ts";
 export { type Branch, runBranch } from "./branch.ts";
 export {
   BitComparison,
@@ -57,7 +58,7 @@ export { policiesOf, type ReversibleMode, reversibleModes, storedTwin } from "./
 export type { BlockObserver } from "./observer.ts";
 export { type ByteStore, HostStore, type Offloaded, type OffloadStore, offloadTo } from "./offload.ts";
 export { type BranchRunner, PassContext } from "./passes/context.ts";
-export { type BlockPolicy, blockPolicies, type MemoryPlan } from "./plan.ts";
+export { type BlockPolicy, blockPolicies, losslessPolicies, lossyPolicies, type MemoryPlan } from "./plan.ts";
 export { ReversibleSequence } from "./sequence.ts";
 export type { Invertible, ReversibleSequenceOptions, Streams, Transformed } from "./sequenceTypes.ts";
 export type { StepSizeOptions } from "./stepSize.ts";

@@ -22,6 +22,7 @@ import { BinaryPoint, checkFractionBits, isMeasured } from "./binaryPoint.ts";
 import { type Program, placeBlocks, type ReversibleBlock } from "./block.ts";
 import { BlockChecks, type CheckLevel } from "./blockChecks.ts";
 import { readHealth, type StreamHealth } from "./health.ts";
+import { lacksValues } from "./lacksValues.ts";
 import { type ArithmeticOptions, checkMode, modes, policiesOf, type ReversibleMode } from "./modes.ts";
 import type { BlockObserver } from "./observer.ts";
 import { HostStore, type OffloadStore, offloadTo, shapeStore } from "./offload.ts";
@@ -29,7 +30,7 @@ import { PassContext } from "./passes/context.ts";
 import { ForwardPass } from "./passes/forwardPass.ts";
 import { bytesOf, SideInformation } from "./passes/side.ts";
 import { ownStream, StreamPass, type StreamPassOptions } from "./passes/streamPass.ts";
-import { type BlockPolicy, checkPlan, type MemoryPlan, segmentsOf } from "./plan.ts";
+import { type BlockPolicy, checkPlan, lossyPolicies, type MemoryPlan, segmentsOf } from "./plan.ts";
 import { measureRange } from "./range.ts";
 import type { SegmentRun } from "./segments/flow.ts";
 import { runSegments } from "./segments/run.ts";
@@ -105,10 +106,12 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     this.#plan = plan && checkPlan(plan, this.blocks.length);
   }
 
-  /** What a plan may name: more than one policy in modes that rebuild activations. */
+  /** What a planner may choose from: more than one policy in modes that rebuild activations. */
   get policies(): readonly BlockPolicy[] {
     return policiesOf(this.#mode);
   }
+  /** And what besides, if it is asked to. */
+  readonly lossyPolicies: readonly BlockPolicy[] = lossyPolicies;
 
   /** What the next forward pass keeps to check the second run by: false for nothing. */
   get check(): CheckLevel | false {
@@ -260,6 +263,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
    * forward pass does it by itself.
    */
   async calibrate(x1: Tensor, ...rest: unknown[]): Promise<void> {
+    if (x1.engine.backend.assumptions !== undefined) return this.#prepare([x1, ...rest]);
     const scope = x1.engine.openScope("calibrate");
     try {
       this.#binaryPoint.take(await this.#measure([x1, ...rest]).data());
@@ -291,8 +295,13 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
 
   #prepare(inputs: readonly unknown[]): void {
     const { engine } = this.range;
-    if (!this.#lacksRange || !engine.backend.isSynchronous) return;
-    engine.scope(() => this.#binaryPoint.take(this.#measure(inputs).dataSync()));
+    const isShapeOnly = engine.backend.assumptions !== undefined;
+    if (!this.#lacksRange || !(isShapeOnly || engine.backend.isSynchronous)) return;
+    engine.scope(() => {
+      const measured = this.#measure(inputs);
+      // Where there are no values any will do: bytes do not depend on the binary point.
+      this.#binaryPoint.take(isShapeOnly ? new Float32Array(measured.size).fill(1) : measured.dataSync());
+    });
   }
 
   /** What the last forward pass in mode `exact` counted: saturated and NaN increments, wrapped sums. */
@@ -343,7 +352,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
       },
       offload: isShapeOnly ? shapeStore : this.offload,
       checks:
-        this.check !== false && engine.recordsGradients && !isShapeOnly
+        this.check !== false && engine.recordsGradients && !lacksValues(engine)
           ? new BlockChecks(this.check, this.numStreams, arithmetic)
           : undefined,
       update: engine.recordsGradients ? this.backwardUpdate?.() : undefined,
@@ -362,7 +371,8 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
 
   #policies(): BlockPolicy[] {
     const { isSynchronous, assumptions } = this.range.engine.backend;
-    if (this.#anchors !== undefined) assumptions?.add("no drift exceeds its tolerance");
+    if (this.#anchors !== undefined && lacksValues(this.range.engine))
+      assumptions!.add("no drift exceeds its tolerance");
     if (this.#anchors !== undefined && isSynchronous) this.#takeDrifts(this.drifts.dataSync());
     const { policy } = modes[this.#mode];
     const plan = policy === "reconstruct" ? this.#plan : undefined;

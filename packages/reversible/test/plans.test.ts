@@ -50,6 +50,7 @@ describe("what a plan keeps between forward and backward", () => {
     ["nothing in the engine, offloaded", ["offload", "offload"], 0, 2 * pair],
     ["nothing of a rebuilt block that ends with offloaded streams", ["reconstruct", "offload"], 0, pair],
     ["what the branches' derivatives read, stored", ["store"], 2 * streamBytes + 4, 0],
+    ["nothing of that in the engine, swapped", ["swap"], 0, 2 * streamBytes + 4],
   ])("%s", (_, plan, held, offloaded) => {
     expect(usage(plan)).toEqual({ held, offloaded, after: 0 });
   });
@@ -225,7 +226,7 @@ describe("a plan that makes no sense", () => {
     };
     expect(errorText(set)).toMatchInlineSnapshot(`
       "ValueError: ReversibleSequence: unknown policy "keep" in the plan
-        hint: use store, checkpoint, reconstruct, anchor, offload"
+        hint: use store, checkpoint, reconstruct, anchor, offload, swap"
     `);
     expect(sequence.plan).toBeUndefined();
   });

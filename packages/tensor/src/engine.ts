@@ -1,6 +1,7 @@
 import { Ambient, type AmbientState, type Recall } from "./ambient.ts";
 import type { Edge } from "./autograd/node.ts";
 import { decision } from "./autograd/replay.ts";
+import type { SavedKeeper } from "./autograd/saved.ts";
 import type { Walk } from "./autograd/walk.ts";
 import type { Backend } from "./backend.ts";
 import { dtypes } from "./dtype.ts";
@@ -49,6 +50,7 @@ export class Engine {
   #onHostEffect: ((what: string) => void) | undefined;
   #ambient = new Ambient({ autocast: undefined, key: undefined, calls: 0, isReplay: false, recall: undefined });
   #recordsGradients = true;
+  #savedKeeper: SavedKeeper | undefined;
   #nodes = 0;
   #walk: Walk | undefined;
   readonly #pullListeners = new Set<(nodeId: number) => void>();
@@ -100,7 +102,8 @@ export class Engine {
       throw this.#outOfMemory(bytes, `the limit of ${this.#memoryLimitBytes} bytes`);
     }
     const site = this.#recordsSites ? this.#site() : undefined;
-    const storage = new Storage(this, this.#allocateData(meta, elements, bytes), dtype, bytes, category, site);
+    const data = this.#allocateData(meta, elements, bytes);
+    const storage = new Storage(this, { data, dtype, elements, bytes }, category, site);
     if (this.ledger.isWatched) for (const o of this.ledger.observers) o.allocated(storage, meta.shape);
     return storage;
   }
@@ -261,6 +264,22 @@ export class Engine {
   /** @internal */
   notePull(nodeId: number): void {
     for (const listener of this.#pullListeners) listener(nodeId);
+  }
+
+  /** Where tensors that are saved now go; undefined: the graph keeps them. */
+  get savedKeeper(): SavedKeeper | undefined {
+    return this.#savedKeeper;
+  }
+
+  /** Runs `f` with the tensors that its ops save for backward put elsewhere. */
+  withSavedKeeper<T>(keeper: SavedKeeper | undefined, f: () => T): T {
+    const before = this.#savedKeeper;
+    this.#savedKeeper = keeper;
+    try {
+      return f();
+    } finally {
+      this.#savedKeeper = before;
+    }
   }
 
   nextNodeId(): number {

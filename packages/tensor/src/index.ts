@@ -10,6 +10,7 @@ export {
 } from "./autograd/function.ts";
 export { savesOf } from "./autograd/opNode.ts";
 export { ReplayLog } from "./autograd/replay.ts";
+export type { KeptElsewhere, SavedKeeper } from "./autograd/saved.ts";
 export { grad, jvp, type TransformOptions, valueAndGrad, vjp } from "./autograd/transforms.ts";
 export {
   type Backend,
@@ -34,6 +35,7 @@ export {
   isFloat,
   isInteger,
   promote,
+  statisticsType,
   type TypedArray,
 } from "./dtype.ts";
 export { defaultEngine, Engine, type EngineOptions, hasDefaultEngine, setDefaultEngine } from "./engine.ts";

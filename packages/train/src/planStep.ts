@@ -79,7 +79,7 @@ export function planStep(config: TrainConfig, backend: Backend, options: PlanSte
     };
     const chains = chainsOf(model);
     const rehearsal = new Rehearsal(engine, chains, model.parameters());
-    const offered = policiesOf(mode).filter((p) => p !== "offload" || offload !== undefined);
+    const offered = policiesOf(mode).filter((p) => offload !== undefined || (p !== "offload" && p !== "swap"));
     const items = probe(rehearsal, pass, chains, () => offered);
     const limitBytes = Math.max(budgetBytes, leastEstimate);
     const times = measureTimes({ engine, chains, items, rehearsal, pass, limitBytes });

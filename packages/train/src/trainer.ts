@@ -10,7 +10,7 @@ import type { TrainConfig } from "./config.ts";
 import { findNonFinite } from "./diagnose.ts";
 import { evaluate } from "./evaluate.ts";
 import { Emitter, type TrainEvents } from "./events.ts";
-import { applyGradients, computeGradients, recordedPassOf, toTensors } from "./step.ts";
+import { applyGradients, computeGradients, type Pass, passOf, recordedPassOf, toTensors } from "./step.ts";
 import { fromEntries, toEntries } from "./tensorFiles.ts";
 import { markText, type TextMark } from "./textMark.ts";
 import { TrainError } from "./trainError.ts";
@@ -48,7 +48,7 @@ export class Trainer {
   readonly data: ByteDataset;
   readonly #store: CheckpointStore | undefined;
   readonly #schedule: Schedule;
-  readonly #pass: ReturnType<typeof recordedPassOf> | undefined;
+  #pass: (Pass & { dispose?(): void }) | undefined;
   readonly #events = new Emitter();
   readonly #history: History = { train: [], heldOut: [] };
   readonly #counters = { saturated: 0, wrapped: 0 };
@@ -80,6 +80,22 @@ export class Trainer {
       this.dispose();
       throw error;
     }
+  }
+
+  /**
+   * Runs every forward and backward pass from now on through `run`, a memory scheduler's `step`: passes are called then, for a recording
+   * has no blocks that a plan could speak of.
+   */
+  schedulePasses(run: <T>(pass: () => T) => T): void {
+    this.#pass?.dispose?.();
+    const pass = passOf(this.model, this.config.train.microBatches);
+    let batch: Parameters<Pass>;
+    // One function for all: a scheduler may rehearse the first one later, on the tensors there are then.
+    const current = (): ReturnType<Pass> => pass(...batch);
+    this.#pass = (...given) => {
+      batch = given;
+      return run(current);
+    };
   }
 
   on<K extends keyof TrainEvents>(name: K, listener: (event: TrainEvents[K]) => void): () => void {
@@ -342,7 +358,7 @@ export class Trainer {
 
   /** Frees model and optimizer. */
   dispose(): void {
-    this.#pass?.dispose();
+    this.#pass?.dispose?.();
     this.optimizer.dispose();
     this.model.dispose();
   }

@@ -30,7 +30,7 @@ const changes: fc.Arbitrary<Changes> = fc
       norm: fc.constantFrom("layer", "rms"),
       positions: fc.constantFrom("rotary", "learned"),
       dropout: fc.constantFrom(0, 0.1),
-      reversibility: fc.constantFrom("exact", "float", "store", "checkpoint"),
+      reversibility: fc.constantFrom("exact", "float", "store", "checkpoint", "exact16", "grid-f32"),
       streams: fc.constantFrom("full", "split"),
       tieEmbeddings: fc.boolean(),
     } as const),

@@ -52,6 +52,21 @@ describe("a planned step", () => {
     expect(engine.memory().liveBuffers).toBe(before);
   });
 
+  test("may be offloaded, also from a trainer that records its steps", async () => {
+    const [offloaded, plain] = [smallTrainer(given), smallTrainer(given)];
+    const plan = { blocks: ["offload", "swap", "reconstruct", "offload"] } as const;
+    const store = new HostStore();
+    offloaded.model.sequence.plan = plan;
+    offloaded.model.sequence.offload = offloadTo(store);
+    await offloaded.run();
+    await plain.run();
+    expect(offloaded.history).toEqual(plain.history);
+    expect(offloaded.peakBytes).toBe(estimateStep(config, backend, { plan }).peakBytes);
+    expect(store.heldBytes).toBe(0);
+    offloaded.dispose();
+    plain.dispose();
+  });
+
   test("is refused where nothing fits, and in modes without plans", () => {
     expect(
       errorText(() => planStep(config, backend, { budgetBytes: 1000 })).replace(/\d{4,}/g, "N"),

@@ -1,14 +1,12 @@
 import { BackendError, ValueError } from "@revnet-zero/tensor";
 import { functionSources, signature } from "../text/functions.ts";
-import { forgetGpu, type Gpu, type GpuJsMode, type GpuKernel, modeError, openGpu, type Texture } from "./gpu.ts";
+import { forgetGpu, type Gpu, type GpuJsMode, openGpu, type Texture } from "./gpu.ts";
+import { KernelCache, type Maker } from "./kernels.ts";
 import { immediate, type Lane, Queue } from "./lane.ts";
 import { bytesOf, keepsTextures, textureSize } from "./textures.ts";
 
-/** More kernels than this are not kept: those that were not used for longest make room. */
-const MOST_KERNELS = 1024;
-
 /** Positions are float32 numbers in kernels, exact below this. */
-export const MOST_WORDS: number = 2 ** 24;
+const MOST_WORDS = 2 ** 24;
 const MAX_TEXTURE_SIZE = 0x0d33;
 
 /** Numbers on the device that never change. Owned by who asked for them, until `release`. */
@@ -16,7 +14,6 @@ export interface Words {
   readonly count: number;
   readonly bytes: number;
   texture: Texture | undefined;
-  /** Which kernel made it: gpu.js lets that kernel keep its last output. */
   readonly maker: Maker;
 }
 
@@ -27,17 +24,7 @@ export interface Launch {
   readonly text: () => string;
   readonly count: number;
   readonly inputs: readonly Words[];
-  readonly numbers?: readonly number[];
-}
-
-interface Maker {
-  readonly call: GpuKernel;
-  isChecked: boolean;
-  /** Outputs that are alive: they read themselves through their kernel. */
-  live: number;
-  lastUse: number;
-  /** Bytes of the last output, which stays with the kernel after it was released. */
-  keeps: Words | undefined;
+  readonly numbers: readonly number[];
 }
 
 export interface DeviceCounts {
@@ -52,35 +39,32 @@ export interface DeviceCounts {
   readonly launches: number;
 }
 
-const settings = { precision: "single", tactic: "precision", pipeline: true, immutable: true } as const;
-
-/** What gpu.js calls the kind of kernels of a mode; all of WebGL is one kind. */
-const kinds: { readonly [K in GpuJsMode]: string } = {
-  webgl2: "gpu",
-  webgl: "gpu",
-  headlessgl: "gpu",
-  webgpu: "webgpu",
-  webasm: "webasm",
-  cpu: "cpu",
-};
-
 /** gpu.js in one mode: its kernels, what they made, and the order in which they run. */
 export class Device {
   readonly mode: GpuJsMode;
   readonly lane: Lane;
+  readonly kernels: KernelCache;
+  /** Functions are JavaScript's own. */
+  readonly hasGoodFunctions: boolean;
+  /** Functions have to stand before their users. */
+  readonly needsOrder: boolean;
+  /** JavaScript's numbers are float64. */
+  readonly needsRounding: boolean;
   readonly #gpu: Gpu;
-  readonly #kernels = new Map<string, Maker>();
   readonly #maxTextureSize: number;
   #live = 0;
   #liveBytes = 0;
   #launches = 0;
-  #compileMs = 0;
   #lost: BackendError | undefined;
 
   constructor(mode: GpuJsMode, gpu: Gpu) {
     this.mode = mode;
     this.#gpu = gpu;
     this.lane = mode === "webgpu" ? new Queue() : immediate;
+    this.kernels = new KernelCache(mode, gpu, this.lane);
+    this.hasGoodFunctions = mode === "cpu" || mode === "webasm";
+    this.needsOrder = keepsTextures(mode);
+    this.needsRounding = mode === "cpu";
     this.#maxTextureSize = keepsTextures(mode)
       ? Number(gpu.context?.getParameter?.(MAX_TEXTURE_SIZE) ?? 4096)
       : Number.POSITIVE_INFINITY;
@@ -88,14 +72,6 @@ export class Device {
       const types = new Array<string>(signature(source).arity).fill("Number");
       gpu.addFunction(source, { argumentTypes: types, returnType: "Number" });
     }
-  }
-
-  /** WebAssembly and JavaScript have JavaScript's own functions. */
-  get hasGoodFunctions(): boolean {
-    return this.mode === "cpu" || this.mode === "webasm";
-  }
-  get needsOrder(): boolean {
-    return keepsTextures(this.mode);
   }
 
   bytesOf(count: number): number {
@@ -111,25 +87,24 @@ export class Device {
         "use a smaller batch, a shorter sequence, or the CPU backend",
       );
     }
-    if (count > 0 && Math.max(...textureSize(count)) > this.#maxTextureSize) {
-      throw new RangeError(
-        `${what} needs a texture of ${textureSize(count).join(" x ")}, this device has ${this.#maxTextureSize}`,
-      );
+    const [width, height] = textureSize(Math.max(1, count));
+    if (Math.max(width, height) > this.#maxTextureSize) {
+      throw new RangeError(`${what} needs a texture of ${width} x ${height}, this device has ${this.#maxTextureSize}`);
     }
   }
 
   /** Enqueues a kernel and gives what it will make. */
-  run(launch: Launch): Words {
-    const { count, inputs, numbers = [] } = launch;
-    const textures = (): unknown[] => [...inputs.map((w) => w.texture), ...numbers];
-    return this.#launch(this.#maker(launch), count, textures);
+  run({ key, text, count, inputs, numbers }: Launch): Words {
+    const whole = `${key} ${count} of ${inputs.map((w) => w.count).join()} and ${numbers.length}`;
+    const maker = this.kernels.get(whole, count, text);
+    return this.#launch(maker, count, () => [...inputs.map((w) => w.texture), ...numbers]);
   }
 
   /** Enqueues an upload. The numbers are copied where that is later, as the caller may write over them. */
   upload(values: Float32Array): Words {
     const count = values.length;
-    const text = (): string => "function(u) { return u[this.thread.x]; }";
-    const maker = this.#maker({ key: "upload", text, count, inputs: [] });
+    // A kernel of its own: one that was first called with an array fails when it is called with a texture.
+    const maker = this.kernels.get(`upload ${count}`, count, () => "function(u) { return u[this.thread.x]; }");
     const given = this.lane.isImmediate ? values : values.slice();
     return this.#launch(maker, count, () => [given]);
   }
@@ -140,7 +115,7 @@ export class Device {
     this.#account(made, 1);
     this.#launches++;
     this.lane.run(() => {
-      const result = this.#call(maker, args());
+      const result = this.kernels.run(maker, args());
       const take = (texture: Texture): void => {
         made.texture = texture;
       };
@@ -155,6 +130,14 @@ export class Device {
       words.texture?.delete?.();
       words.texture = undefined;
     });
+  }
+
+  #account({ maker, bytes }: Words, change: 1 | -1): void {
+    this.#live += change;
+    this.#liveBytes += change * bytes;
+    maker.live += change;
+    // Arrays are anybody's: only textures and buffers stay with their kernel.
+    maker.keptBytes = change === 1 || this.hasGoodFunctions ? 0 : bytes;
   }
 
   /** The numbers, after everything asked for before. */
@@ -200,77 +183,13 @@ export class Device {
     if (this.isLost) throw this.#lost;
   }
 
-  #maker({ key, text, count, inputs, numbers = [] }: Launch): Maker {
-    const whole = `${key} ${count} of ${inputs.map((w) => w.count).join()} and ${numbers.length}`;
-    let maker = this.#kernels.get(whole);
-    if (maker === undefined) {
-      const call = this.#gpu.createKernel(text(), { ...settings, output: [count] });
-      maker = { call, isChecked: false, live: 0, lastUse: 0, keeps: undefined };
-      if (this.#kernels.size >= MOST_KERNELS) this.forgetKernels(MOST_KERNELS / 2);
-      this.#kernels.set(whole, maker);
-    }
-    maker.lastUse = this.#launches;
-    return maker;
-  }
-
-  /** Gives up idle kernels with what they keep, those that were not used for longest first, until so many are left. */
-  forgetKernels(most = 0): void {
-    const idle = [...this.#kernels].filter(([, m]) => m.live === 0).sort(([, a], [, b]) => a.lastUse - b.lastUse);
-    for (const [key, maker] of idle.slice(0, Math.max(0, this.#kernels.size - most))) {
-      this.#kernels.delete(key);
-      this.lane.run(() => this.#destroy(maker));
-    }
-  }
-
-  #destroy({ call }: Maker): void {
-    const { kernels } = this.#gpu;
-    if (!this.hasGoodFunctions) call.destroy();
-    const at = kernels.indexOf(call.kernel);
-    if (at >= 0) kernels.splice(at, 1);
-  }
-
-  #call(maker: Maker, args: readonly unknown[]): Texture | Promise<Texture> {
-    if (maker.isChecked) return maker.call(...args);
-    const start = performance.now();
-    const result = maker.call(...args);
-    const done = (texture: Texture): Texture => {
-      this.#compileMs += performance.now() - start;
-      maker.isChecked = true;
-      const { constructor: ran, fallbackReason } = maker.call.kernel;
-      if (ran !== this.#gpu.Kernel || ran.mode !== kinds[this.mode]) {
-        throw modeError(this.mode, `gpu.js ran a kernel as ${ran.mode}: ${fallbackReason ?? "no reason given"}`);
-      }
-      return texture;
-    };
-    return result instanceof Promise ? result.then(done) : done(result);
-  }
-
-  #account(words: Words, change: 1 | -1): void {
-    this.#live += change;
-    this.#liveBytes += change * words.bytes;
-    words.maker.live += change;
-    words.maker.keeps = change === 1 ? undefined : words;
-  }
-
-  /** Where kernels run and, in WebGL, what they became: for tests. */
-  inspect(): { readonly classes: readonly unknown[]; readonly shaders: readonly string[] } {
-    const kernels = [...this.#kernels.values()].map(({ call }) => call.kernel);
-    return {
-      classes: [...new Set(kernels.map((k) => k.constructor.mode))],
-      shaders: kernels.flatMap((k) => k.compiledFragmentShader ?? []),
-    };
-  }
-
   counts(): DeviceCounts {
-    let kept = 0;
-    // Arrays are anybody's: only textures and buffers stay with their kernel.
-    if (!this.hasGoodFunctions) for (const { keeps } of this.#kernels.values()) kept += keeps?.bytes ?? 0;
     return {
       usedBytes: this.#liveBytes,
-      reservedBytes: this.#liveBytes + kept,
+      reservedBytes: this.#liveBytes + this.kernels.keptBytes,
       buffers: this.#live,
-      kernels: this.#kernels.size,
-      compileMs: this.#compileMs,
+      kernels: this.kernels.size,
+      compileMs: this.kernels.compileMs,
       launches: this.#launches,
     };
   }

@@ -13,7 +13,11 @@ const four = (shape: Shape): Four => shape as unknown as Four;
 /** Steps of a row-major shape. */
 const steps = ([, c, h, w]: Four): number[] => [c * h * w, h * w, w, 1];
 
-type Term = (isInside: string, a: Texts, b: Texts) => void;
+/**
+ * Adds the product of two elements where the condition holds. Outside it the one that is padded is 0, and is multiplied like any other number: a
+ * weight that is infinite makes NaN of it.
+ */
+type Term = (isInside: string, a: Texts, b: Texts, padded?: 0 | 1) => void;
 
 const within = (v: string, size: number): string => `${v} >= 0 && ${v} < ${size}`;
 
@@ -37,13 +41,17 @@ export function convKernels(c: Context): Kernels {
       inputs: [c.operand(a), c.operand(b)],
       body: (s, position) => {
         const total = s.let("num(0)");
-        // A product of two elements is added where the condition holds.
-        const add: Term = (isInside, p, q) =>
-          s.if(isInside, () => {
-            const at = (v: View, where: Texts): string => s.position(where, steps(four(v.shape)), String(v.offset));
-            const [u, w] = [s.loadFloat(0, at(a, p)), s.loadFloat(1, at(b, q))];
-            s.line(`${total} = ${total} + ${u} * ${w};`);
-          });
+        const at = (v: View, where: Texts): string => s.position(where, steps(four(v.shape)), String(v.offset));
+        const read = (k: 0 | 1, where: Texts): string => s.loadFloat(k, at(k === 0 ? a : b, where));
+        const add: Term = (isInside, p, q, padded) => {
+          if (padded === undefined) {
+            s.if(isInside, () => s.line(`${total} = ${total} + ${read(0, p)} * ${read(1, q)};`));
+            return;
+          }
+          const found = s.let("num(0)");
+          s.if(isInside, () => s.line(`${found} = ${read(padded, padded === 0 ? p : q)};`));
+          s.line(`${total} = ${total} + ${found} * ${padded === 0 ? read(1, q) : read(0, p)};`);
+        };
         body(s, s.coordinates(position, y.shape) as unknown as Texts, add);
         return { kind: "float", text: total };
       },
@@ -64,7 +72,7 @@ export function convKernels(c: Context): Kernels {
                 const row = s.let(`${r} * ${stride[0]} - ${padding[0]} + ${i} * ${dilation[0]}`);
                 const column = s.let(`${q} * ${stride[1]} - ${padding[1]} + ${j} * ${dilation[1]}`);
                 const isInside = `${within(row, X[2])} && ${within(column, X[3])}`;
-                add(isInside, [n, channel, row, column], [o, g, i, j]);
+                add(isInside, [n, channel, row, column], [o, g, i, j], 0);
               }),
             );
           });
@@ -109,7 +117,7 @@ export function convKernels(c: Context): Kernels {
                 const row = s.let(`${r} * ${stride[0]} - ${padding[0]} + ${i} * ${dilation[0]}`);
                 const column = s.let(`${q} * ${stride[1]} - ${padding[1]} + ${j} * ${dilation[1]}`);
                 const isInside = `${within(row, X[2])} && ${within(column, X[3])}`;
-                add(isInside, [n, o, r, q], [n, channel, row, column]);
+                add(isInside, [n, o, r, q], [n, channel, row, column], 1);
               }),
             ),
           );

@@ -1,9 +1,8 @@
 import { type FusedKernels, fillRandomBits, numel } from "@revnet-zero/tensor";
 import type { Slot } from "../slot.ts";
+import { textOf } from "../text/source.ts";
 import { type Context, rowView } from "./context.ts";
 import { map } from "./map.ts";
-
-const textOf = (v: unknown): string => (v as { readonly text: string }).text;
 
 /** The mask is drawn on the host, one number an element, and uploaded; the same key draws it again in backward. */
 export function dropoutKernels(c: Context): Pick<FusedKernels<Slot>, "dropout"> {
@@ -29,7 +28,7 @@ export function dropoutKernels(c: Context): Pick<FusedKernels<Slot>, "dropout"> 
             "f32",
             (s, [v, keep]) => {
               const found = s.let("num(0)");
-              s.if(`${textOf(keep)} > 0.5`, () => s.line(`${found} = ${textOf(v)} * n0;`));
+              s.if(`${textOf(keep!)} > 0.5`, () => s.line(`${found} = ${textOf(v!)} * n0;`));
               return { kind: "float", text: found };
             },
             [1 / (1 - p)],

@@ -1,6 +1,6 @@
 import { type FusedKernels, numel } from "@revnet-zero/tensor";
 import type { Slot } from "../slot.ts";
-import { literal } from "../text/source.ts";
+import { literal, textOf } from "../text/source.ts";
 import * as words from "../text/words.ts";
 import type { Context } from "./context.ts";
 import { map } from "./map.ts";
@@ -20,7 +20,7 @@ export function fixedPointKernels(c: Context): Pick<FusedKernels<Slot>, "fixedPo
         const op = sign === 1 ? "+" : "-";
         const name = `fixedPointAdd ${fractionBits} ${op}`;
         const sum = map(c, name, [x!, f!], "i32", (s, [stream, increment]) => {
-          const scaled = s.let(`${(increment as { text: string }).text} * ${literal(2 ** fractionBits)}`);
+          const scaled = s.let(`${textOf(increment!)} * ${literal(2 ** fractionBits)}`);
           return words.sum(s, stream as Word, words.fixed(s, scaled), op);
         });
         // Saturated, wrapped and NaN, as [3, elements]: the rows of a sum.

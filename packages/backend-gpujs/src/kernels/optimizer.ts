@@ -1,13 +1,11 @@
-import { contiguousStrides, type FusedKernels, isFloat, numel } from "@revnet-zero/tensor";
+import { type FusedKernels, numel } from "@revnet-zero/tensor";
 import type { Slot, View } from "../slot.ts";
-import { literal } from "../text/source.ts";
-import { type Context, type Operand, rowView } from "./context.ts";
+import { literal, textOf } from "../text/source.ts";
+import type { Context, Operand } from "./context.ts";
 import { map } from "./map.ts";
-import { foldRows, productFold, rowsOf, sumFold } from "./reduce.ts";
+import { asWord, foldRows, productFold, rowsOf, sumFold } from "./reduce.ts";
 
 type Kernels = Pick<FusedKernels<Slot>, "adamw" | "globalNorm" | "prod">;
-
-const textOf = (v: unknown): string => (v as { readonly text: string }).text;
 
 /** A scalar shown as another view's shape. */
 const repeated = (scalar: View, like: View): View => ({
@@ -100,17 +98,7 @@ export function optimizerKernels(c: Context): Kernels {
       run: ([x], [y], { axes }) => {
         if (numel(y!.shape) === 0) return;
         if (numel(x!.shape) === 0) return c.fill(y!, 1);
-        if (isFloat(x!.dtype) || x!.dtype === "i32") {
-          return c.store(y!.data, foldRows(c, rowsOf(c, x!, axes), productFold(y!.dtype), y!.dtype));
-        }
-        const asWords = map(c, "cast", [x!], "i32", (s, [v]) => {
-          const low = textOf(v);
-          return { kind: "int", high: s.let("num(0)"), low };
-        });
-        c.with([asWords], () => {
-          const view: View = { ...rowView(asWords), shape: x!.shape, strides: contiguousStrides(x!.shape) };
-          c.store(y!.data, foldRows(c, rowsOf(c, view, axes), productFold("i32"), "i32"));
-        });
+        c.store(y!.data, foldRows(c, rowsOf(c, x!, axes, asWord), productFold(y!.dtype), y!.dtype));
       },
     },
   };

@@ -1,6 +1,6 @@
 import { collapse, type DType, numel, type PrimitiveKernels } from "@revnet-zero/tensor";
 import type { Slot, View } from "../slot.ts";
-import { asValue, type Source, type Value } from "../text/source.ts";
+import { asValue, type Source, textOf, type Value } from "../text/source.ts";
 import * as words from "../text/words.ts";
 import type { Context, Operand } from "./context.ts";
 
@@ -12,6 +12,8 @@ export interface Fold {
   readonly name: string;
   readonly start: (s: Source) => Value;
   readonly combine: (s: Source, total: Value, v: Value) => Value;
+  /** An extremum has no neutral value: it starts with the first one. */
+  readonly takesFirst?: boolean;
 }
 
 const constant =
@@ -19,18 +21,13 @@ const constant =
   (s) =>
     s.letValue(dtype === "i32" ? words.word(v) : asValue(dtype, String(v), ""));
 
-const text = (v: Value): string => {
-  if (v.kind === "int") throw new Error("a word is not a float");
-  return v.text;
-};
-
 export const sumFold = (dtype: DType): Fold => ({
   name: `sum ${dtype}`,
   start: constant(dtype, 0),
   combine: (s, a, b) =>
     a.kind === "int" && b.kind === "int"
       ? words.sum(s, a, b, "+")
-      : { kind: "float", text: s.let(`${text(a)} + ${text(b)}`) },
+      : { kind: "float", text: s.let(`${textOf(a)} + ${textOf(b)}`) },
 });
 
 export const productFold = (dtype: DType): Fold => ({
@@ -39,7 +36,7 @@ export const productFold = (dtype: DType): Fold => ({
   combine: (s, a, b) =>
     a.kind === "int" && b.kind === "int"
       ? words.product(s, a, b)
-      : { kind: "float", text: s.let(`${text(a)} * ${text(b)}`) },
+      : { kind: "float", text: s.let(`${textOf(a)} * ${textOf(b)}`) },
 });
 
 /** Rows of values: `outer` results of `size` values each. `at` gives the position in the buffer. */
@@ -54,11 +51,11 @@ export interface Rows {
 }
 
 /** Folds rows in stages: chunks of at most 64 values, then their results. */
-export function foldRows(c: Context, rows: Rows, fold: Fold, dtype: DType, first = false): Operand {
+export function foldRows(c: Context, rows: Rows, fold: Fold, dtype: DType): Operand {
   const { outer, size } = rows;
   const chunks = size <= CHUNK ? 1 : Math.ceil(size / CHUNK);
   const partial = c.make({
-    key: `${fold.name}${first ? " first" : ""} ${outer}x${size} ${rows.key}`,
+    key: `${fold.name} ${outer}x${size} ${rows.key}`,
     dtype,
     elements: outer * chunks,
     inputs: rows.inputs,
@@ -69,8 +66,7 @@ export function foldRows(c: Context, rows: Rows, fold: Fold, dtype: DType, first
       const value = rows.row(s, o);
       const total = fold.start(s);
       const step = (k: string): void => s.assign(total, fold.combine(s, total, value(k)));
-      // An extremum starts with the first value.
-      if (first) s.assign(total, value(base ?? s.let("num(0)")));
+      if (fold.takesFirst === true) s.assign(total, value(base ?? s.let("num(0)")));
       s.loop(chunks === 1 ? size : CHUNK, (j) => {
         const k = base === undefined ? j : s.let(`${base} + ${j}`);
         if (chunks === 1 || size % CHUNK === 0) step(k);
@@ -80,7 +76,7 @@ export function foldRows(c: Context, rows: Rows, fold: Fold, dtype: DType, first
     },
   });
   if (chunks === 1) return partial;
-  return c.with([partial], () => foldRows(c, storedRows(partial, outer, chunks), fold, dtype, first));
+  return c.with([partial], () => foldRows(c, storedRows(partial, outer, chunks), fold, dtype));
 }
 
 /** The axes of a view as rows: what is kept outside, what is reduced inside, both row-major. */
@@ -111,17 +107,18 @@ export function rowsOf(c: Context, x: View, axes: readonly number[], map?: (s: S
 }
 
 /** Truth values are summed as the integers they are. */
-const asWord = (s: Source, v: Value): Value => (v.kind === "bool" ? words.fromWhole(s, v.text) : v);
+export const asWord = (s: Source, v: Value): Value => (v.kind === "bool" ? words.fromWhole(s, v.text) : v);
 
-const extremum = (which: "max" | "min", dtype: DType): Fold => ({
+export const extremum = (which: "max" | "min", dtype: DType): Fold => ({
   name: `${which} ${dtype}`,
+  takesFirst: true,
   start: constant(dtype, 0),
   combine: (s, a, b) => {
     if (a.kind === "int" && b.kind === "int") {
       return words.choose(s, which === "max" ? words.isLess(a, b) : words.isLess(b, a), b, a);
     }
     const name = s.hasGoodFunctions ? `Math.${which}` : which === "max" ? "greater" : "lesser";
-    return asValue(dtype, s.let(`${name}(${text(a)}, ${text(b)})`), "");
+    return asValue(dtype, s.let(`${name}(${textOf(a)}, ${textOf(b)})`), "");
   },
 });
 
@@ -143,7 +140,7 @@ function position(c: Context, x: View, y: View, axis: number, which: "max" | "mi
             ? which === "max"
               ? words.isLess(best, v)
               : words.isLess(v, best)
-            : `${text(v)} ${which === "max" ? ">" : "<"} ${text(best)} || (notNumber(${text(v)}) > 0.5 && notNumber(${text(best)}) < 0.5)`;
+            : `${textOf(v)} ${which === "max" ? ">" : "<"} ${textOf(best)} || (notNumber(${textOf(v)}) > 0.5 && notNumber(${textOf(best)}) < 0.5)`;
         s.if(beats, () => {
           s.assign(best, v);
           s.line(`${at} = ${k};`);
@@ -162,7 +159,7 @@ export function reduceKernels(c: Context): Kernels {
   const extreme = (which: "max" | "min"): Kernels["max"] => ({
     run: ([x], [y], { axes }) => {
       if (empty(y!)) return;
-      c.store(y!.data, foldRows(c, rowsOf(c, x!, axes), extremum(which, x!.dtype), x!.dtype, true));
+      c.store(y!.data, foldRows(c, rowsOf(c, x!, axes), extremum(which, x!.dtype), x!.dtype));
     },
   });
   return {

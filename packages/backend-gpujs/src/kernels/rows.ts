@@ -26,15 +26,6 @@ export const reader =
 /** Names the offsets that a reader builds in. */
 export const offsetsKey = (views: readonly View[]): string => views.map((v) => v.offset).join();
 
-export const maxFold: Fold = {
-  name: "largest",
-  start: (s) => ({ kind: "float", text: s.let("num(0)") }),
-  combine: (s, a, b) => {
-    const [x, y] = [a, b].map((v) => (v.kind === "float" ? v.text : ""));
-    return { kind: "float", text: s.let(s.hasGoodFunctions ? `Math.max(${x}, ${y})` : `greater(${x}, ${y})`) };
-  },
-};
-
 interface Sums {
   readonly name: string;
   readonly rows: number;
@@ -61,7 +52,6 @@ export function overRows(c: Context, { name, rows, size, inputs, fold = sumFold(
     },
     fold,
     "f32",
-    fold === maxFold,
   );
 }
 

@@ -1,7 +1,8 @@
 import { type FusedKernels, numel } from "@revnet-zero/tensor";
 import type { Slot, View } from "../slot.ts";
 import type { Context, Operand } from "./context.ts";
-import { exp, log, maxFold, offsetsKey, overRows, reader } from "./rows.ts";
+import { extremum } from "./reduce.ts";
+import { exp, log, offsetsKey, overRows, reader } from "./rows.ts";
 
 type Kernels = Pick<
   FusedKernels<Slot>,
@@ -20,7 +21,7 @@ function shifted(c: Context, x: View): readonly [Operand, Operand] {
   const read = reader([x]);
   const key = offsetsKey([x]);
   const top = overRows(c, {
-    ...{ name: `top ${key}`, rows, size, inputs: [input], fold: maxFold },
+    ...{ name: `top ${key}`, rows, size, inputs: [input], fold: extremum("max", "f32") },
     value: (s, { at }) => read(s, 0, at),
   });
   const total = overRows(c, {
@@ -131,13 +132,11 @@ export function softmaxKernels(c: Context): Kernels {
           body: (s, at) => {
             const { quotient: row, rest: column } = s.split(at, size);
             const target = s.loadIndex(1, s.let(`${row} + ${targets!.offset}`));
-            const found = s.let("num(0)");
-            s.if(`${target} >= 0`, () => {
-              const p = s.let(exp(s, `${read(s, 0, at)} - ${read(s, 2, row)}`));
-              s.if(`${target} === ${column}`, () => s.line(`${p} = ${p} - 1;`));
-              s.line(`${found} = ${p} * ${read(s, 3, row)};`);
-            });
-            return { kind: "float", text: found };
+            const p = s.let(exp(s, `${read(s, 0, at)} - ${read(s, 2, row)}`));
+            s.if(`${target} === ${column}`, () => s.line(`${p} = ${p} - 1;`));
+            const weight = s.let(read(s, 3, row));
+            s.if(`${target} < 0`, () => s.line(`${weight} = num(0);`));
+            return { kind: "float", text: s.let(`${p} * ${weight}`) };
           },
         });
       },

@@ -31,6 +31,11 @@ const floatUnary: { readonly [K in FloatUnary]: (s: Source, a: string) => string
   sin: native("sin", "ownSin"),
   cos: native("cos", "ownCos"),
   tanh: native("tanh", "ownTanh"),
+  // The exponential of what is not positive never overflows.
+  sigmoid: (s, a) => {
+    const e = s.let(native("exp", "ownExp")(s, s.let(`-Math.abs(${a})`)));
+    return `(${a} >= 0 ? 1 : ${e}) / (1 + ${e})`;
+  },
   erf: call("ownErf"),
   floor: call("Math.floor"),
   ceil: (_, a) => `-Math.floor(-${a})`,
@@ -65,6 +70,7 @@ const intUnary: { readonly [K in FloatUnary]: (s: Source, a: Word) => Word } = {
   sin: refuse("sin"),
   cos: refuse("cos"),
   tanh: refuse("tanh"),
+  sigmoid: refuse("sigmoid"),
   erf: refuse("erf"),
 };
 
@@ -78,7 +84,7 @@ const floatBinary: { readonly [K in Arithmetic]: (s: Source, a: string, b: strin
   sub: infix("-"),
   mul: infix("*"),
   div: infix("/"),
-  mod: (_, a, b) => `${a} - Math.floor(${a} / ${b}) * ${b}`,
+  mod: (_, a, b) => `floorModulo(${a}, ${b})`,
   pow: (s, a, b) => (s.hasGoodFunctions ? `Math.pow(${a}, ${b})` : `ownPow(${a}, ${b})`),
   min: (s, a, b) => (s.hasGoodFunctions ? `Math.min(${a}, ${b})` : `lesser(${a}, ${b})`),
   max: (s, a, b) => (s.hasGoodFunctions ? `Math.max(${a}, ${b})` : `greater(${a}, ${b})`),

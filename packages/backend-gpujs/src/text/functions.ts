@@ -83,7 +83,6 @@ export const functionSources: readonly string[] = [
     if (d === 0.5) { r = f + (f - 2 * Math.floor(f * 0.5)); }
     return r;
   }`,
-
   // Words of 32 bits as two halves: the high one signed, the low one not.
   `function wrap16(x) { return x - Math.floor(x * ${power(-16)}) * 65536; }`,
   `function sign16(x) { return x - Math.floor((x + 32768) * ${power(-16)}) * 65536; }`,
@@ -124,6 +123,23 @@ export const functionSources: readonly string[] = [
     return e;
   }`,
   "function scaleBy(x, n) { const h = Math.floor(n * 0.5); return x * exp2i(h) * exp2i(n - h); }",
+
+  // a - floor(a / b) b, exactly: the largest multiples of b by powers of two are taken away first, and each difference is exact.
+  `function floorModulo(a, b) {
+    const divisor = Math.abs(b);
+    let y = Math.abs(a);
+    if (b !== 0 && divisor <= 3.4028234663852886e38 && y <= 3.4028234663852886e38) {
+      if (y >= divisor) {
+        const d = exponentOf(y) - exponentOf(divisor);
+        let t = scaleBy(divisor, d);
+        for (let k = 0; k < 280; k++) { if (k <= d) { if (y >= t) { y = y - t; } t = t * 0.5; } }
+      }
+      if (a < 0) { y = -y; }
+      if ((y < 0 && b > 0) || (y > 0 && b < 0)) { y = y + b; }
+    }
+    else { y = a - Math.floor(a / b) * b; }
+    return y;
+  }`,
 
   // round(v) half to even as a word, saturated; 0 of what is no number.
   `function fixedHigh(v) {
@@ -221,6 +237,8 @@ export const functionSources: readonly string[] = [
     const x2 = c * c;
     let y = c * (${polynomial("x2", erfAbove)}) / (${polynomial("x2", erfBelow)});
     if (Math.abs(x) < 0.0001) { y = x * ${2 / Math.sqrt(Math.PI)}; }
+    if (x >= 4) { y = num(1); }
+    if (x <= -4) { y = num(-1); }
     return y;
   }`,
   // π/2 in four parts of few bits: n times each is exact up to n = 2^13.

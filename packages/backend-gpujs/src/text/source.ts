@@ -15,6 +15,12 @@ export function asValue(dtype: DType, first: string, second: string): Value {
   return { kind: dtype === "bool" ? "bool" : "float", text: first };
 }
 
+/** The text of a number that is no word. */
+export function textOf(v: Value): string {
+  if (v.kind === "int") throw new Error("a word is not a float");
+  return v.text;
+}
+
 /** Numbers in the buffer of so many elements: words are kept as a plane of high halves and a plane of low ones. */
 export const wordsOf = (dtype: DType, elements: number): number => (dtype === "i32" ? 2 * elements : elements);
 
@@ -37,6 +43,8 @@ export interface Target {
   readonly hasGoodFunctions: boolean;
   /** Whether functions have to stand before their users. */
   readonly needsOrder: boolean;
+  /** Whether numbers are float64: each is rounded, so that what two kernels compute alike is alike, whether it was stored or not. */
+  readonly needsRounding: boolean;
 }
 
 /** Statements of one kernel, whose inputs are called a0, a1, … and whose numbers are called n0, n1, …. */
@@ -44,14 +52,16 @@ export class Source {
   readonly inputs: readonly Input[];
   readonly hasGoodFunctions: boolean;
   readonly needsOrder: boolean;
+  readonly #needsRounding: boolean;
   #lines: string[] = [];
   #names = 0;
   #loads = new Map<string, Value>();
 
-  constructor(inputs: readonly Input[], { hasGoodFunctions, needsOrder }: Target) {
+  constructor(inputs: readonly Input[], { hasGoodFunctions, needsOrder, needsRounding }: Target) {
     this.inputs = inputs;
     this.hasGoodFunctions = hasGoodFunctions;
     this.needsOrder = needsOrder;
+    this.#needsRounding = needsRounding;
   }
 
   get text(): string {
@@ -69,7 +79,8 @@ export class Source {
   /** A variable holding `text`, a float. */
   let(text: string): string {
     const name = this.fresh();
-    this.line(`let ${name} = ${/^[\d(.-]+[\d.e)+-]*$/.test(text) ? `num(${text})` : text};`);
+    const number = /^[\d(.-]+[\d.e)+-]*$/.test(text) ? `num(${text})` : text;
+    this.line(`let ${name} = ${this.#needsRounding ? `Math.fround(${number})` : number};`);
     return name;
   }
 
@@ -118,9 +129,7 @@ export class Source {
 
   /** A float element. */
   loadFloat(k: number, at: string): string {
-    const v = this.load(k, at);
-    if (v.kind === "int") throw new Error("a word is not a float");
-    return v.text;
+    return textOf(this.load(k, at));
   }
 
   /** A word as a number: exact below 2^24, as indices are. */

@@ -2,7 +2,7 @@ import { MetaBackend, NoValuesError } from "@revnet-zero/backend-meta";
 import type { BlockPolicy } from "@revnet-zero/reversible";
 import { type Backend, BackendError, type Engine, type Tensor, zeros } from "@revnet-zero/tensor";
 import type { PlannedChain } from "./chains.ts";
-import { type StepRecord, StepRecorder } from "./stepRecorder.ts";
+import { type RecordOptions, type StepRecord, StepRecorder } from "./stepRecorder.ts";
 
 /** A forward and a backward pass: what a plan is for. It may be run several times, and reads no values. */
 export type Pass = () => void;
@@ -22,14 +22,18 @@ export class Rehearsal {
   }
 
   /** The pass under a plan, with a policy for every block of every chain. Bytes are the ledger's of the pass itself. */
-  run(pass: Pass, plan: readonly (readonly BlockPolicy[])[]): StepRecord {
+  run(
+    pass: Pass,
+    plan: readonly (readonly BlockPolicy[])[],
+    { countsWork = false }: Partial<Pick<RecordOptions, "countsWork">> = {},
+  ): StepRecord {
     const plans = this.#chains.map((c) => c.plan);
     let record: StepRecord | undefined;
     const apart = (): void => {
       this.#chains.forEach((chain, i) => {
         chain.plan = { blocks: plan[i]! };
       });
-      record = new StepRecorder(this.#engine, this.#chains).record(pass, { clock: () => 0, countsWork: true });
+      record = new StepRecorder(this.#engine, this.#chains).record(pass, { clock: () => 0, countsWork });
     };
     try {
       this.#engine.rehearse(this.#backend, () => this.#withoutGradients(apart));

@@ -20,7 +20,7 @@ export interface TimeNetworkState {
   readonly parameters: readonly (readonly number[])[];
 }
 
-const policies = ["store", "checkpoint", "reconstruct", "anchor", "offload", "fixed"];
+const policies = ["store", "checkpoint", "reconstruct", "anchor", "offload", "swap", "fixed"];
 const HIDDEN = 16;
 /** Observations that are learned from, the last ones. */
 const MEMORY = 384;

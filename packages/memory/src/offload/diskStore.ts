@@ -28,6 +28,8 @@ interface Ticket {
   /** Whether the file has it. */
   isWritten: boolean;
   isRemoved: boolean;
+  /** Why the file does not have it, or could not give it back. */
+  failure: OffloadError | undefined;
   before: Ticket | undefined;
   after: Ticket | undefined;
 }
@@ -96,6 +98,7 @@ export class DiskStore implements ByteStore<Ticket> {
       staged,
       isWritten: false,
       isRemoved: false,
+      failure: undefined,
       before: this.#latest,
       after: undefined,
     };
@@ -110,6 +113,7 @@ export class DiskStore implements ByteStore<Ticket> {
   read(ticket: Ticket): Uint8Array {
     this.#current = ticket;
     this.#check();
+    if (ticket.failure !== undefined) throw ticket.failure;
     if (ticket.staged === undefined) this.#startReading(ticket);
     // What is being written lies there already.
     if (ticket.isWritten) this.#await(ticket.staged!);
@@ -173,7 +177,10 @@ export class DiskStore implements ByteStore<Ticket> {
         waiting.push(ticket);
         continue;
       }
-      if (now === state.failed) this.#error ??= this.#failure(ticket);
+      if (now === state.failed) {
+        ticket.failure = this.#failure(ticket);
+        this.#error ??= ticket.failure;
+      }
       const wasWrite = !ticket.isWritten;
       ticket.isWritten = true;
       if (ticket.isRemoved) this.#free(ticket);

@@ -100,7 +100,7 @@ function explainSaved({ module, phase }: LiveTensor, sequences: readonly Sequenc
   if (policy === "store") {
     return {
       what: `stored activations of blocks with policy "store" in ${sequence.path}`,
-      hint: 'plan them "reconstruct" or "checkpoint"; `revnet-zero plan` says what that costs',
+      hint: 'plan them "reconstruct", "checkpoint" or "swap"; `revnet-zero plan` says what that costs',
     };
   }
   return {

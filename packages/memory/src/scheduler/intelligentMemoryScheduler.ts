@@ -3,6 +3,7 @@ import { byteSizes, formatBytes, parseBytes } from "@revnet-zero/plot";
 import type { BlockPolicy, MemoryPlan } from "@revnet-zero/reversible";
 import { type Engine, OutOfMemoryError, type Tensor, ValueError } from "@revnet-zero/tensor";
 import { chainsOf, type PlannedChain } from "../costModel/chains.ts";
+import type { ChoiceTimes } from "../costModel/problemOf.ts";
 import { StepRecorder } from "../costModel/stepRecorder.ts";
 import type { TimeModel } from "../costModel/timeModel.ts";
 import { TimeNetwork } from "../costModel/timeNetwork.ts";
@@ -35,15 +36,25 @@ export interface ScheduledStep {
   readonly timeMs: number;
   /** Highest live bytes of the engine in the pass. */
   readonly peakBytes: number;
+  /** Median of |expected / measured - 1| over the blocks' forward and backward times, as expected before. */
+  readonly medianError: number;
 }
 
 interface Situation {
   readonly planner: ModelPlanner;
-  /** Live bytes where the pass begins, that the plan was made for. */
+  /** Live bytes where the pass begins, and budget, that the plan was made for. */
   startBytes: number;
+  budgetBytes: number;
   plan: ModelPlan;
+  /** Steps since it was made, and steps that it is kept for. */
+  age: number;
+  patience: number;
 }
 
+/** A plan that comes out the same again is kept for twice as many steps, up to so many. */
+const MOST_PATIENCE = 8;
+/** Times that were off by so much (a median) are a reason to plan anew. */
+const SURPRISE = 0.5;
 /** A step that went on within a thousandth of what was expected, in bytes, is one the plan was made for. */
 const SAME_BYTES = 1e-3;
 
@@ -73,7 +84,7 @@ const SAME_BYTES = 1e-3;
  */
 export class IntelligentMemoryScheduler {
   readonly strategy: MemoryStrategy;
-  readonly budgetBytes: number;
+  #budgetBytes: number;
   readonly #model: Module;
   readonly #engine: Engine;
   readonly #options: MemorySchedulerOptions;
@@ -92,7 +103,7 @@ export class IntelligentMemoryScheduler {
       throw new ValueError("scheduler", `unknown strategy "${strategy}"`, `use ${strategyNames.join(", ")}`);
     }
     this.strategy = strategy;
-    this.budgetBytes = bytesOf(budget);
+    this.#budgetBytes = bytesOf(budget);
     this.#model = model;
     this.#engine = model.engine;
     this.#options = options;
@@ -107,8 +118,9 @@ export class IntelligentMemoryScheduler {
   }
 
   /**
-   * Runs a forward and a backward pass within the budget, in a scope of its own: what is made lives on in its result. It may be run several times, and without values, so that it must not read any
-   * (`item()`), and what advances (the next batch) and updates (the optimizer's step) stays outside.
+   * Runs a forward and a backward pass within the budget, in a scope of its own: of what it makes, its result lives on. It may be run
+   * several times, and without values, so that it must not read any (`item()`), and what advances (the next batch) and updates (the
+   * optimizer's step) stays outside.
    *
    * @throws OutOfMemoryError where not even the smallest plan fits, with the least budget that would do.
    */
@@ -124,6 +136,15 @@ export class IntelligentMemoryScheduler {
     }
   }
 
+  /** Bytes that the engine may hold in a pass. */
+  get budgetBytes(): number {
+    return this.#budgetBytes;
+  }
+  /** Takes effect at the next step; a number, or a text such as "2GB". */
+  setBudget(budget: number | string): void {
+    this.#budgetBytes = bytesOf(budget);
+  }
+
   /** The plan of the last step. */
   get plan(): ModelPlan | undefined {
     return this.#lastStep?.plan;
@@ -132,9 +153,9 @@ export class IntelligentMemoryScheduler {
     return this.#lastStep;
   }
 
-  /** Plans from the least peak to the fastest, by what is known by now; after the first step. */
-  curve(points?: number): ModelPlan[] {
-    return [...this.#situations.values()][0]?.planner.curve(points) ?? [];
+  /** What plans the passes, and what it has learned: of passes without gradients from before, once there was one. */
+  get planner(): ModelPlanner | undefined {
+    return (this.#situations.get(false) ?? this.#situations.get(true))?.planner;
   }
 
   /** Saves what was learned, and gives the model the plans back that it had. */
@@ -155,9 +176,14 @@ export class IntelligentMemoryScheduler {
     const startBytes = this.#engine.ledger.liveBytes;
     const known = this.#situations.get(hadGradients);
     if (known === undefined) return this.#learn(pass, hadGradients);
+    const budgetBytes = this.#budgetBytes;
+    const isSame = known.startBytes === startBytes && known.budgetBytes === budgetBytes;
+    if (isSame && known.age < known.patience) return known;
     known.planner.times.prepare();
-    known.startBytes = startBytes;
-    known.plan = this.#planFor(known.planner, startBytes);
+    const plan = this.#planFor(known.planner, startBytes);
+    const isKept = isSame && plan.policies.join() === known.plan.policies.join();
+    const patience = isKept ? Math.min(2 * known.patience, MOST_PATIENCE) : 1;
+    Object.assign(known, { startBytes, budgetBytes, plan, patience, age: 0 });
     return known;
   }
 
@@ -166,24 +192,26 @@ export class IntelligentMemoryScheduler {
     const times = this.#times;
     const planner = new ModelPlanner(this.#model, () => void pass(), { layers, policies, times });
     const startBytes = this.#engine.ledger.liveBytes;
-    const situation = { planner, startBytes, plan: this.#planFor(planner, startBytes) };
+    const plan = this.#planFor(planner, startBytes);
+    const situation = { planner, startBytes, budgetBytes: this.#budgetBytes, plan, age: 0, patience: 1 };
     this.#situations.set(hadGradients, situation);
     return situation;
   }
 
   #planFor(planner: ModelPlanner, startBytes: number): ModelPlan {
     const { share } = strategies[this.strategy];
-    const whole = Number.isFinite(this.budgetBytes) ? this.budgetBytes : planner.most.peakBytes + startBytes;
+    const whole = Number.isFinite(this.#budgetBytes) ? this.#budgetBytes : planner.most.peakBytes + startBytes;
     if (share === 1) return planner.planWithin(whole, startBytes);
     const least = planner.least.peakBytes + startBytes;
     return planner.planWithin(least > whole ? whole : Math.floor(least + share * (whole - least)), startBytes);
   }
 
-  #run<T>(pass: () => T, { planner, plan, startBytes }: Situation): T {
+  #run<T>(pass: () => T, situation: Situation): T {
+    const { planner, plan, startBytes } = situation;
     planner.apply(plan);
     const { clock = deviceClock(this.#engine) } = this.#options;
     let result: T | undefined;
-    const record = this.#engine.withMemoryLimit(this.budgetBytes, () =>
+    const record = this.#engine.withMemoryLimit(this.#budgetBytes, () =>
       new StepRecorder(this.#engine, this.#chains).record(
         () => {
           result = this.#engine.scope(pass, "scheduled pass");
@@ -192,35 +220,54 @@ export class IntelligentMemoryScheduler {
       ),
     );
     const { peakBytes, timeMs } = record;
-    this.#lastStep = { plan, timeMs, peakBytes };
+    const passes = record.items.map(({ forward, backward }) => ({
+      forwardMs: forward.timeMs,
+      backwardMs: backward?.timeMs ?? 0,
+    }));
+    const error = medianError(planner, plan, passes);
+    this.#lastStep = { plan, timeMs, peakBytes, medianError: error };
+    situation.age++;
+    if (error > SURPRISE) situation.patience = 1;
     const isAsExpected =
       record.items.length === planner.times.items.length &&
       Math.abs(peakBytes - startBytes - plan.peakBytes) <= SAME_BYTES * plan.peakBytes;
-    if (isAsExpected) {
-      const passes = record.items.map(({ forward, backward }) => ({
-        forwardMs: forward.timeMs,
-        backwardMs: backward?.timeMs ?? 0,
-      }));
-      planner.times.observe(plan.plan, passes);
-    } else this.#situations.clear();
+    if (isAsExpected) planner.times.observe(plan.plan, passes);
+    else this.#situations.clear();
     return result as T;
   }
 
-  /** The pass ran out of memory: its gradients are taken back, it is looked at anew, and done again under the smallest plan that is. */
+  /**
+   * The pass ran out of memory: its gradients are taken back, it is looked at anew, and done again under the plan that is best now; and where
+   * that has just failed (it is the device that has less than the budget), or does, under the smallest one.
+   */
   #runSmaller<T>(pass: () => T, hadGradients: boolean, error: OutOfMemoryError): T {
+    this.#takeBack();
+    const situation = this.#learn(pass, hadGradients);
+    const { planner, plan, startBytes } = situation;
+    let failure = error;
+    for (const next of [plan, planner.least]) {
+      if (this.#isInUse(next)) continue;
+      const peak = formatBytes(next.peakBytes + startBytes);
+      this.#say(`memory ran out (${firstLine(failure)}); the pass is done again under a plan with a peak of ${peak}`);
+      try {
+        situation.plan = next;
+        return this.#run(pass, situation);
+      } catch (again) {
+        if (!(again instanceof OutOfMemoryError)) throw again;
+        failure = again;
+        this.#takeBack();
+      }
+    }
+    throw failure;
+  }
+
+  #takeBack(): void {
     this.#model.zeroGrad();
     this.#engine.backend.releaseCaches?.();
     this.#situations.clear();
-    const situation = this.#learn(pass, hadGradients);
-    const before = situation.plan;
-    if (this.#isInUse(before)) situation.plan = situation.planner.least;
-    this.#say(
-      `memory ran out (${error.message.split("\n")[0]}); the pass is done again under a plan with a peak of ${formatBytes(situation.plan.peakBytes + situation.startBytes)}`,
-    );
-    return this.#run(pass, situation);
   }
 
-  /** Whether looking anew gave the plan that has just failed: then what is short is not the budget but the device. */
+  /** Whether the pass that failed ran under this plan. */
   #isInUse({ policies }: ModelPlan): boolean {
     return this.#chains.every((chain, i) => chain.plan?.blocks.join() === policies[i]!.join());
   }
@@ -233,6 +280,21 @@ export class IntelligentMemoryScheduler {
     const { onMessage = (text) => console.warn(text) } = this.#options;
     onMessage(`memory scheduler: ${message}`);
   }
+}
+
+const firstLine = ({ message }: Error): string => message.split("\n")[0]!;
+
+function medianError({ times }: ModelPlanner, { plan }: ModelPlan, passes: readonly ChoiceTimes[]): number {
+  const { items } = times.expected();
+  const errors = times.items.flatMap(({ place }, i) => {
+    const measured = passes[i];
+    if (place === undefined || measured === undefined) return [];
+    const expected = items[i]!.choices[plan.choices[i]!]!;
+    return [expected.forwardMs / measured.forwardMs, expected.backwardMs / measured.backwardMs].map((r) =>
+      Math.abs(r - 1),
+    );
+  });
+  return errors.sort((a, b) => a - b)[errors.length >> 1] ?? Number.NaN;
 }
 
 /** Milliseconds at which the device has done what it was told: some go on computing while the program does. */

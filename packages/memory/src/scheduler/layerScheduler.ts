@@ -43,7 +43,8 @@ export class LayerScheduler {
 
   pin(layer: LayerName, policy: BlockPolicy): this {
     const name = this.#named(layer);
-    const { policies } = this.#chains.find((c) => name.startsWith(blockName(c, 0).slice(0, -1)))!;
+    const chain = this.#chains.find((c) => name.startsWith(blockName(c, 0).slice(0, -1)))!;
+    const policies = [...chain.policies, ...chain.lossyPolicies];
     if (!policies.includes(policy)) {
       throw new ValueError(
         "LayerScheduler",

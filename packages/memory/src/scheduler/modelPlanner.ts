@@ -14,7 +14,10 @@ import { OnlinePlanner } from "./onlinePlanner.ts";
 export interface ModelPlannerOptions {
   /** Layers whose policy is given. */
   readonly layers?: LayerScheduler | undefined;
-  /** Policies to choose from. Default: store, checkpoint and reconstruct. Where `offload` copies to is the sequence's store. */
+  /**
+   * Policies to choose from. Default: store, checkpoint and reconstruct. Where `offload` and `swap` copy to is the sequence's store;
+   * `store8` keeps 8 bits a number, and changes gradients.
+   */
   readonly policies?: readonly BlockPolicy[] | undefined;
   /** What passes take. Default: by operations and bytes. */
   readonly times?: TimeModel | undefined;
@@ -45,6 +48,20 @@ export interface PlannedLayer {
 const usualPolicies: readonly BlockPolicy[] = ["store", "checkpoint", "reconstruct"];
 /** Plans that are rehearsed until one fits for which the tables had promised too much. */
 const CORRECTIONS = 4;
+/** A share of the budget that is not worth another rehearsal. */
+const NEGLIGIBLE = 0.01;
+
+/** The policies to choose from that the blocks of a chain can have. */
+function offered({ path, policies, lossyPolicies }: PlannedChain, wanted: readonly BlockPolicy[]): BlockPolicy[] {
+  const can = [...policies, ...lossyPolicies];
+  const found = can.filter((p) => wanted.includes(p));
+  if (found.length > 0) return found;
+  throw new ValueError(
+    "scheduler",
+    `the blocks of ${path || "the sequence"} can have none of the policies ${wanted.join(", ")}`,
+    `add one of ${can.join(", ")}`,
+  );
+}
 
 /**
  * Plans a forward and backward pass of a model: rehearses it, which computes nothing, until the bytes of every policy are known, and finds
@@ -56,6 +73,8 @@ export class ModelPlanner {
   readonly #pass: Pass;
   readonly #planner: OnlinePlanner;
   #least: ModelPlan | undefined;
+  /** By how much the tables were off for the plan rehearsed last. */
+  #lastOff = 0;
   /** Rehearsed peaks by choices. */
   readonly #peaks = new Map<string, number>();
 
@@ -78,8 +97,7 @@ export class ModelPlanner {
     const items = probe(this.#rehearsal, pass, chains, (c, b) => {
       const chain = chains[c]!;
       const pinned = layers?.pinned(blockName(chain, b));
-      const offered = chain.policies.filter((p) => policies.includes(p));
-      return pinned === undefined ? offered : [pinned];
+      return pinned === undefined ? offered(chain, policies) : [pinned];
     });
     this.#planner = new OnlinePlanner(items, times);
   }
@@ -102,18 +120,22 @@ export class ModelPlanner {
 
   /** The fastest plan found whose rehearsed peak is within a budget of bytes beyond those where the pass begins; or undefined. */
   plan(budgetBytes: number): ModelPlan | undefined {
-    let allowed = budgetBytes;
+    // Tables go by neighbours; some bytes depend on more. What they were off by is taken into account, in either direction.
+    let allowed = budgetBytes - this.#lastOff;
     let best: ModelPlan | undefined;
     const seen = new Set<string>();
     for (let i = 0; i < CORRECTIONS; i++) {
-      const plan = this.#planner.plan(allowed);
+      const plan = this.#planner.plan(allowed) ?? (i === 0 ? this.#planner.plan(budgetBytes) : undefined);
       if (plan === undefined || seen.has(plan.choices.join())) break;
       seen.add(plan.choices.join());
       const found = this.#rehearsed(plan);
-      if (found.peakBytes <= budgetBytes && (best === undefined || found.timeMs < best.timeMs)) best = found;
-      // Tables go by neighbours; some bytes depend on more. What they were off by is taken into account, in either direction.
-      allowed = budgetBytes - (found.peakBytes - plan.peakBytes);
-      if (found.peakBytes === plan.peakBytes) break;
+      const fits = found.peakBytes <= budgetBytes;
+      if (fits && (best === undefined || found.timeMs < best.timeMs)) best = found;
+      const off = found.peakBytes - plan.peakBytes;
+      const unused = budgetBytes - off - allowed;
+      if (fits && unused <= NEGLIGIBLE * budgetBytes) break;
+      this.#lastOff = off;
+      allowed = budgetBytes - off;
     }
     if (best !== undefined) return best;
     return this.least.peakBytes <= budgetBytes ? this.least : undefined;
@@ -144,14 +166,14 @@ export class ModelPlanner {
   }
 
   /** Sets the plan of every part of the model. */
-  apply({ policies }: ModelPlan): void {
+  apply({ policies }: Pick<ModelPlan, "policies">): void {
     this.#chains.forEach((chain, i) => {
       chain.plan = { blocks: policies[i]! };
     });
   }
 
   /** The pass under a plan, without computing. */
-  rehearse({ policies }: ModelPlan): StepRecord {
+  rehearse({ policies }: Pick<ModelPlan, "policies">): StepRecord {
     return this.#rehearsal.run(this.#pass, policies);
   }
 

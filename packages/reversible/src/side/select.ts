@@ -1,4 +1,5 @@
 import { type DType, type Tensor, zeros } from "@revnet-zero/tensor";
+import { lacksValues } from "../lacksValues.ts";
 
 // Lists of the few elements that need something kept: what is kept is as long as the list. The length is read on the host, so
 // that such a list is for backends that can be read at once, and for those without values: few are expected, and there none.
@@ -6,11 +7,11 @@ import { type DType, type Tensor, zeros } from "@revnet-zero/tensor";
 /** How many elements of an i32 tensor of zeros and ones are one. `what` they are is for a backend without values. */
 export function countSelected(selected: Tensor, what: string): number {
   const { engine } = selected;
-  const { assumptions } = engine.backend;
-  assumptions?.add(`no ${what}`);
   return engine.scope(() => {
     const count = selected.sum();
-    return assumptions === undefined ? count.itemSync() : 0;
+    if (!lacksValues(engine)) return count.itemSync();
+    engine.backend.assumptions!.add(`no ${what}`);
+    return 0;
   });
 }
 

@@ -3,6 +3,15 @@ import type { DType } from "../dtype.ts";
 import type { Engine } from "../engine.ts";
 import type { MemoryCategory } from "./ledger.ts";
 
+/** What a backend gave. */
+interface Buffer {
+  readonly data: unknown;
+  readonly dtype: DType;
+  readonly elements: number;
+  /** For the ledger. */
+  readonly bytes: number;
+}
+
 /**
  * A reference-counted device buffer. Owners: tensor handles (views share a storage) and the graph's saved tensors.
  * `version` counts in-place writes, so that a saved tensor changed behind the graph's back is an error, not a wrong
@@ -12,6 +21,7 @@ export class Storage {
   readonly engine: Engine;
   readonly data: unknown;
   readonly dtype: DType;
+  readonly elements: number;
   readonly bytes: number;
   /** Where it was made: module path and op, when leak recording is on. */
   readonly site: string | undefined;
@@ -22,10 +32,11 @@ export class Storage {
   #saves = 0;
   #category: MemoryCategory;
 
-  constructor(engine: Engine, data: unknown, dtype: DType, bytes: number, category: MemoryCategory, site?: string) {
+  constructor(engine: Engine, { data, dtype, elements, bytes }: Buffer, category: MemoryCategory, site?: string) {
     this.engine = engine;
     this.data = data;
     this.dtype = dtype;
+    this.elements = elements;
     this.bytes = bytes;
     this.#category = category;
     this.site = site;
