@@ -209,12 +209,19 @@ describe("where something is missing", () => {
     expect(await page.locator("#language-model .problem").isVisible()).toBe(false);
   });
 
-  test("a browser without WebGL says so, and the CPU still computes", async () => {
+  test("a browser without WebGL and WebGPU says so, and the CPU still computes", async () => {
     const blind = await launch(["--disable-gpu", "--disable-software-rasterizer"]);
     try {
       const { page } = await open(blind, urlOf(isolated));
+      await page.selectOption("#backend", "webgpu");
+      await page.click("#exactness .primary");
+      await reach(page, "exactness", "failed");
+      expect(await page.textContent("#exactness .problem")).toMatch(
+        /webgpu is not available here.*choose another backend/s,
+      );
       await page.selectOption("#backend", "webgl2");
       await page.click("#exactness .primary");
+      await page.locator("#exactness .problem", { hasText: "webgl2" }).waitFor();
       await reach(page, "exactness", "failed");
       expect(await page.textContent("#exactness .problem")).toMatch(
         /webgl2 is not available here.*choose another backend/s,
