@@ -1,9 +1,10 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { CudaBackend } from "@revnet-zero/backend-cuda";
-import { attentionCases, tilesAgainstRows } from "@revnet-zero/backend-cuda/testing";
+import { attentionCases, graphCases, tilesAgainstRows } from "@revnet-zero/backend-cuda/testing";
 import { type DType, Engine, type OpName } from "@revnet-zero/tensor";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, isExact, train } from "./exactness.ts";
+import { timeKernels } from "./kernels.ts";
 import { OpProfile } from "./profile.ts";
 import { quantiseDifferences } from "./rounding.ts";
 import { type StepCase, timeStep } from "./speed.ts";
@@ -11,6 +12,7 @@ import { type StepCase, timeStep } from "./speed.ts";
 // The checks that need a device: node main.ts <check> [arguments]. Each ends with `N passed, N failed, N skipped`.
 
 const backend = new CudaBackend();
+const { device } = backend;
 const [check = "all", ...rest] = process.argv.slice(2);
 const total = { passed: 0, failed: 0, skipped: 0 };
 const print = (line: string): void => console.log(line);
@@ -72,7 +74,7 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     );
   },
   attention: () => {
-    for (const one of attentionCases) {
+    for (const one of [...attentionCases, ...graphCases]) {
       const apart = tilesAgainstRows(backend, one);
       judge(
         `attention ${JSON.stringify(one)}`,
@@ -80,6 +82,8 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
         apart.map((v) => v.toExponential(1)).join(" "),
       );
     }
+    const { state } = device.attention;
+    print("missing" in state ? state.missing : `cuDNN ${state.version} at ${state.path}`);
   },
   profile: () => {
     const [mode = "ordinary", batch = "8"] = rest;
@@ -88,9 +92,20 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     timeStep(backend, { ...one, mode: mode as StepCase["mode"], batch: Number(batch) }, 2, profile);
     for (const line of profile.lines(45)) print(line);
   },
+  kernels: () => {
+    for (const one of timeKernels(backend, rest[0])) {
+      const { name, timeMs, gigabytesPerSecond, shareOfCopy, teraflopsPerSecond } = one;
+      const rate =
+        teraflopsPerSecond === undefined
+          ? `${gigabytesPerSecond!.toFixed(0)} GB/s, ${(100 * shareOfCopy!).toFixed(0)} % of a copy`
+          : `${teraflopsPerSecond.toFixed(0)} TFLOP/s`;
+      print(`${name}: ${timeMs.toFixed(3)} ms, ${rate}`);
+    }
+  },
   speed: () => {
     const base = { layers: 12, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16" } as const;
-    const cases: StepCase[] = (["ordinary", "exact", "store"] as const).map((mode) => ({
+    const modes = (rest[1] ?? "ordinary,exact,store").split(",") as StepCase["mode"][];
+    const cases: StepCase[] = modes.map((mode) => ({
       ...base,
       mode,
       batch: Number(rest[0] ?? 8),
@@ -102,7 +117,6 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
   },
 };
 
-const { device } = backend;
 print(`${device.name}, ${device.target}, ${device.processors} multiprocessors, CUDA ${device.driverVersion}`);
 const chosen = check === "all" ? Object.values(checks) : [checks[check]!];
 for (const run of chosen) await run();

@@ -1,3 +1,4 @@
+import { compileGradients } from "@revnet-zero/compile";
 import { ReversibleTransformer } from "@revnet-zero/models";
 import { AdamW } from "@revnet-zero/optim";
 import { type Engine, foldKey, randomKey, type Tensor, tensor } from "@revnet-zero/tensor";
@@ -48,30 +49,45 @@ export interface Training {
   readonly lastLoss: number;
   readonly firstLoss: number;
   readonly timeMs: number;
+  readonly losses: readonly number[];
+  /** Why the last step did not run from a recording. */
+  readonly whyNotRecorded: string | undefined;
+}
+
+interface TrainOptions {
+  readonly size?: Size;
+  /** Forward and backward run from a recording of the second step. */
+  readonly isRecorded?: boolean;
+  readonly onStep?: (step: number) => void;
 }
 
 /** AdamW steps of a model of two reversible blocks; `onStep` sees each once it is done. */
 export async function train(
   engine: Engine,
   steps: number,
-  { size = small, onStep }: { readonly size?: Size; readonly onStep?: (step: number) => void } = {},
+  { size = small, isRecorded = false, onStep }: TrainOptions = {},
 ): Promise<Training> {
   const { dModel, sequenceLength } = size;
   const key = randomKey(7);
   const options = { numLayers: 2, dModel, numHeads: 2, maxSeqLen: sequenceLength, dropout: 0.1, key, engine };
   const model = new ReversibleTransformer({ ...options, reversibility: "exact" });
   const optimizer = new AdamW(model.parameters(), { learningRate: 3e-3 });
+  const gradients = (inputs: Tensor, targets: Tensor): Tensor => {
+    const mean = model.loss(inputs, targets);
+    mean.backward();
+    return mean.detach();
+  };
+  const recorded = compileGradients(model.parameters(), gradients);
   const start = performance.now();
   const losses: number[] = [];
   for (let step = 0; step < steps; step++) {
     const loss = engine.scope(() =>
       engine.withKey(foldKey(key, step), () => {
         const [inputs, targets] = batchAt(step, size, engine);
-        const mean = model.loss(inputs, targets);
-        mean.backward();
+        const mean = (isRecorded ? recorded : gradients)(inputs, targets);
         optimizer.step();
         optimizer.zeroGrad();
-        return mean.detach();
+        return mean;
       }),
     );
     losses.push(await loss.item());
@@ -79,8 +95,16 @@ export async function train(
     onStep?.(step);
   }
   const timeMs = performance.now() - start;
+  const whyNotRecorded = isRecorded ? recorded.reason : undefined;
+  recorded.dispose();
   optimizer.dispose();
   model.dispose();
   const last = losses.slice(-20);
-  return { firstLoss: losses[0]!, lastLoss: last.reduce((a, b) => a + b, 0) / last.length, timeMs };
+  return {
+    whyNotRecorded,
+    losses,
+    firstLoss: losses[0]!,
+    lastLoss: last.reduce((a, b) => a + b, 0) / last.length,
+    timeMs,
+  };
 }

@@ -49,7 +49,7 @@ export class GpuJsBackend implements Backend<Slot> {
       this.readSync = (data, dtype, elements) =>
         elements === 0 || data.elements === 0
           ? wordsToHost(new Float32Array(0), dtype, 0, 0)
-          : wordsToHost(device.readSync(this.#words(data)), dtype, data.elements, elements);
+          : wordsToHost(device.readSync(this.#context.operand({ data }).words), dtype, data.elements, elements);
     }
   }
 
@@ -82,17 +82,12 @@ export class GpuJsBackend implements Backend<Slot> {
   }
   async read(data: Slot, dtype: DType, elements: number): Promise<TypedArray> {
     if (elements === 0 || data.elements === 0) return wordsToHost(new Float32Array(0), dtype, 0, 0);
-    return wordsToHost(await this.#device.read(this.#words(data)), dtype, data.elements, elements);
+    return wordsToHost(await this.#device.read(this.#context.operand({ data }).words), dtype, data.elements, elements);
   }
 
   /** Gives up kernels that are compiled and idle, with the buffers that gpu.js keeps for them. */
   releaseCaches(): void {
     this.#device.kernels.forget();
-  }
-
-  #words(data: Slot): NonNullable<Slot["words"]> {
-    const view: View = { data, dtype: data.dtype, shape: [data.elements], strides: [1], offset: 0 };
-    return this.#context.operand(view).words;
   }
 
   /** What the start-up test found on this device. */

@@ -129,6 +129,21 @@ export function traps(mode: GpuJsMode): void {
       expect((backend as { selfTest?: unknown }).selfTest).toMatchObject({ isRepeatable: true, isExact: true });
     });
 
+    test("an op in place on a part of a tensor leaves the rest", async () => {
+      const engine = await engines;
+      const [x, k] = engine.scope(() => [
+        tensor([1, 2, 3, 4, 5], { engine }),
+        tensor([70000, -2, 3], { dtype: "i32", engine }),
+      ]);
+      engine.scope(() => {
+        x!.narrow(0, 0, 2).assign(tensor([8, 9], { engine }));
+        k!.narrow(0, 0, 1).assign(tensor([-90000], { dtype: "i32", engine }));
+      });
+      expect([...(await x!.data())]).toEqual([8, 9, 3, 4, 5]);
+      expect([...(await k!.data())]).toEqual([-90000, -2, 3]);
+      for (const t of [x!, k!]) t.dispose();
+    });
+
     test("what the ledger counts is what the device holds", async () => {
       const engine = await engines;
       const backend = await createGpuJsBackend({ mode });

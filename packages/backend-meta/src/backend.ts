@@ -25,7 +25,7 @@ export class NoValuesError extends BackendError {
 type Declared = Pick<Kernel<never, never>, "inputs" | "dtypes">;
 
 /** What a device says of its buffers. */
-type Memory = Pick<Backend, "dtypes" | "bytesOf">;
+type Memory = Pick<Backend, "dtypes" | "bytesOf" | "largestTemporary">;
 
 /** The fused ops a backend has kernels for; all others run as their decompositions, which need more memory. */
 export type FusedSupport = { readonly [K in FusedName]?: Declared };
@@ -43,6 +43,8 @@ export class MetaBackend implements Backend<MetaBuffer> {
   /** What programs that were run here took for granted, because values that decide about bytes do not exist. */
   readonly assumptions: Set<string> = new Set();
 
+  readonly largestTemporary?: number;
+
   /** With no arguments: a backend of primitives only, like the reference. */
   constructor(declared: { readonly [K in OpName]?: Declared } = {}, name = "meta", memory: Memory = {}) {
     this.name = name;
@@ -55,10 +57,11 @@ export class MetaBackend implements Backend<MetaBuffer> {
    * same program has the same ledger on both, byte for byte.
    */
   static like(backend: Backend): MetaBackend {
-    const { dtypes, bytesOf } = backend;
+    const { dtypes, bytesOf, largestTemporary } = backend;
     return new MetaBackend(backend.kernels, `meta (${backend.name})`, {
       ...(dtypes === undefined ? {} : { dtypes }),
       ...(bytesOf === undefined ? {} : { bytesOf: bytesOf.bind(backend) }),
+      ...(largestTemporary === undefined ? {} : { largestTemporary }),
     });
   }
 

@@ -3,15 +3,12 @@ import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync } fro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { CpuBackend } from "@revnet-zero/backend-cpu";
-import { offloadTo, ReversibleSequence } from "@revnet-zero/reversible";
-import { Engine } from "@revnet-zero/tensor";
-import { errorText, Random, runs } from "@revnet-zero/testkit";
+import { errorText, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { DiskStore, OffloadError } from "../src/index.ts";
 import { FileSpace } from "../src/offload/fileSpace.ts";
-import { subjects } from "./programs.ts";
+import { diskGivesBack, diskLeavesGradients } from "./memoryProperties.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "revnet-disk-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -51,70 +48,13 @@ describe("the space of a file", () => {
 
 describe("a store on disk", () => {
   test("gives back the bytes it was given, in any order, with little memory", () => {
-    const actions = fc.array(
-      fc.record({
-        what: fc.constantFrom("write", "write", "read", "read latest", "remove"),
-        pick: fc.nat(),
-        size: fc.nat(3000),
-      }),
-      { maxLength: 80 },
-    );
-    fc.assert(
-      fc.property(actions, fc.constantFrom(1, 2000, 10_000), fc.nat(), (todo, stagingBytes, seed) => {
-        using store = new DiskStore({ dir: folder, stagingBytes });
-        const random = new Random(seed);
-        type Ticket = ReturnType<DiskStore["write"]>;
-        const held: { ticket: Ticket; bytes: Uint8Array }[] = [];
-        for (const { what, pick, size } of todo) {
-          if (what === "write") {
-            const bytes = Uint8Array.from({ length: size }, () => random.integer(0, 255));
-            held.push({ ticket: store.write(bytes), bytes });
-          } else if (held.length > 0) {
-            const i = what === "read latest" ? held.length - 1 : pick % held.length;
-            expect(Buffer.compare(store.read(held[i]!.ticket), held[i]!.bytes)).toBe(0);
-            if (what === "remove") store.remove(held.splice(i, 1)[0]!.ticket);
-          }
-          expect(store.usedBytes).toBe(held.reduce((sum, { bytes }) => sum + bytes.length, 0));
-          // One that is read and one that is on its way may each be larger than the bound.
-          expect(store.stagedBytes).toBeLessThanOrEqual(stagingBytes + 2 * 3000);
-        }
-      }),
-      runs(15),
-    );
+    fc.assert(diskGivesBack(folder), runs(15));
     expect(readdirSync(folder)).toEqual([]);
   });
 
   test("leaves gradients as they are, bit for bit, and is empty after the step", () => {
     using store = new DiskStore({ dir: folder, stagingBytes: 4096 });
-    const names = ["reversible transformer", "reversible vision transformer", "reversible ResNet", "encoder-decoder"];
-    const policies = fc.array(fc.constantFrom("store", "checkpoint", "reconstruct", "anchor", "offload", "swap"), {
-      minLength: 1,
-      maxLength: 6,
-    });
-    const backend = new CpuBackend();
-    const gradients = (name: string, plan: readonly string[], isStored: boolean) => {
-      const engine = new Engine(backend);
-      const { model, loss } = subjects[name]!(
-        engine,
-        { batch: 2, sequence: 5, depth: 3 },
-        { mode: isStored ? "store" : "exact" },
-      );
-      for (const module of model.namedModules().values())
-        if (module instanceof ReversibleSequence) {
-          module.offload = offloadTo(store);
-          module.plan = { blocks: module.blocks.map((_, i) => plan[i % plan.length]! as "swap") };
-        }
-      engine.scope(() => loss().backward());
-      const found = [...model.namedParameters()].map(([path, p]) => [path, p.grad?.dataSync()] as const);
-      return found;
-    };
-    fc.assert(
-      fc.property(fc.constantFrom(...names), policies, (name, plan) => {
-        expect(gradients(name, plan, false)).toEqual(gradients(name, plan, true));
-        expect(store.usedBytes).toBe(0);
-      }),
-      runs(8),
-    );
+    fc.assert(diskLeavesGradients(store), runs(8));
   });
 
   test("says that the disk is full, at the next call, and lets go of everything", (context) => {

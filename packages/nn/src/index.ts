@@ -2,7 +2,6 @@ export { Attention, type AttentionCall, type SelfAttentionOptions } from "./atte
 export { BatchNorm, type BatchNormOptions } from "./batchNorm.ts";
 export { type ChunkOptions, callInChunks } from "./callInChunks.ts";
 export { checkpointModule } from "./checkpointModule.ts";
-export { type ChunkedCrossEntropyOptions, chunkedCrossEntropy } from "./chunkedCrossEntropy.ts";
 export { Conv2d, type Conv2dOptions } from "./conv2d.ts";
 export { CrossAttention, type CrossAttentionOptions } from "./crossAttention.ts";
 export { Dropout } from "./dropout.ts";
@@ -14,9 +13,10 @@ export { type AttentionCache, type AttentionMask, KeyValueCache, type KeyValueCa
 export { LayerNorm, type LayerNormOptions } from "./layerNorm.ts";
 export { LearnedPositions, type LearnedPositionsOptions } from "./learnedPositions.ts";
 export { type FreshLinear, Linear, type LinearOptions, type TiedLinear } from "./linear.ts";
+export { type LinearCrossEntropyOptions, linearCrossEntropy } from "./linearCrossEntropy.ts";
 export { MLP, type MLPKind, type MLPOptions } from "./mlp.ts";
 export { type LoadOptions, Module, type WithModes } from "./module.ts";
 export { checkSizes, type LayerOptions, type RandomLayerOptions } from "./options.ts";
-export { addNorm, type Norm, PreNormBranch } from "./preNorm.ts";
+export { addNorm, type Norm, normAttrs, normalise, PreNormBranch, productType } from "./preNorm.ts";
 export { RMSNorm, type RMSNormOptions } from "./rmsNorm.ts";
 export { type Layer, Sequential } from "./sequential.ts";

@@ -40,6 +40,8 @@ export interface Backend<S = unknown> {
   readonly dtypes?: readonly DType[];
   /** Names how its kernels round and order sums: runs on backends with equal names have equal bits. Checkpoints keep it. */
   readonly arithmetic?: string;
+  /** Elements of a temporary above which it is better made in parts, where that is possible. Default 2^24. */
+  readonly largestTemporary?: number;
   /** Bytes taken from the system: in use, and kept for reuse. */
   readonly reservedBytes?: number;
   /**

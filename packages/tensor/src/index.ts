@@ -35,6 +35,7 @@ export {
   isFloat,
   isInteger,
   promote,
+  statisticsType,
   type TypedArray,
 } from "./dtype.ts";
 export { defaultEngine, Engine, type EngineOptions, hasDefaultEngine, setDefaultEngine } from "./engine.ts";

@@ -63,6 +63,8 @@ export interface Sampler<A> {
   readonly differentiableOutputs?: readonly number[];
   /** The gradient by operand i is this factor times the first output's: fixed point, passed straight through. */
   readonly straightThrough?: (attrs: A) => readonly number[];
+  /** Squares or multiplies in float64: without it the ends of the range overflow on the way. */
+  readonly multipliesInDouble?: boolean;
   /** Why NaN and infinities are left out, for ops whose kernels may skip what the decomposition multiplies by zero. */
   readonly noSpecials?: string;
   /** The attributes of the same call in float64. */

@@ -23,6 +23,7 @@ export function wrapBackend(backend: Backend, { kernels = {}, ...changes }: Back
     write: (data, values) => backend.write(data, values),
     read: (data, dtype, elements) => backend.read(data, dtype, elements),
     ...(readSync === undefined ? {} : { readSync }),
+    ...(backend.largestTemporary === undefined ? {} : { largestTemporary: backend.largestTemporary }),
     ...(backend.arithmetic === undefined ? {} : { arithmetic: backend.arithmetic }),
     ...(backend.dtypes === undefined ? {} : { dtypes: backend.dtypes }),
     ...(bytesOf === undefined ? {} : { bytesOf }),

@@ -60,7 +60,14 @@ export interface NativeCuda {
     alpha: number,
     workspace: number,
     workspaceBytes: number,
+    beta: number,
+    before: number,
   ): void;
+
+  openAttention(path: string): number;
+  /** [plan, bytes of workspace], plan -1 where cuDNN has none; see attention.cc for the numbers and their order. */
+  planAttention(numbers: Float64Array, scale: number): [number, number];
+  runAttention(plan: number, workspace: number, addresses: Float64Array): void;
 }
 
 /** The `code` of an error that the addon threw. */

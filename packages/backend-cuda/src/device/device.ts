@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { BackendError, type BufferView, dtypes, OutOfMemoryError } from "@revnet-zero/tensor";
 import { loadAddon, nativeFolder } from "./addon.ts";
 import { type Block, CachingAllocator } from "./allocator.ts";
+import { AttentionGraphs } from "./attentionGraphs.ts";
 import type { NativeCuda } from "./binding.ts";
 import { Compiler } from "./compiler.ts";
 import { openDriver } from "./driver.ts";
@@ -33,6 +34,7 @@ export class CudaDevice {
   readonly allocator: CachingAllocator;
   readonly compiler: Compiler;
   readonly products: Products;
+  readonly attention: AttentionGraphs;
   readonly faults: Faults;
   readonly parameters: Parameters = new Parameters();
   readonly #kernels = new Map<string, number>();
@@ -61,6 +63,7 @@ export class CudaDevice {
     const driverMajor = Math.floor(this.driverVersion / 1000);
     this.compiler = new Compiler(native, driverMajor, this.target, join(nativeFolder(), "out", "kernels"));
     this.products = new Products(this, driverMajor);
+    this.attention = new AttentionGraphs(this, driverMajor);
     this.faults = new Faults(native);
   }
 

@@ -23,8 +23,14 @@ export interface Product {
   readonly a: Matrix;
   readonly b: Matrix;
   readonly d: Matrix;
+  /** The type of d, where it is not that of a and b. */
+  readonly sumType?: "f32";
+  /** Whether the product is added to what d holds. */
+  readonly isAdded?: boolean;
   /** Address of one number a row of d. */
   readonly bias?: number;
+  /** d becomes GELU (in its tanh form) of what it would be, which is stored at this address. */
+  readonly before?: number;
 }
 
 /** NVIDIA's numbers for the types. */
@@ -73,12 +79,12 @@ export class Products {
   /** Computes the product; false where cuBLASLt is absent or has no kernel for it. */
   multiply(product: Product): boolean {
     if ("missing" in this.state) return false;
-    const { dtype, m, n, k, batch, a, b, d, bias } = product;
-    const alignment = alignmentOf(a.address, b.address, d.address, bias ?? 0);
+    const { dtype, sumType = dtype, isAdded = false, m, n, k, batch, a, b, d, bias, before } = product;
+    const alignment = alignmentOf(a.address, b.address, d.address, bias ?? 0, before ?? 0);
     const numbers = [
-      ...[types[dtype], types[dtype], COMPUTE_F32, Number(a.isTransposed), Number(b.isTransposed), m, n, k],
+      ...[types[dtype], types[sumType], COMPUTE_F32, Number(a.isTransposed), Number(b.isTransposed), m, n, k],
       ...[a.leading, b.leading, d.leading, batch, a.step, b.step, d.step, bias === undefined ? 0 : 1],
-      ...[alignment, WORKSPACE],
+      ...[alignment, WORKSPACE, Number(before !== undefined)],
     ];
     const key = numbers.join();
     let plan = this.#plans.get(key);
@@ -90,7 +96,20 @@ export class Products {
     const chosen = plan;
     try {
       this.#device.withWorkspace(WORKSPACE, (workspace) =>
-        this.#device.native.multiply(chosen, a.address, b.address, d.address, bias ?? 0, 1, workspace, WORKSPACE),
+        this.#device.native.multiply(
+          ...([
+            chosen,
+            a.address,
+            b.address,
+            d.address,
+            bias ?? 0,
+            1,
+            workspace,
+            WORKSPACE,
+            Number(isAdded),
+            before ?? 0,
+          ] as const),
+        ),
       );
       return true;
     } catch (error) {

@@ -48,6 +48,8 @@ export class Device {
   readonly hasGoodFunctions: boolean;
   /** Functions have to stand before their users. */
   readonly needsOrder: boolean;
+  /** JavaScript's numbers are float64. */
+  readonly needsRounding: boolean;
   readonly #gpu: Gpu;
   readonly #maxTextureSize: number;
   #live = 0;
@@ -62,6 +64,7 @@ export class Device {
     this.kernels = new KernelCache(mode, gpu, this.lane);
     this.hasGoodFunctions = mode === "cpu" || mode === "webasm";
     this.needsOrder = keepsTextures(mode);
+    this.needsRounding = mode === "cpu";
     this.#maxTextureSize = keepsTextures(mode)
       ? Number(gpu.context?.getParameter?.(MAX_TEXTURE_SIZE) ?? 4096)
       : Number.POSITIVE_INFINITY;

@@ -63,14 +63,33 @@ export class Context {
   }
 
   /** Puts a buffer into a slot, which owns it from then on. */
-  store(slot: Slot, { words }: Operand): void {
+  store(slot: Slot, made: Operand): void {
+    const { words } = made.elements === slot.elements ? made : this.#over(slot, made);
     const before = slot.words;
     slot.words = words;
     if (before !== undefined) this.device.release(before);
   }
 
+  /** What was in a slot with its first elements replaced: an op in place on a part of a tensor. */
+  #over(slot: Slot, made: Operand): Operand {
+    const { dtype, elements } = slot;
+    return this.with([made], () =>
+      this.make({
+        key: "over",
+        dtype,
+        elements,
+        inputs: [made, this.operand({ data: slot })],
+        body: (s, i) => {
+          const found = s.letValue(s.load(1, i));
+          s.if(`${i} < ${made.elements}`, () => s.assign(found, s.load(0, i)));
+          return found;
+        },
+      }),
+    );
+  }
+
   /** A tensor's buffer. One that nobody wrote holds zeros. */
-  operand({ data }: View): Operand {
+  operand({ data }: Pick<View, "data">): Operand {
     data.words ??= this.device.upload(new Float32Array(wordsOf(data.dtype, data.elements)));
     return { words: data.words, dtype: data.dtype, elements: data.elements };
   }

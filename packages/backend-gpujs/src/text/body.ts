@@ -31,6 +31,11 @@ const floatUnary: { readonly [K in FloatUnary]: (s: Source, a: string) => string
   sin: native("sin", "ownSin"),
   cos: native("cos", "ownCos"),
   tanh: native("tanh", "ownTanh"),
+  // The exponential of what is not positive never overflows.
+  sigmoid: (s, a) => {
+    const e = s.let(native("exp", "ownExp")(s, s.let(`-Math.abs(${a})`)));
+    return `(${a} >= 0 ? 1 : ${e}) / (1 + ${e})`;
+  },
   erf: call("ownErf"),
   floor: call("Math.floor"),
   ceil: (_, a) => `-Math.floor(-${a})`,
@@ -65,6 +70,7 @@ const intUnary: { readonly [K in FloatUnary]: (s: Source, a: Word) => Word } = {
   sin: refuse("sin"),
   cos: refuse("cos"),
   tanh: refuse("tanh"),
+  sigmoid: refuse("sigmoid"),
   erf: refuse("erf"),
 };
 

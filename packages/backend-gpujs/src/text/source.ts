@@ -43,6 +43,8 @@ export interface Target {
   readonly hasGoodFunctions: boolean;
   /** Whether functions have to stand before their users. */
   readonly needsOrder: boolean;
+  /** Whether numbers are float64: each is rounded, so that what two kernels compute alike is alike, whether it was stored or not. */
+  readonly needsRounding: boolean;
 }
 
 /** Statements of one kernel, whose inputs are called a0, a1, … and whose numbers are called n0, n1, …. */
@@ -50,14 +52,16 @@ export class Source {
   readonly inputs: readonly Input[];
   readonly hasGoodFunctions: boolean;
   readonly needsOrder: boolean;
+  readonly #needsRounding: boolean;
   #lines: string[] = [];
   #names = 0;
   #loads = new Map<string, Value>();
 
-  constructor(inputs: readonly Input[], { hasGoodFunctions, needsOrder }: Target) {
+  constructor(inputs: readonly Input[], { hasGoodFunctions, needsOrder, needsRounding }: Target) {
     this.inputs = inputs;
     this.hasGoodFunctions = hasGoodFunctions;
     this.needsOrder = needsOrder;
+    this.#needsRounding = needsRounding;
   }
 
   get text(): string {
@@ -75,7 +79,8 @@ export class Source {
   /** A variable holding `text`, a float. */
   let(text: string): string {
     const name = this.fresh();
-    this.line(`let ${name} = ${/^[\d(.-]+[\d.e)+-]*$/.test(text) ? `num(${text})` : text};`);
+    const number = /^[\d(.-]+[\d.e)+-]*$/.test(text) ? `num(${text})` : text;
+    this.line(`let ${name} = ${this.#needsRounding ? `Math.fround(${number})` : number};`);
     return name;
   }
 

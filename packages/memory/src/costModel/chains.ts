@@ -1,5 +1,6 @@
 import type { Module } from "@revnet-zero/nn";
 import type { BlockObserver, BlockPolicy, MemoryPlan } from "@revnet-zero/reversible";
+import { ValueError } from "@revnet-zero/tensor";
 
 /** Blocks one after another, whose policies can be chosen: what a `ReversibleSequence` is, in modes that rebuild activations. */
 export interface Plannable {
@@ -10,6 +11,8 @@ export interface Plannable {
   readonly lossyPolicies?: readonly BlockPolicy[];
   plan: MemoryPlan | undefined;
   observer: BlockObserver | undefined;
+  /** Set where `updateInBackward` updates parameters during the backward pass. */
+  readonly backwardUpdate?: unknown;
 }
 
 /** A plannable part of a model. */
@@ -32,9 +35,20 @@ export function chainsOf(model: Module): PlannedChain[] {
   for (const [path, module] of model.namedModules()) {
     if (!isPlannable(module) || module.policies.length < 2) continue;
     if (chains.some((c) => c.path === "" || path.startsWith(`${c.path}.`))) continue;
+    assertPure(path, module);
     chains.push(chainOf(path, module));
   }
   return chains;
+}
+
+/** A pass is run several times, some without values: it must not update anything. */
+function assertPure(path: string, { backwardUpdate }: Plannable): void {
+  if (backwardUpdate === undefined) return;
+  throw new ValueError(
+    "scheduler",
+    `the backward pass of ${path || "the sequence"} updates its parameters (updateInBackward)`,
+    "plan it with an ordinary optimizer step, or set its plan by hand",
+  );
 }
 
 const chainOf = (path: string, module: Plannable): PlannedChain => ({

@@ -1,10 +1,10 @@
 import type { BlockPolicy } from "@revnet-zero/reversible";
 import { ValueError } from "@revnet-zero/tensor";
-import { FIXED, type PlanItem, type Table } from "../planner/problem.ts";
+import { FIXED, type PlanItem } from "../planner/problem.ts";
 import { blockName, type PlannedChain } from "./chains.ts";
 import { pairSequence } from "./pairSequence.ts";
 import type { Pass, Rehearsal } from "./rehearse.ts";
-import type { ItemRecord, StepRecord, Work } from "./stepRecorder.ts";
+import type { ItemRecord, Work } from "./stepRecorder.ts";
 
 /** What is known of an item before it has been run: bytes to the byte, and what it computes. */
 export interface ProbedItem extends Pick<PlanItem, "name" | "keptBytes" | "forwardPeakBytes" | "backwardPeakBytes"> {
@@ -46,12 +46,15 @@ export function probe(rehearsal: Rehearsal, pass: Pass, chains: readonly Planned
     const chosen = items.map(({ place, policies }) =>
       place === undefined ? 0 : policies.indexOf(plan[place.chain]![place.block]!),
     );
-    record.items.forEach((found, i) => {
+    // What items keep is read off where the backward pass comes to them: in the forward pass there are bytes that only pass by.
+    let keptBefore = record.startBytes;
+    record.items.forEach(({ forward, backward }, i) => {
       const [before, own, after] = [chosen[i - 1] ?? 0, chosen[i]!, chosen[i + 1] ?? 0];
-      const { forward, backward } = found;
-      tables[i]!.kept[before]![own] = forward.endBytes - forward.startBytes;
-      tables[i]!.forward[before]![own] = forward.peakBytes - forward.startBytes;
-      tables[i]!.backward[own]![after] = (backward?.peakBytes ?? forward.endBytes) - forward.endBytes;
+      const keptAfter = backward?.keptBytes ?? keptBefore;
+      tables[i]!.kept[before]![own] = keptAfter - keptBefore;
+      tables[i]!.forward[before]![own] = forward.peakBytes - keptBefore;
+      tables[i]!.backward[own]![after] = (backward?.peakBytes ?? keptAfter) - keptAfter;
+      keptBefore = keptAfter;
       works[i]![own] = { forward: forward.work, backward: backward?.work ?? noWork };
     });
   }
@@ -113,8 +116,3 @@ const tablesOf = (own: number, before: number, after: number): Tables => ({
 
 const empty = (rows: number, columns: number): number[][] =>
   Array.from({ length: rows }, () => new Array<number>(columns).fill(Number.NaN));
-
-/** For whoever holds a record of a real pass: the highest bytes above those where it began. */
-export const peakOf = ({ peakBytes, startBytes }: StepRecord): number => peakBytes - startBytes;
-
-export type { Table };

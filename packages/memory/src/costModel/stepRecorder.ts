@@ -13,10 +13,11 @@ export interface Work {
 /** What happened from the begin of a part of a step to its end. */
 export interface PassRecord {
   readonly timeMs: number;
-  /** Live bytes of the engine. */
+  /** Live bytes of the engine where it began, and highest ones. */
   readonly startBytes: number;
   readonly peakBytes: number;
-  readonly endBytes: number;
+  /** Live bytes where it began, less the gradients that the step had made by then: what others keep for their backward pass. */
+  readonly keptBytes: number;
   readonly work: Work;
 }
 
@@ -47,9 +48,9 @@ export interface RecordOptions {
 
 interface Part {
   timeMs: number;
-  startBytes: number;
+  readonly startBytes: number;
+  readonly keptBytes: number;
   peakBytes: number;
-  endBytes: number;
   readonly work: { flops: number; bytes: number; ops: number };
 }
 
@@ -80,7 +81,15 @@ export class StepRecorder {
     const { ledger } = engine;
     const startBytes = ledger.liveBytes;
     const items: Item[] = [];
-    let current: Part = newPart(startBytes);
+    const gradientsBefore = ledger.liveBytesOf("gradients");
+    const newPart = (): Part => ({
+      timeMs: 0,
+      startBytes: ledger.liveBytes,
+      keptBytes: ledger.liveBytes - (ledger.liveBytesOf("gradients") - gradientsBefore),
+      peakBytes: ledger.liveBytes,
+      work: { flops: 0, bytes: 0, ops: 0 },
+    });
+    let current: Part = newPart();
     let since = clock();
     let peakBytes = startBytes;
     const start = since;
@@ -88,19 +97,18 @@ export class StepRecorder {
     const begin = (part: Part): void => {
       const now = clock();
       current.timeMs += now - since;
-      current.endBytes = ledger.liveBytes;
       peakBytes = Math.max(peakBytes, current.peakBytes);
       since = now;
       current = part;
     };
     const beginForward = (chain: PlannedChain | undefined, block: number): void => {
-      const forward = newPart(ledger.liveBytes);
+      const forward = newPart();
       items.push({ chain, block, firstNode: engine.nodeCount, forward, backward: undefined });
       begin(forward);
     };
     const beginBackward = (item: Item | undefined): void => {
       if (item === undefined || item.backward !== undefined) return;
-      item.backward = newPart(ledger.liveBytes);
+      item.backward = newPart();
       begin(item.backward);
     };
     const observerOf = (chain: PlannedChain): BlockObserver => ({
@@ -133,18 +141,10 @@ export class StepRecorder {
     } finally {
       for (const stop of stops) stop();
     }
-    begin(newPart(0));
+    begin(newPart());
     return { items, peakBytes, startBytes, timeMs: since - start };
   }
 }
-
-const newPart = (liveBytes: number): Part => ({
-  timeMs: 0,
-  startBytes: liveBytes,
-  peakBytes: liveBytes,
-  endBytes: liveBytes,
-  work: { flops: 0, bytes: 0, ops: 0 },
-});
 
 const table: Readonly<Record<string, AnyOp | undefined>> = ops;
 const bytesOf = (metas: readonly Meta[]): number =>

@@ -17,11 +17,11 @@ export interface PlanProblem {
 export interface PlanItem {
   readonly name: string;
   readonly choices: readonly PlanChoice[];
-  /** [choice before][own choice]: bytes live where its forward pass ends, less those where it began. */
+  /** [choice before][own choice]: bytes that it keeps for its backward pass. What items up to one keep is M. */
   readonly keptBytes: Table;
-  /** [choice before][own choice]: highest bytes in its forward pass, less those where it began. */
+  /** [choice before][own choice]: highest bytes in its forward pass, less M of the items before. */
   readonly forwardPeakBytes: Table;
-  /** [own choice][choice after]: highest bytes in its backward pass, less those where its forward pass ended. */
+  /** [own choice][choice after]: highest bytes in its backward pass, less M with its own. */
   readonly backwardPeakBytes: Table;
 }
 

@@ -118,8 +118,9 @@ export class IntelligentMemoryScheduler {
   }
 
   /**
-   * Runs a forward and a backward pass within the budget, in a scope of its own: what is made lives on in its result. It may be run several times, and without values, so that it must not read any
-   * (`item()`), and what advances (the next batch) and updates (the optimizer's step) stays outside.
+   * Runs a forward and a backward pass within the budget, in a scope of its own: of what it makes, its result lives on. It may be run
+   * several times, and without values, so that it must not read any (`item()`), and what advances (the next batch) and updates (the
+   * optimizer's step) stays outside.
    *
    * @throws OutOfMemoryError where not even the smallest plan fits, with the least budget that would do.
    */
@@ -235,21 +236,38 @@ export class IntelligentMemoryScheduler {
     return result as T;
   }
 
-  /** The pass ran out of memory: its gradients are taken back, it is looked at anew, and done again under the smallest plan that is. */
+  /**
+   * The pass ran out of memory: its gradients are taken back, it is looked at anew, and done again under the plan that is best now; and where
+   * that has just failed (it is the device that has less than the budget), or does, under the smallest one.
+   */
   #runSmaller<T>(pass: () => T, hadGradients: boolean, error: OutOfMemoryError): T {
+    this.#takeBack();
+    const situation = this.#learn(pass, hadGradients);
+    const { planner, plan, startBytes } = situation;
+    let failure = error;
+    for (const next of [plan, planner.least]) {
+      if (this.#isInUse(next)) continue;
+      const peak = formatBytes(next.peakBytes + startBytes);
+      this.#say(`memory ran out (${firstLine(failure)}); the pass is done again under a plan with a peak of ${peak}`);
+      try {
+        situation.plan = next;
+        return this.#run(pass, situation);
+      } catch (again) {
+        if (!(again instanceof OutOfMemoryError)) throw again;
+        failure = again;
+        this.#takeBack();
+      }
+    }
+    throw failure;
+  }
+
+  #takeBack(): void {
     this.#model.zeroGrad();
     this.#engine.backend.releaseCaches?.();
     this.#situations.clear();
-    const situation = this.#learn(pass, hadGradients);
-    const before = situation.plan;
-    if (this.#isInUse(before)) situation.plan = situation.planner.least;
-    this.#say(
-      `memory ran out (${error.message.split("\n")[0]}); the pass is done again under a plan with a peak of ${formatBytes(situation.plan.peakBytes + situation.startBytes)}`,
-    );
-    return this.#run(pass, situation);
   }
 
-  /** Whether looking anew gave the plan that has just failed: then what is short is not the budget but the device. */
+  /** Whether the pass that failed ran under this plan. */
   #isInUse({ policies }: ModelPlan): boolean {
     return this.#chains.every((chain, i) => chain.plan?.blocks.join() === policies[i]!.join());
   }
@@ -263,6 +281,8 @@ export class IntelligentMemoryScheduler {
     onMessage(`memory scheduler: ${message}`);
   }
 }
+
+const firstLine = ({ message }: Error): string => message.split("\n")[0]!;
 
 function medianError({ times }: ModelPlanner, { plan }: ModelPlan, passes: readonly ChoiceTimes[]): number {
   const { items } = times.expected();

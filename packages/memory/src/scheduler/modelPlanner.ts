@@ -51,6 +51,18 @@ const CORRECTIONS = 4;
 /** A share of the budget that is not worth another rehearsal. */
 const NEGLIGIBLE = 0.01;
 
+/** The policies to choose from that the blocks of a chain can have. */
+function offered({ path, policies, lossyPolicies }: PlannedChain, wanted: readonly BlockPolicy[]): BlockPolicy[] {
+  const can = [...policies, ...lossyPolicies];
+  const found = can.filter((p) => wanted.includes(p));
+  if (found.length > 0) return found;
+  throw new ValueError(
+    "scheduler",
+    `the blocks of ${path || "the sequence"} can have none of the policies ${wanted.join(", ")}`,
+    `add one of ${can.join(", ")}`,
+  );
+}
+
 /**
  * Plans a forward and backward pass of a model: rehearses it, which computes nothing, until the bytes of every policy are known, and finds
  * the fastest plan within a budget. What it says of a plan's peak was rehearsed with that plan.
@@ -85,8 +97,7 @@ export class ModelPlanner {
     const items = probe(this.#rehearsal, pass, chains, (c, b) => {
       const chain = chains[c]!;
       const pinned = layers?.pinned(blockName(chain, b));
-      const offered = [...chain.policies, ...chain.lossyPolicies].filter((p) => policies.includes(p));
-      return pinned === undefined ? offered : [pinned];
+      return pinned === undefined ? offered(chain, policies) : [pinned];
     });
     this.#planner = new OnlinePlanner(items, times);
   }

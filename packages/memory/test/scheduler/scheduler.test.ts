@@ -1,8 +1,10 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { AdamW } from "@revnet-zero/optim";
-import { tensor } from "@revnet-zero/tensor";
+import { type ReversibleSequence, updateInBackward } from "@revnet-zero/reversible";
+import { Engine, tensor } from "@revnet-zero/tensor";
 import { errorText } from "@revnet-zero/testkit";
 import { afterAll, describe, expect, test } from "vitest";
 import { IntelligentMemoryScheduler, ModelPlanner, strategyNames } from "../../src/index.ts";
@@ -148,6 +150,27 @@ test("a longer sequence than planned for runs out of memory, and is done again u
   expect(scheduler.lastStep!.peakBytes).toBeLessThanOrEqual(budget);
 });
 
+test("a device that has less than the budget gets the smallest plan; where that fails too, the error is the device's", () => {
+  const backend = new CpuBackend();
+  const limited = (memoryLimitBytes: number) => languageModel(new Engine(backend, { memoryLimitBytes }));
+  const needed = budgetOf(languageModel(), 0);
+  const messages: string[] = [];
+  const step = (subject: Subject): string => {
+    using scheduler = new IntelligentMemoryScheduler(subject.model, {
+      strategy: "aggressive",
+      onMessage: (m) => messages.push(m),
+    });
+    return bitsOf(subject, () => scheduler.step(subject.pass));
+  };
+  const subject = languageModel();
+  expect(step(limited(needed))).toBe(bitsOf(subject, () => subject.engine.scope(subject.pass)));
+  expect(messages).toHaveLength(1);
+  const small = limited(needed - 1);
+  const before = small.engine.ledger.liveBytes;
+  expect(errorText(() => step(small))).toContain("OutOfMemoryError: allocate");
+  expect(small.engine.ledger.liveBytes).toBe(before);
+});
+
 test("a budget that nothing fits into is an error, and the model has its plans back", () => {
   const { model, pass } = languageModel();
   {
@@ -161,11 +184,24 @@ test("a budget that nothing fits into is an error, and the model has its plans b
   ).toBeUndefined();
 });
 
+test("a backward pass that updates parameters is refused before it is run", () => {
+  const { model, pass } = languageModel();
+  const { sequence } = model as unknown as { sequence: ReversibleSequence };
+  updateInBackward(sequence, new AdamW(model.parameters()));
+  expect(errorText(() => new IntelligentMemoryScheduler(model, { file: false }))).toContain(
+    "updates its parameters (updateInBackward)",
+  );
+  expect(errorText(() => new ModelPlanner(model, pass))).toContain("updates its parameters");
+});
+
 test("options out of range are errors", () => {
-  const { model } = languageModel();
+  const { model, pass } = languageModel();
   const make = (options: object) => errorText(() => new IntelligentMemoryScheduler(model, options));
   expect(make({ budget: "a lot" })).toContain('the budget is "a lot"');
   expect(make({ budget: -1 })).toContain("the budget is -1");
+  expect(errorText(() => new ModelPlanner(model, pass, { policies: ["anchor"] }))).toContain(
+    "can have none of the policies anchor",
+  );
   expect(make({ strategy: "greedy" })).toContain('unknown strategy "greedy"');
 });
 

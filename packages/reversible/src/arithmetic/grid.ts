@@ -30,7 +30,13 @@ function refuseOutside(outside: Tensor, fractionBits: number): void {
  */
 export function gridArithmetic({ fractionBits }: GridOptions): StreamArithmetic {
   const addOnce: AddOnce = (stream, f, sign) => {
-    const [sum, counts] = dispatch(stream.engine, ops.gridAdd, [stream, f], { fractionBits, sign }, donating);
+    const [sum, counts] = dispatch(
+      stream.engine,
+      ops.gridAdd,
+      [stream, f.cast("f32")],
+      { fractionBits, sign },
+      donating,
+    );
     stream.dispose();
     return { stream: sum!, counts: counts! };
   };

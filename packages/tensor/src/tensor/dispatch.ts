@@ -65,8 +65,8 @@ function castForPolicy(engine: Engine, op: AnyOp, inputs: readonly Tensor[]): re
   const low = engine.ambient.autocast;
   if (low === undefined || op.autocast === undefined) return inputs;
   const target = op.autocast === "low" ? low : "f32";
-  return inputs.map((t) =>
-    isFloat(t.dtype) && t.dtype !== "f64" && t.dtype !== target
+  return inputs.map((t, i) =>
+    isFloat(t.dtype) && t.dtype !== "f64" && t.dtype !== target && op.readsAnyFloat?.includes(i) !== true
       ? dispatch(engine, cast, [t], { dtype: target })[0]!
       : t,
   );

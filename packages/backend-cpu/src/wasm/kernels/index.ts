@@ -45,7 +45,7 @@ export function kernelTable(device: Device, elementwise: ElementwiseKernels): Ke
     ...moveKernels(elementwise),
     ...Object.fromEntries(served),
     ...optimizerKernels(device),
-    ...addNormKernels(device),
+    ...addNormKernels(device, elementwise),
     channelFixedPointAdd: channelFixedPointKernel(device),
     fixedPointAdd: fixedPointKernel(device),
     randomBits,
