@@ -1,3 +1,5 @@
+import type { Precision } from "@revnet-zero/train";
+
 /** One flag of a command. */
 export interface OptionSpec<T = unknown> {
   readonly what: string;
@@ -28,6 +30,7 @@ export interface CommandOptions {
   readonly train: OnDevice & {
     readonly config?: string;
     readonly resume?: boolean;
+    readonly precision?: Precision;
     readonly printConfig?: boolean;
     readonly dryRun?: boolean;
     readonly report?: string;
@@ -122,6 +125,13 @@ const device: OptionSpec<DeviceName> = {
   parse: (value) => (value === "cpu" || value === "cuda" ? value : undefined),
 };
 
+const precision: OptionSpec<Precision> = {
+  what: "f32, bf16 or f16: short for --train.precision",
+  placeholder: "<type>",
+  accepts: "f32, bf16, f16",
+  parse: (value) => (value === "f32" || value === "bf16" || value === "f16" ? value : undefined),
+};
+
 const configOperand: OperandSpec = {
   name: "config",
   what: "a YAML file; defaults where it says nothing, or is left out",
@@ -137,6 +147,7 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
     takesConfig: true,
     options: {
       resume: flag("go on from the latest checkpoint in output.dir"),
+      precision,
       printConfig,
       dryRun: flag("check the configuration, tell the memory a step needs, and train nothing"),
       report: path("<file>", "where the HTML report goes; default report.html in output.dir"),

@@ -41,6 +41,7 @@ export function estimateStep(config: TrainConfig, like: Backend): StepEstimate {
         key: runKey(seed, "steps"),
         step,
         clipNorm: config.optimizer.clipNorm,
+        precision: config.train.precision,
       });
       gradientBytes = engine.memory().live.gradients;
       applyGradients(optimizer, config.optimizer.learningRate, factor);

@@ -3,7 +3,7 @@ export { checkState, type History, type TrainerState } from "./checkpointState.t
 export * from "./config.ts";
 export { type BrokenRule, brokenRules, type ConfigRule, configRules } from "./configRules.ts";
 export { estimateModes, estimateStep, type StepEstimate } from "./estimate.ts";
-export { evaluate } from "./evaluate.ts";
+export { type EvaluateOptions, evaluate } from "./evaluate.ts";
 export { Emitter, type StepEvent, type TrainEvents } from "./events.ts";
 export { measureActivationBytes } from "./measure.ts";
 export { formatProgress, type ProgressState } from "./progress/formatProgress.ts";
@@ -18,7 +18,14 @@ export {
   type ReferenceLine,
   svgLineChart,
 } from "./report/svgLineChart.ts";
-export { applyGradients, computeGradients, type StepGradients, toTensors } from "./step.ts";
+export {
+  applyGradients,
+  computeGradients,
+  type GradientOptions,
+  inPrecision,
+  type StepGradients,
+  toTensors,
+} from "./step.ts";
 export { fromEntries, toEntries } from "./tensorFiles.ts";
 export { TrainError } from "./trainError.ts";
 export { Trainer, type TrainerOptions, type TrainResult } from "./trainer.ts";

@@ -1,16 +1,17 @@
 import type { ByteBatch } from "@revnet-zero/data";
 import type { LanguageModel } from "@revnet-zero/models";
 import { clipByGlobalNorm } from "@revnet-zero/optim";
-import { type Engine, foldKey, type Key, ops, type Tensor, tensor } from "@revnet-zero/tensor";
+import { type Engine, foldKey, full, type Key, ops, type Tensor, tensor } from "@revnet-zero/tensor";
 import type { AnyOptimizer } from "./build.ts";
+import type { Precision } from "./config.ts";
 
 /** The measured quantities of one optimizer step, still on the device. */
 export interface StepGradients {
   /** Mean cross-entropy in nats per byte over all micro-batches. */
   readonly loss: Tensor;
-  /** Euclidean norm of the whole gradient, before clipping. */
+  /** Euclidean norm of the whole gradient, before clipping and without the scale. */
   readonly norm: Tensor;
-  /** What clipping multiplies gradients with; undefined without a limit. */
+  /** What clipping, and taking the scale back, multiply gradients with; undefined without either. */
   readonly factor: Tensor | undefined;
 }
 
@@ -22,6 +23,21 @@ export const toTensors = (
   return [tensor(inputs, { shape, engine }), tensor(targets, { shape, engine })];
 };
 
+export interface GradientOptions {
+  readonly key: Key;
+  readonly step: number;
+  /** Longest allowed norm of the whole gradient; 0 is no limit. */
+  readonly clipNorm: number;
+  /** What matrix products and attention read. Default f32. */
+  readonly precision?: Precision;
+  /** What the loss is multiplied with before backward (`GradScaler`). Default 1. */
+  readonly scale?: number;
+}
+
+/** Runs `f` with operands of matrix products and attention rounded to a precision. */
+export const inPrecision = <T>(engine: Engine, precision: Precision, f: () => T): T =>
+  precision === "f32" ? f() : engine.autocast(precision, f);
+
 /**
  * Forward and backward over the micro-batches of a step; gradients add up in the parameters. Random layers draw from
  * (key, step, micro-batch), so accumulation repeats no mask and a resumed run draws the same ones.
@@ -29,7 +45,7 @@ export const toTensors = (
 export function computeGradients(
   model: LanguageModel,
   batches: readonly ByteBatch[],
-  { key, step, clipNorm }: { readonly key: Key; readonly step: number; readonly clipNorm: number },
+  { key, step, clipNorm, precision = "f32", scale = 1 }: GradientOptions,
 ): StepGradients {
   const { engine } = model.embedding.tokens.weight;
   return engine.scope(() => {
@@ -38,16 +54,18 @@ export function computeGradients(
       const part = engine.scope(() =>
         engine.withKey(foldKey(foldKey(key, step), micro), () => {
           const [tokens, targets] = toTensors(batch, engine);
-          const loss = model.loss(tokens, targets).mul(1 / batches.length);
-          loss.backward();
+          const loss = inPrecision(engine, precision, () => model.loss(tokens, targets)).mul(1 / batches.length);
+          (scale === 1 ? loss : loss.mul(scale)).backward();
           return loss.detach();
         }),
       );
       total = total === undefined ? part : total.add(part);
     });
     const gradients = model.parameters().flatMap((p) => (p.grad === undefined ? [] : [p.grad]));
-    if (clipNorm > 0) return { loss: total!, ...clipByGlobalNorm(model.parameters(), clipNorm) };
-    return { loss: total!, norm: total!.apply(ops.globalNorm, gradients, undefined), factor: undefined };
+    if (clipNorm > 0) return { loss: total!, ...clipByGlobalNorm(model.parameters(), clipNorm, { scale }) };
+    const norm = total!.apply(ops.globalNorm, gradients, undefined);
+    if (scale === 1) return { loss: total!, norm, factor: undefined };
+    return { loss: total!, norm: norm.mul(1 / scale), factor: full([], 1 / scale, { engine }) };
   }, "step");
 }
 

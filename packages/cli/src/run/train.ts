@@ -12,7 +12,9 @@ export async function train(
   overrides: readonly ConfigOverride[],
   output: Output,
 ): Promise<number> {
-  const config = await loadConfig(options.config, overrides);
+  const { precision } = options;
+  const short = precision === undefined ? [] : [{ key: "train.precision", value: precision, flag: "--precision" }];
+  const config = await loadConfig(options.config, [...overrides, ...short]);
   if (options.printConfig) {
     output.out.write(renderConfig(config));
     return 0;
