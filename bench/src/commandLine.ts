@@ -1,9 +1,10 @@
 import { parseArgs } from "node:util";
+import { type BackendName, backendNames, isBackendName } from "./backends.ts";
 import { suites } from "./suites.ts";
 
 export interface BenchCommand {
   readonly suite: string;
-  readonly backend: "cpu";
+  readonly backend: BackendName;
   readonly peers: readonly string[] | undefined;
   readonly isQuick: boolean;
   readonly isJson: boolean;
@@ -17,7 +18,7 @@ export class BenchUsageError extends Error {
 
 export const usage = `npm run bench -- <suite> [options]
 
-  --backend cpu      what computes
+  --backend cpu      what computes: cpu, or cuda where the suite can
   --peers a,b|none   which peers to measure beside it; all by default
   --quick            small sizes, few repeats: to see that it runs
   --json             one JSON object on standard output, everything else on standard error
@@ -31,12 +32,13 @@ export function parseBenchCommand(argv: readonly string[]): BenchCommand {
   if (suite === undefined) throw new BenchUsageError(`name a suite: ${names}`);
   if (more.length > 0) throw new BenchUsageError(`one suite at a time, not ${positionals.join(" and ")}`);
   if (!Object.hasOwn(suites, suite)) throw new BenchUsageError(`there is no suite "${suite}"; the suites are ${names}`);
-  if (values.backend !== "cpu")
-    throw new BenchUsageError(`there is no backend "${values.backend}"; the only one is cpu`);
+  const { backend } = values;
+  if (!isBackendName(backend))
+    throw new BenchUsageError(`there is no backend "${backend}"; they are ${backendNames.join(", ")}`);
   const peers = values.peers === "none" ? [] : values.peers?.split(",").filter((name) => name !== "");
   return {
     suite,
-    backend: "cpu",
+    backend,
     peers,
     isQuick: values.quick,
     isJson: values.json,

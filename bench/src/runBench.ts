@@ -20,6 +20,10 @@ export async function runBench(argv: readonly string[], { out, error }: BenchOut
     return 2;
   }
   const suite = await suites[command.suite]!();
+  if (!(suite.backends ?? ["cpu"]).includes(command.backend)) {
+    error(`bench: ${command.suite} does not run on ${command.backend}\n\n${usage}\n`);
+    return 2;
+  }
   const log = (line: string): void => error(`${line}\n`);
   log(`${command.suite}: ${suite.about}`);
   const report = await measure(command.suite, suite, { ...command, log });

@@ -1,4 +1,5 @@
 import type { LineChart } from "@revnet-zero/train";
+import type { BackendName } from "./backends.ts";
 
 export type Cell = string | number | boolean | null;
 
@@ -14,7 +15,7 @@ export interface SuiteResult {
 }
 
 export interface BenchContext {
-  readonly backend: "cpu";
+  readonly backend: BackendName;
   /** Peers to compare with; undefined is all a suite has. */
   readonly peers: readonly string[] | undefined;
   /** Small sizes and few repeats: to see that it runs, not to quote. */
@@ -26,6 +27,8 @@ export interface BenchContext {
 export interface Suite {
   /** What it measures, in one line. */
   readonly about: string;
+  /** What it can be run on. Default: the CPU alone. */
+  readonly backends?: readonly BackendName[];
   run(context: BenchContext): Promise<SuiteResult>;
   /** The rows as a picture. */
   readonly chart?: (rows: readonly Row[]) => LineChart;

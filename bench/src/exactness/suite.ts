@@ -1,7 +1,7 @@
-import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { ReversibleTransformer } from "@revnet-zero/models";
 import { BdiaSequence, checkReversible, type ReversibleMode, ReversibleSequence } from "@revnet-zero/reversible";
-import { Engine, foldKey, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
+import { type Backend, Engine, foldKey, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
+import { openBackend } from "../backends.ts";
 import type { Row, Suite } from "../suite.ts";
 import { differenceOfInference, differenceOfModes, sideOf } from "./cost.ts";
 import { couplings, scalingCouplings } from "./couplings.ts";
@@ -60,11 +60,13 @@ function casesOf(blocks: number): Case[] {
 /** Whether backward sees the very bits that forward saw, and what it costs where it does not. */
 export const exactness: Suite = {
   about: "reconstruction and gradients against stored backpropagation of the same network, bit by bit",
+  backends: ["cpu", "cuda"],
   run: async ({ isQuick, backend, log }) => {
+    const device = openBackend(backend).backend;
     const depths = isQuick ? [2, 4] : [12, 24, 48, 96];
     const rows: Row[] = [];
     for (const one of depths.flatMap(casesOf)) {
-      const row = await check(one);
+      const row = await check(one, device);
       rows.push({ backend, ...row });
       const { coupling, mode, blocks, fDtype, dropout } = one;
       log(
@@ -72,7 +74,7 @@ export const exactness: Suite = {
       );
     }
     const steps = isQuick ? 5 : 200;
-    const training = await compareTraining(steps);
+    const training = await compareTraining(steps, device);
     const exact = rows.filter((r) => r.mode === "exact");
     return {
       settings: { depths, ...size, weightScales, steps, trainingDropout: 0.1 },
@@ -124,8 +126,18 @@ function summariseModes(rows: readonly Row[]): Row[] {
   });
 }
 
-async function check({ coupling, mode, blocks, fDtype, dropout, weightScale }: Case) {
-  const engine = new Engine(new CpuBackend());
+async function check(one: Case, device: Backend): Promise<Row> {
+  const engine = new Engine(device);
+  // On a device nothing is collected.
+  const scope = engine.openScope("case");
+  try {
+    return await checkIn(one, engine);
+  } finally {
+    scope.close();
+  }
+}
+
+async function checkIn({ coupling, mode, blocks, fDtype, dropout, weightScale }: Case, engine: Engine): Promise<Row> {
   const { dModel, numHeads, batchSize, sequenceLength } = size;
   const key = randomKey(blocks);
   const options = { dModel, numHeads, maxSeqLen: sequenceLength, dropout, key, engine };
@@ -162,6 +174,7 @@ async function check({ coupling, mode, blocks, fDtype, dropout, weightScale }: C
   const side = sideOf(sequence, inputs, dropoutKey);
   const outputDifference =
     bdia === undefined ? differenceOfModes(sequence, inputs, dropoutKey) : differenceOfInference(bdia, inputs[0]!);
+  for (const module of [model, sequence]) module.dispose();
   const row = { coupling, mode, blocks, fDtype, dropout, weightScale, ...figures };
   return { ...row, firstDifference: firstDifference ?? null, ...side, outputDifference };
 }

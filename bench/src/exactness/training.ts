@@ -1,7 +1,6 @@
-import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { ByteDataset, loadText } from "@revnet-zero/data";
 import { BitComparison } from "@revnet-zero/reversible";
-import { Engine, type HostData } from "@revnet-zero/tensor";
+import { type Backend, Engine, type HostData } from "@revnet-zero/tensor";
 import {
   applyGradients,
   buildModel,
@@ -22,8 +21,8 @@ function trainingConfig(reversibility: "exact" | "store"): TrainConfig {
 }
 
 /** The same AdamW training run on real text with activations rebuilt and with activations stored. */
-export async function compareTraining(steps: number): Promise<Record<string, unknown>> {
-  const [exact, stored] = [await weightsAfter(steps, "exact"), await weightsAfter(steps, "store")];
+export async function compareTraining(steps: number, device: Backend): Promise<Record<string, unknown>> {
+  const [exact, stored] = [await weightsAfter(steps, "exact", device), await weightsAfter(steps, "store", device)];
   const comparison = new BitComparison();
   for (const [name, values] of stored.weights) comparison.add(name, exact.weights.get(name)!, values);
   return {
@@ -41,10 +40,10 @@ interface Trained {
   readonly lastLoss: number;
 }
 
-async function weightsAfter(steps: number, mode: "exact" | "store"): Promise<Trained> {
+async function weightsAfter(steps: number, mode: "exact" | "store", device: Backend): Promise<Trained> {
   const config = trainingConfig(mode);
   const { seed, microBatches } = config.train;
-  const engine = new Engine(new CpuBackend());
+  const engine = new Engine(device);
   const model = buildModel(config.model, seed, engine);
   const optimizer = buildOptimizer(model, config.optimizer);
   const data = new ByteDataset((await loadText(config.data.source)).bytes, config.train);
@@ -60,5 +59,7 @@ async function weightsAfter(steps: number, mode: "exact" | "store"): Promise<Tra
   }
   const weights = new Map<string, HostData>();
   for (const [name, p] of model.namedParameters()) weights.set(name, await p.data());
+  optimizer.dispose();
+  model.dispose();
   return { weights, firstLoss: losses[0]!, lastLoss: losses.at(-1)! };
 }
