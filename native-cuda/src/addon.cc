@@ -7,5 +7,6 @@ NAPI_MODULE_INIT() {
   publishLaunch(env, exports);
   publishCompiler(env, exports);
   publishProducts(env, exports);
+  publishCollectives(env, exports);
   return exports;
 }

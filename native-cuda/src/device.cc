@@ -1,5 +1,5 @@
 // Finding devices and opening one.
-#include "device.h"
+#include "staging.h"
 
 DeviceState cuda;
 
@@ -75,6 +75,7 @@ napi_value openDevice(Call& call) {
 
 napi_value closeDevice(Call& call) {
   if (cuda.context == nullptr) return call.nothing();
+  staging.release();
   cuda.driver.destroyStream(cuda.stream);
   cuda.driver.releaseContext(cuda.device);
   cuda.context = cuda.stream = nullptr;

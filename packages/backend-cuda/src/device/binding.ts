@@ -61,6 +61,18 @@ export interface NativeCuda {
     workspace: number,
     workspaceBytes: number,
   ): void;
+
+  openCollectives(path: string): number;
+  makeGroupId(): Uint8Array;
+  /** A group; waits for the other ranks. */
+  joinGroup(id: Uint8Array, ranks: number, rank: number): number;
+  leaveGroup(group: number, isBroken: number): void;
+  /** 0, or NCCL's code of what went wrong with work under way. */
+  groupError(group: number): number;
+  allReduce(group: number, from: number, to: number, elements: number, type: number, reduction: number): void;
+  reduceScatter(group: number, from: number, to: number, elements: number, type: number, reduction: number): void;
+  allGather(group: number, from: number, to: number, elements: number, type: number): void;
+  broadcast(group: number, from: number, to: number, elements: number, type: number, rank: number): void;
 }
 
 /** The `code` of an error that the addon threw. */

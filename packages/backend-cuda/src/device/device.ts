@@ -1,8 +1,9 @@
 import { join } from "node:path";
-import { BackendError, type BufferView, dtypes, OutOfMemoryError } from "@revnet-zero/tensor";
+import { BackendError, OutOfMemoryError } from "@revnet-zero/tensor";
 import { loadAddon, nativeFolder } from "./addon.ts";
 import { type Block, CachingAllocator } from "./allocator.ts";
 import type { NativeCuda } from "./binding.ts";
+import { Collectives } from "./collectives.ts";
 import { Compiler } from "./compiler.ts";
 import { openDriver } from "./driver.ts";
 import { deviceError } from "./errors.ts";
@@ -11,13 +12,10 @@ import { Parameters } from "./parameters.ts";
 import { Products } from "./products.ts";
 import { type KernelUnit, unitSource } from "./sources.ts";
 
-export type CudaView = BufferView<Block>;
+export { addressOf, type CudaView } from "./view.ts";
 
 /** Threads of a block, wherever a kernel does not say otherwise. */
 export const THREADS = 256;
-
-/** The address of a view's first element. */
-export const addressOf = (view: CudaView): number => view.data.address + view.offset * dtypes[view.dtype].bytes;
 
 /** The open device: memory, kernels and their launches, all on one stream in program order. */
 export class CudaDevice {
@@ -33,6 +31,7 @@ export class CudaDevice {
   readonly allocator: CachingAllocator;
   readonly compiler: Compiler;
   readonly products: Products;
+  readonly collectives: Collectives;
   readonly faults: Faults;
   readonly parameters: Parameters = new Parameters();
   readonly #kernels = new Map<string, number>();
@@ -61,6 +60,7 @@ export class CudaDevice {
     const driverMajor = Math.floor(this.driverVersion / 1000);
     this.compiler = new Compiler(native, driverMajor, this.target, join(nativeFolder(), "out", "kernels"));
     this.products = new Products(this, driverMajor);
+    this.collectives = new Collectives(this, driverMajor);
     this.faults = new Faults(native);
   }
 

@@ -6,7 +6,17 @@ import { BackendError, readEnvironment } from "@revnet-zero/tensor";
 // NVIDIA's libraries, none of which is linked: each is looked for when it is first used.
 
 /** What of NVIDIA's may be asked for, by what it is used for. */
-export type LibraryName = "nvrtc" | "cublasLt";
+export type LibraryName = "nvrtc" | "cublasLt" | "nccl";
+
+/** What brings each of them to a machine without the toolkit. */
+const packages: Readonly<Record<LibraryName, string>> = {
+  nvrtc: "nvidia-cuda-nvrtc",
+  cublasLt: "nvidia-cublas",
+  nccl: "nvidia-nccl-cu13",
+};
+
+/** Majors of those that do not count with CUDA: what their functions are written against. */
+const ownVersions: Partial<Record<LibraryName, readonly number[]>> = { nccl: [2] };
 
 /** The folders of NVIDIA's Python packages, which bring whole libraries. Asked of Python once, and only when needed. */
 const pythonFolders = once((): string[] => {
@@ -44,7 +54,7 @@ const named = (): string[] => readEnvironment("REVNET_CUDA_LIBRARIES").split(":"
  * name alone, which the dynamic linker looks up. `major` is the driver's: an older one cannot load newer kernels.
  */
 export function* libraryFiles(name: LibraryName, major: number): Generator<string> {
-  const versions = Array.from({ length: Math.max(0, major - 11) }, (_, i) => major - i);
+  const versions = ownVersions[name] ?? Array.from({ length: Math.max(0, major - 11) }, (_, i) => major - i);
   const files = versions.map((v) => `lib${name}.so.${v}`);
   const inFolders = (folders: readonly string[]): string[] =>
     files.flatMap((file) => folders.map((folder) => join(folder, file))).filter((path) => existsSync(path));
@@ -68,11 +78,10 @@ export function openLibrary<T>(
       tried.push((error as Error).message);
     }
   }
-  const packages = name === "nvrtc" ? "nvidia-cuda-nvrtc" : "nvidia-cublas";
   throw new BackendError(
     "cuda",
     `NVIDIA's lib${name} is nowhere to be found${tried.map((t) => `\n    ${t}`).join("")}`,
-    `install the CUDA toolkit, or: pip install ${packages}; or name its folder by REVNET_CUDA_LIBRARIES`,
+    `install the CUDA toolkit, or: pip install ${packages[name]}; or name its folder by REVNET_CUDA_LIBRARIES`,
   );
 }
 
