@@ -56,7 +56,22 @@ function commandHelp(command: string, { what, operand, takesConfig, options }: C
   return lines.join("\n");
 }
 
+const WIDTH = 120;
+
+/** Two columns; what is too long for the right one goes on in the next row. */
 function columns(rows: readonly (readonly [string, string])[]): string[] {
   const width = Math.max(...rows.map(([left]) => left.length));
-  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`);
+  return rows.flatMap(([left, right]) =>
+    wrap(right, WIDTH - width - 4).map((part, i) => `  ${(i === 0 ? left : "").padEnd(width)}  ${part}`),
+  );
+}
+
+/** Breaks after spaces, and after the bars between choices. */
+function wrap(text: string, width: number): string[] {
+  const lines = [""];
+  for (const part of text.split(/(?<=[ |])/)) {
+    if (`${lines.at(-1)}${part}`.trimEnd().length > width) lines.push("");
+    lines[lines.length - 1] += part;
+  }
+  return lines.map((line) => line.trimEnd());
 }

@@ -96,7 +96,7 @@ describe("a checkpoint that cannot be gone on from is refused", () => {
     const bench = await trained();
     const resume = "train @config.yaml --resume";
     expect(await bench.refusal(`${resume} --train.seed 2`)).toMatchInlineSnapshot(`
-      "ValueError: resume: <folder>/run/step-000006 was trained with seed 1 and 20 fraction bits, the configuration has 2 and 20
+      "ValueError: resume: <folder>/run/step-000006 was trained with seed 1, the configuration has 2
         hint: resume with the values of the checkpoint's config.json
       status 1"
     `);

@@ -1,3 +1,5 @@
+import type { ReversibleMode } from "@revnet-zero/reversible";
+
 /** Everything a training run is decided by. With the same configuration, text and device a run gives the same bits. */
 export interface TrainConfig {
   readonly data: DataConfig;
@@ -31,11 +33,8 @@ export interface ModelConfig {
   readonly positions: "rotary" | "learned";
   /** Probability of zeroing an activation while training. */
   readonly dropout: number;
-  /**
-   * How the backward pass gets its activations: `exact` rebuilds them bit for bit (fixed-point streams), `float` rebuilds
-   * them up to rounding, `store` keeps them, `checkpoint` keeps one a layer and runs the layer again.
-   */
-  readonly reversibility: "exact" | "float" | "store" | "checkpoint";
+  /** How the backward pass gets its activations: `exact` rebuilds them bit for bit in fixed-point streams, `store` keeps them. */
+  readonly reversibility: ReversibleMode;
   /** `full`: two streams of width dModel. `split`: two of dModel / 2. */
   readonly streams: "full" | "split";
   /** One matrix for the embedding of inputs and the prediction of outputs. */

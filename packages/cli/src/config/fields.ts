@@ -1,3 +1,4 @@
+import { reversibleModes } from "@revnet-zero/reversible";
 import type { TrainConfig } from "@revnet-zero/train";
 import { z } from "zod";
 
@@ -51,7 +52,7 @@ function positive(what: string): RequiredField<number> {
   return { ...required, what, accepts: "a number above 0", schema: z.number().positive(), parse: parseNumber };
 }
 
-function choice<const T extends readonly [string, ...string[]]>(choices: T, what: string): RequiredField<T[number]> {
+function choice<const T extends string>(choices: readonly T[], what: string): RequiredField<T> {
   return { ...required, what, accepts: choices.join(", "), choices, schema: z.enum(choices), parse: (text) => text };
 }
 
@@ -86,7 +87,7 @@ export const fields: Fields = {
     norm: choice(["layer", "rms"], "normalization"),
     positions: choice(["rotary", "learned"], "how the model knows positions"),
     dropout: number(0, 1, "probability of dropping an activation"),
-    reversibility: choice(["exact", "float", "store", "checkpoint"], "where backward gets activations"),
+    reversibility: choice(reversibleModes, "where backward gets activations"),
     streams: choice(["full", "split"], "two streams of dModel, or of half of it"),
     tieEmbeddings: onOff("one matrix for inputs and outputs"),
     fractionBits: optional(whole(0, "bits after the point of exact streams; 20 if left out", 30)),
