@@ -27,6 +27,14 @@ napi_value openDriver(Call& call) {
   return call.give(version);
 }
 
+// checkLibrary(path): throws where it does not open
+napi_value checkLibrary(Call& call) {
+  void* handle = dlopen(call.text(0).c_str(), RTLD_LAZY | RTLD_LOCAL);
+  if (handle == nullptr) throw Failure("LIBRARY", dlerror());
+  dlclose(handle);
+  return call.nothing();
+}
+
 napi_value deviceCount(Call& call) {
   int count = 0;
   check(cuda.driver.deviceCount(&count), "counting devices");
@@ -92,6 +100,7 @@ napi_value synchronize(Call& call) {
 
 void publishDevice(napi_env env, napi_value exports) {
   publish<openDriver>(env, exports, "openDriver");
+  publish<checkLibrary>(env, exports, "checkLibrary");
   publish<deviceCount>(env, exports, "deviceCount");
   publish<deviceName>(env, exports, "deviceName");
   publish<deviceFacts>(env, exports, "deviceFacts");

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { CudaBackend } from "@revnet-zero/backend-cuda";
-import { attentionCases, tilesAgainstRows } from "@revnet-zero/backend-cuda/testing";
+import { attentionCases, checkAbi, proveCollectives, tilesAgainstRows } from "@revnet-zero/backend-cuda/testing";
 import { type DType, Engine, type OpName } from "@revnet-zero/tensor";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, isExact, train } from "./exactness.ts";
@@ -14,6 +14,7 @@ import { type StepCase, timeStep } from "./speed.ts";
 // The checks that need a device: node main.ts <check> [name=value ...]. Each ends with `N passed, N failed, N skipped`.
 
 const backend = new CudaBackend();
+const { device } = backend;
 const [check = "all", ...rest] = process.argv.slice(2);
 const given = new Map(rest.map((word) => word.split("=", 2) as [string, string]));
 /** What was given as name=value. */
@@ -99,6 +100,26 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     const figures = `${inBf16.heldOutLoss} and ${host.heldOutLoss} nats per byte (f32 here: ${inF32.heldOutLoss})`;
     judge("the held-out loss in bf16 is within 1 % of the CPU's in f32", off < 0.01, figures);
   },
+  // Our declarations against NVIDIA's headers, where this machine has g++ and them.
+  abi: () => {
+    const { checked, absent, problem } = checkAbi();
+    judge(`declarations are those of ${checked.join(", ")}`, problem === undefined, problem?.slice(0, 2000));
+    total.skipped += absent.length;
+    if (absent.length > 0) print(`skipped: ${absent.join(", ")} are not here`);
+  },
+  collectives: () => {
+    const wrong = proveCollectives(backend);
+    judge(`NCCL ${device.collectives.version} in a group of one rank`, wrong.length === 0, wrong.join("; "));
+  },
+  // Meets the products of a GPT-2 step and times the kernels that serve each; what starts after it uses the table.
+  tune: () => {
+    for (const mode of list("modes", "ordinary,exact") as StepCase["mode"][]) {
+      const batch = Number(option("batch", "32"));
+      timeStep(backend, { layers: 1, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16", mode, batch }, 2);
+    }
+    const { problems, changed, firstMs, bestMs, path } = backend.tune(print);
+    print(`${problems} problems, ${changed} changed: ${firstMs.toFixed(3)} ms to ${bestMs.toFixed(3)} ms, in ${path}`);
+  },
   curve: async () => {
     const curve = await trainOnNovel(new CpuBackend(), Number(option("steps", "500")), "f32");
     writeFileSync(option("to", "curve.json"), JSON.stringify(curve));
@@ -134,9 +155,8 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
   },
 };
 
-const { device } = backend;
 print(`${device.name}, ${device.target}, ${device.processors} multiprocessors, CUDA ${device.driverVersion}`);
-const proofs = ["contract", "rounding", "attention", "exact", "training", "leak", "novel"];
+const proofs = ["contract", "rounding", "attention", "abi", "collectives", "exact", "training", "leak", "novel"];
 if (check !== "all" && checks[check] === undefined)
   throw new Error(`there is no check ${check}; they are ${Object.keys(checks).join(", ")}`);
 const chosen = check === "all" ? proofs.map((name) => checks[name]!) : [checks[check]!];

@@ -45,6 +45,7 @@ export interface CommandOptions {
   };
   readonly estimate: OnDevice & { readonly config?: string; readonly printConfig?: boolean; readonly budget?: number };
   readonly check: OnDevice & { readonly config?: string; readonly printConfig?: boolean; readonly seed?: number };
+  readonly tune: { readonly config?: string; readonly precision?: Precision; readonly printConfig?: boolean };
   readonly info: { readonly checkpoint?: string };
   readonly demo: { readonly quick?: boolean; readonly out?: string };
 }
@@ -178,6 +179,12 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
     operand: configOperand,
     takesConfig: true,
     options: { printConfig, seed: whole("<number>", 0, "decides weights and batch; default 1"), device },
+  },
+  tune: {
+    what: "Time the kernels that a training step may use on this GPU, and keep which are the fastest.",
+    operand: configOperand,
+    takesConfig: true,
+    options: { precision, printConfig },
   },
   info: {
     what: "Show versions, devices and limits of this machine, or what a checkpoint holds.",

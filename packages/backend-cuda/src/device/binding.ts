@@ -5,6 +5,8 @@
 export interface NativeCuda {
   /** Opens libcuda; gives the CUDA version it supports, 13000 for 13.0. */
   openDriver(path: string): number;
+  /** Throws with the linker's words where a library does not open; leaves it closed. */
+  checkLibrary(path: string): void;
   deviceCount(): number;
   deviceName(ordinal: number): string;
   /** [major, minor, multiprocessors, largest dynamic shared memory of a block, bytes of memory] */

@@ -1,5 +1,7 @@
 import { join } from "node:path";
 import { BackendError, OutOfMemoryError } from "@revnet-zero/tensor";
+import { KernelChoices } from "../choice/kernelChoices.ts";
+import { TuningTable } from "../choice/tuningTable.ts";
 import { loadAddon, nativeFolder } from "./addon.ts";
 import { type Block, CachingAllocator } from "./allocator.ts";
 import type { NativeCuda } from "./binding.ts";
@@ -13,6 +15,9 @@ import { Products } from "./products.ts";
 import { type KernelUnit, unitSource } from "./sources.ts";
 
 export { addressOf, type CudaView } from "./view.ts";
+
+/** What kernels are compiled for: the letter allows the instructions of this very architecture, such as wgmma. */
+export const targetOf = (major: number, minor: number): string => `sm_${major}${minor}${major >= 9 ? "a" : ""}`;
 
 /** Threads of a block, wherever a kernel does not say otherwise. */
 export const THREADS = 256;
@@ -28,6 +33,8 @@ export class CudaDevice {
   readonly sharedBytes: number;
   readonly totalBytes: number;
   readonly driverVersion: number;
+  readonly tuning: TuningTable;
+  readonly choices: KernelChoices;
   readonly allocator: CachingAllocator;
   readonly compiler: Compiler;
   readonly products: Products;
@@ -46,8 +53,7 @@ export class CudaDevice {
     try {
       this.name = native.deviceName(ordinal);
       const [major, minor, processors, shared, bytes] = native.deviceFacts(ordinal);
-      // The letter allows the instructions of this very architecture, such as wgmma.
-      this.target = `sm_${major}${minor}${major >= 9 ? "a" : ""}`;
+      this.target = targetOf(major, minor);
       this.processors = processors;
       this.sharedBytes = shared;
       this.totalBytes = bytes;
@@ -56,6 +62,8 @@ export class CudaDevice {
       throw deviceError(error);
     }
     native.setParameters(this.parameters.bytes);
+    this.tuning = new TuningTable({ device: this.name, target: this.target, driverVersion: this.driverVersion });
+    this.choices = new KernelChoices(this.tuning.entries);
     this.allocator = new CachingAllocator(native);
     const driverMajor = Math.floor(this.driverVersion / 1000);
     this.compiler = new Compiler(native, driverMajor, this.target, join(nativeFolder(), "out", "kernels"));

@@ -47,6 +47,14 @@ const toolkitFolders = [
   "/usr/lib/wsl/lib",
 ];
 
+/** Where NVIDIA's headers are, for whoever compares them with ours. */
+export const headerFolders = (): string[] => [
+  "/usr/local/cuda/include",
+  "/usr/local/cuda-13.0/include",
+  ...named().map((folder) => join(dirname(folder), "include")),
+  ...pythonFolders().map((folder) => join(dirname(folder), "include")),
+];
+
 const named = (): string[] => readEnvironment("REVNET_CUDA_LIBRARIES").split(":").filter(Boolean);
 
 /**

@@ -1,6 +1,7 @@
 import { estimateStep } from "@revnet-zero/train";
 import type { CommandOptions } from "../commands.ts";
 import { type ConfigOverride, loadConfig } from "../config/loadConfig.ts";
+import { withPrecision } from "../config/precision.ts";
 import { renderConfig } from "../config/renderConfig.ts";
 import { type Output, printLine } from "../output.ts";
 import { estimateLines } from "./estimate.ts";
@@ -12,9 +13,7 @@ export async function train(
   overrides: readonly ConfigOverride[],
   output: Output,
 ): Promise<number> {
-  const { precision } = options;
-  const short = precision === undefined ? [] : [{ key: "train.precision", value: precision, flag: "--precision" }];
-  const config = await loadConfig(options.config, [...overrides, ...short]);
+  const config = await loadConfig(options.config, withPrecision(overrides, options.precision));
   if (options.printConfig) {
     output.out.write(renderConfig(config));
     return 0;
