@@ -19,13 +19,20 @@ const ways: readonly DepthMode[] = ["store", "checkpoint", "reversible-exact", "
 export interface DepthPlan {
   readonly modes: readonly DepthMode[];
   readonly depths: readonly number[];
+  /** Steps that are timed. */
+  readonly repeats: number;
   /** Whether the modes of a depth are there at once and asked in turn; on a GPU all of them do not fit. */
   readonly isInTurn: boolean;
 }
 
 export const depthPlans: { readonly [B in BackendName]: DepthPlan } = {
-  cpu: { modes: ways, depths: [6, 12, 24, 48, 96], isInTurn: true },
-  cuda: { modes: [...ways, "reversible-exact, updated in backward"], depths: [12, 24, 48, 96], isInTurn: false },
+  cpu: { modes: ways, depths: [6, 12, 24, 48, 96], repeats: 5, isInTurn: true },
+  cuda: {
+    modes: [...ways, "reversible-exact, updated in backward"],
+    depths: [12, 24, 48, 96],
+    repeats: 3,
+    isInTurn: false,
+  },
 };
 
 export interface DepthRequest {

@@ -28,7 +28,7 @@ export const depth: Suite = {
     const { modes, isInTurn, ...plan } = depthPlans[backend];
     const depths = isQuick ? [2, 4] : plan.depths;
     const groups = isInTurn ? [modes] : modes.map((mode) => [mode]);
-    const repeats = isQuick ? 2 : 5;
+    const repeats = isQuick ? 2 : plan.repeats;
     const found: DepthRow[] = [];
     const rows: Row[] = [];
     for (const blocks of depths) {

@@ -34,7 +34,6 @@ export const stepModels: { readonly [B in BackendName]: Sizes } = {
   },
   cuda: {
     "gpt-12x768, 32 x 1024": { ...gpt2, numLayers: 12, batchSize: 32 },
-    "gpt-12x768, 8 x 1024": { ...gpt2, numLayers: 12, batchSize: 8 },
   },
 };
 
