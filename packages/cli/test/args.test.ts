@@ -93,7 +93,7 @@ describe("flags", () => {
 describe("what is wrong is named, with what was meant", () => {
   test.for([
     ["trian", 'there is no command "trian"', 'did you mean "train"?'],
-    ["--model.numLayers 8", '"--model.numLayers" comes before a command', "train, sample, estimate, check, info, demo"],
+    ["--model.numLayers 8", '"--model.numLayers" comes before a command', "train, sample, estimate, check, tune, info, demo"],
     ["help me", 'there is no command "me"', "the commands are"],
     ["train --resmue", "unknown flag --resmue", 'did you mean "--resume"?'],
     ["train --model.numLayer 8", "unknown flag --model.numLayer", 'did you mean "--model.numLayers"?'],
@@ -102,6 +102,7 @@ describe("what is wrong is named, with what was meant", () => {
     ["train --no-model.numLayers", "unknown flag --no-model.numLayers", "revnet-zero train --help"],
     ["sample runs --model.numLayers 8", "unknown flag --model.numLayers", "revnet-zero sample --help"],
     ["train -x", "unknown flag -x", "lists the flags"],
+    ["train --precision bf8", '--precision is "bf8"', "accepted: f32, bf16, f16"],
     ["train --report", "--report needs a value", "a path, as in --report <file>"],
     ["train --data.source --train.steps 5", "--data.source needs a value", "moby-dick"],
     ["train --model.mlp", "--model.mlp needs a value", "gelu, geglu, swiglu, as in --model.mlp gelu"],

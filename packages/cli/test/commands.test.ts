@@ -225,6 +225,7 @@ describe("help", () => {
         sample    Write text with a trained model.
         estimate  Tell the memory of a training step without running it.
         check     Prove on this machine that gradients are bit for bit those of stored backpropagation.
+        tune      Time the kernels that a training step may use on this GPU, and keep which are the fastest.
         info      Show versions, devices and limits of this machine, or what a checkpoint holds.
         demo      Train, prove and report in a few minutes, with nothing to prepare.
 
