@@ -100,7 +100,7 @@ async function measureDepth(
     }
     return found;
   } finally {
-    for (const subject of subjects) subject[Symbol.dispose]();
+    for (const subject of subjects) await subject.end();
   }
 }
 

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { useStandIn } from "@revnet-zero/backend-cuda/testing";
 import { ReversibleTransformer, Transformer } from "@revnet-zero/models";
 import { type Backend, Engine, randomKey, tensor } from "@revnet-zero/tensor";
@@ -25,6 +26,9 @@ const precisions: readonly Precision[] = ["f32", "bf16", "f16"];
 const reason = useStandIn();
 if (reason !== undefined) throw new Error(reason);
 process.env.REVNET_CUDA_CACHE = process.argv[2]!;
+// With the stand-in's products, and no other library of NVIDIA's: those need a real driver.
+process.env.REVNET_CUDA_LIBRARIES += `:${join(process.env.REVNET_CUDA_LIBRARIES!, "products")}`;
+process.env.REVNET_CUDA_ATTENTION = "own";
 process.env.REVNET_STANDIN_IDLE = "1";
 const { CudaBackend } = await import("@revnet-zero/backend-cuda");
 const backend = new CudaBackend();

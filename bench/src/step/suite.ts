@@ -77,7 +77,7 @@ export const step: Suite = {
         const measured = await inTurn(contestants, { ...turns, ...(isQuick ? { repeats: 2 } : {}) });
         for (const one of measured) {
           const row = await rowOf(one, size, { model, device: backend, threads });
-          one.subject[Symbol.dispose]();
+          await one.subject.end();
           // Ours of a later group are there to be compared with.
           if (rows.some((r) => r.model === model && r.impl === row.impl && r.mode === row.mode)) continue;
           rows.push(row);
