@@ -2,12 +2,27 @@ import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { CudaBackend, probeCuda } from "@revnet-zero/backend-cuda";
 import type { Backend } from "@revnet-zero/tensor";
 
-export const backendNames = ["cpu", "cuda"] as const;
-export type BackendName = (typeof backendNames)[number];
+/** What `--backend` names: the devices that a suite runs on, made when it asks for them. */
+export const backends = {
+  cpu: async (): Promise<readonly Backend[]> => [new CpuBackend()],
+  cuda: async (): Promise<readonly Backend[]> => [new CudaBackend() as Backend],
+  /** Every mode of gpu.js that this process can have: headlessgl needs Node 20 and an X server. */
+  gpujs: async (): Promise<readonly Backend[]> => {
+    const { createGpuJsBackend } = await import("@revnet-zero/backend-gpujs");
+    const modes = ["webasm", "cpu", "headlessgl"] as const;
+    const made = await Promise.all(modes.map((mode) => createGpuJsBackend({ mode }).catch(() => undefined)));
+    return made.flatMap((backend) => backend ?? []);
+  },
+} as const;
 
-export const isBackendName = (name: string): name is BackendName => (backendNames as readonly string[]).includes(name);
+export type BackendName = keyof typeof backends;
 
-/** What a process computes on, and what a row says of it. */
+export const isBackendName = (name: string): name is BackendName => Object.hasOwn(backends, name);
+
+/** Those that whole models are trained on. */
+export type TrainingBackend = "cpu" | "cuda";
+
+/** What a process trains on, and what a row says of it. */
 export interface OpenedBackend {
   readonly backend: Backend;
   readonly threads: number;
@@ -16,7 +31,7 @@ export interface OpenedBackend {
   readonly driverBytes?: () => number;
 }
 
-const open: { readonly [B in BackendName]: () => OpenedBackend } = {
+const open: { readonly [B in TrainingBackend]: () => OpenedBackend } = {
   cpu: () => {
     const backend = new CpuBackend();
     return { backend: backend as Backend, threads: backend.threads, tier: backend.tier };
@@ -31,11 +46,11 @@ const open: { readonly [B in BackendName]: () => OpenedBackend } = {
   },
 };
 
-export const openBackend = (name: BackendName): OpenedBackend => open[name]();
+export const openBackend = (name: TrainingBackend): OpenedBackend => open[name]();
 
-/** The device's name where it is no processor: its figures lie apart. */
+/** The device's name where it is a GPU of its own: its figures lie apart. */
 export function deviceNameOf(name: BackendName): string | undefined {
-  if (name === "cpu") return undefined;
+  if (name !== "cuda") return undefined;
   const found = probeCuda();
   return found.isAvailable ? found.devices[0]!.name : undefined;
 }

@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { type BackendName, backendNames, isBackendName } from "./backends.ts";
+import { type BackendName, backends, isBackendName } from "./backends.ts";
 import { suites } from "./suites.ts";
 
 export interface BenchCommand {
@@ -18,7 +18,7 @@ export class BenchUsageError extends Error {
 
 export const usage = `npm run bench -- <suite> [options]
 
-  --backend cpu      what computes: cpu, or cuda where the suite can
+  --backend name     what computes: cpu, or cuda or gpujs in suites that can
   --peers a,b|none   which peers to measure beside it; all by default
   --quick            small sizes, few repeats: to see that it runs
   --json             one JSON object on standard output, everything else on standard error
@@ -34,7 +34,7 @@ export function parseBenchCommand(argv: readonly string[]): BenchCommand {
   if (!Object.hasOwn(suites, suite)) throw new BenchUsageError(`there is no suite "${suite}"; the suites are ${names}`);
   const { backend } = values;
   if (!isBackendName(backend))
-    throw new BenchUsageError(`there is no backend "${backend}"; they are ${backendNames.join(", ")}`);
+    throw new BenchUsageError(`there is no backend "${backend}"; the backends are ${Object.keys(backends).join(", ")}`);
   const peers = values.peers === "none" ? [] : values.peers?.split(",").filter((name) => name !== "");
   return {
     suite,

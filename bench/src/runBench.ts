@@ -20,8 +20,9 @@ export async function runBench(argv: readonly string[], { out, error }: BenchOut
     return 2;
   }
   const suite = await suites[command.suite]!();
-  if (!(suite.backends ?? ["cpu"]).includes(command.backend)) {
-    error(`bench: ${command.suite} does not run on ${command.backend}\n\n${usage}\n`);
+  const { backends = ["cpu"] } = suite;
+  if (!backends.includes(command.backend)) {
+    error(`bench: ${command.suite} measures ${backends.join(" and ")}, not ${command.backend}\n`);
     return 2;
   }
   const log = (line: string): void => error(`${line}\n`);

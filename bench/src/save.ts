@@ -1,17 +1,19 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { svgLineChart } from "@revnet-zero/train";
+import { svgLineChart } from "@revnet-zero/plot";
 import type { Report } from "./report.ts";
 import type { Suite } from "./suite.ts";
 
 const results = fileURLToPath(new URL("../results/", import.meta.url));
 
-/** Writes results/<host>/<suite>.json, and .svg where the suite draws one. Gives the paths. */
+/** Writes results/<host>/<suite>.json, and .svg where the suite draws one; of another backend than the CPU <suite>-<backend>.json. Gives the paths. */
 export async function saveReport(report: Report, { chart }: Suite): Promise<string[]> {
   const folder = `${results}${report.host.name}/`;
   await mkdir(folder, { recursive: true });
-  const files = [[`${report.suite}.json`, `${JSON.stringify(report, undefined, 2)}\n`]] as [string, string][];
-  if (chart !== undefined) files.push([`${report.suite}.svg`, `${svgLineChart(chart(report.rows))}\n`]);
+  const { backend } = report.settings;
+  const stem = backend === "cpu" ? report.suite : `${report.suite}-${backend}`;
+  const files = [[`${stem}.json`, `${JSON.stringify(report, undefined, 2)}\n`]] as [string, string][];
+  if (chart !== undefined && backend === "cpu") files.push([`${stem}.svg`, `${svgLineChart(chart(report.rows))}\n`]);
   for (const [name, text] of files) await writeFile(folder + name, text);
   return files.map(([name]) => folder + name);
 }

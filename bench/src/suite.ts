@@ -1,4 +1,4 @@
-import type { LineChart } from "@revnet-zero/train";
+import type { LineChart } from "@revnet-zero/plot";
 import type { BackendName } from "./backends.ts";
 
 export type Cell = string | number | boolean | null;
@@ -27,7 +27,7 @@ export interface BenchContext {
 export interface Suite {
   /** What it measures, in one line. */
   readonly about: string;
-  /** What it can be run on. Default: the CPU alone. */
+  /** What it can measure. Default: the CPU alone. */
   readonly backends?: readonly BackendName[];
   run(context: BenchContext): Promise<SuiteResult>;
   /** The rows as a picture. */

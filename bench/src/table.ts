@@ -1,4 +1,4 @@
-import { formatBytes, formatFigure } from "@revnet-zero/train";
+import { formatBytes, formatFigure } from "@revnet-zero/plot";
 import type { Cell, Row } from "./suite.ts";
 
 /** Rows as aligned columns, in the order in which names first appear. Bytes and figures as people read them. */

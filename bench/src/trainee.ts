@@ -8,10 +8,11 @@ import {
   buildOptimizer,
   computeGradients,
   type ModelConfig,
+  recordedPassOf,
   runKey,
   type TrainConfig,
 } from "@revnet-zero/train";
-import { type BackendName, type OpenedBackend, openBackend } from "./backends.ts";
+import { type OpenedBackend, openBackend, type TrainingBackend } from "./backends.ts";
 import { collectGarbage, maximumResidentBytes } from "./memory.ts";
 import { answerRequests } from "./subject.ts";
 
@@ -24,7 +25,7 @@ export interface TraineeConfig extends TrainConfig {
 
 export interface TraineeBuild {
   readonly build: TraineeConfig;
-  readonly backend?: BackendName;
+  readonly backend?: TrainingBackend;
   /** One float stream. */
   readonly isOrdinary?: boolean;
   /** Blocks are updated as soon as their gradients are known. */
@@ -81,7 +82,7 @@ async function batchesOf({ model, train, data }: TraineeConfig): Promise<Batches
 
 /** Builds the model on an engine; gives what makes a step, its loss still on the device. */
 function makeTrainee(request: TraineeBuild, engine: Engine) {
-  const { build: config, isOrdinary = false, updatesInBackward = false } = request;
+  const { build: config, backend = "cpu", isOrdinary = false, updatesInBackward = false } = request;
   const { seed, precision } = config.train;
   const { learningRate } = config.optimizer;
   const options = { ...config.model, key: runKey(seed, "parameters"), engine };
@@ -90,24 +91,24 @@ function makeTrainee(request: TraineeBuild, engine: Engine) {
   const clipNorm = updatesInBackward ? 0 : config.optimizer.clipNorm;
   if (updatesInBackward && model instanceof ReversibleTransformer)
     updateInBackward(model.sequence, optimizer, { learningRate: () => learningRate, clipNorm });
+  // As the trainer does: on the CPU the time between kernels counts.
+  const pass = backend === "cpu" && !updatesInBackward ? { pass: recordedPassOf(model, 1, { precision }) } : {};
   const step = (n: number, batch: ByteBatch, isRead: boolean): number =>
     engine.scope(() => {
       const key = runKey(seed, "steps");
-      const { loss, factor } = computeGradients(model, [batch], { key, step: n, clipNorm, precision });
+      const { loss, factor } = computeGradients(model, [batch], { key, step: n, clipNorm, precision, ...pass });
       applyGradients(optimizer, learningRate, factor);
       return isRead ? loss.itemSync() : Number.NaN;
     });
   return { parameters: model.parameterCount(), step };
 }
 
-/** The first step makes the optimizer's state; the second is like all that follow. */
+/** The first step makes the optimizer's state, and the second is recorded; those that follow need no more. */
 function predictPeak(request: TraineeBuild, batch: ByteBatch, like: Backend): number {
   const engine = new Engine(MetaBackend.like(like) as Backend);
   const { step } = makeTrainee(request, engine);
-  for (let n = 0; n < 2; n++) {
-    engine.ledger.resetPeak();
-    step(n, batch, false);
-  }
+  engine.ledger.resetPeak();
+  for (let n = 0; n < 2; n++) step(n, batch, false);
   return engine.memory().peakBytes;
 }
 
@@ -118,6 +119,8 @@ class Trainee {
   readonly #batches: Batches;
   readonly #model: ReturnType<typeof makeTrainee>;
   readonly #driverBytes: number;
+  /** Of the step that needed most: the one that makes the optimizer's state, or the one that is recorded. */
+  #highest: ReturnType<Engine["memory"]> | undefined;
 
   constructor(request: TraineeBuild, batches: Batches) {
     this.#request = request;
@@ -142,11 +145,14 @@ class Trainee {
     batches.forEach((batch, n) => {
       loss = this.#model.step(step + n, batch, n === count - 1);
     });
-    return { timeMs: performance.now() - start, loss };
+    const timeMs = performance.now() - start;
+    const memory = this.#engine.memory();
+    if (this.#highest === undefined || memory.peakBytes >= this.#highest.peakBytes) this.#highest = memory;
+    return { timeMs, loss };
   }
 
   report(): MemoryAnswer {
-    const { peakBytes, activationBytes, atPeak } = this.#engine.memory();
+    const { peakBytes, activationBytes, atPeak } = this.#highest ?? this.#engine.memory();
     const driver = this.#opened.driverBytes;
     return {
       ...{ peakBytes, activationBytes, atPeak, residentBytes: maximumResidentBytes() },

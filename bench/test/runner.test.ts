@@ -21,6 +21,38 @@ const quick = (suite: string, ...options: string[]) =>
   JSON.parse(bench(suite, "--quick", "--json", ...options).stdout) as Record<string, unknown>;
 
 describe("a quick run", { timeout: 120_000 }, () => {
+  test("of attention measures every way at every length, and how they compare", () => {
+    const { rows, summary } = quick("attention") as {
+      rows: Record<string, unknown>[];
+      summary: Record<string, unknown>;
+    };
+    expect(new Set(rows.map((r) => r.mechanism)).size).toBe(8);
+    for (const row of rows)
+      expect(row).toMatchObject({
+        tokens: expect.any(Number),
+        timeMs: expect.any(Number),
+        forwardMs: expect.any(Number),
+        bytesPerToken: expect.any(Number),
+      });
+    expect(summary).toMatchObject({
+      tiledOverUnfused: { 128: expect.any(Number), 256: expect.any(Number) },
+      hierarchicalOverTiled: { 128: expect.any(Number), 256: expect.any(Number) },
+    });
+  });
+
+  test("of long-context has bits per byte of every layer, and shares of needles by distance", () => {
+    const { rows, summary } = quick("long-context") as {
+      rows: Record<string, unknown>[];
+      summary: { bitsPerByte: Record<string, { mean: number }>; recall: Record<string, object>; chance: number };
+    };
+    expect(Object.keys(summary.bitsPerByte)).toEqual(["dense", "hierarchical", "hierarchical, learned", "window"]);
+    for (const { mean } of Object.values(summary.bitsPerByte)) expect(mean).toBeLessThan(8.1);
+    expect(Object.keys(summary.recall)).toEqual(["dense", "hierarchical", "hierarchical, recall"]);
+    const answered = rows.filter((r) => r.task === "needles");
+    expect(answered.every((r) => (r.right as number) <= (r.asked as number))).toBe(true);
+    expect(summary.chance).toBe(1 / 8);
+  });
+
   test("of exactness prints one JSON object: exact rows equal, float rows not", () => {
     const { suite, rows, summary, host, settings, version } = quick("exactness") as never as {
       [name: string]: unknown;
@@ -149,6 +181,7 @@ describe("the runner", () => {
     ["an unknown suite", ["dept"]],
     ["two suites", ["depth", "exactness"]],
     ["an unknown backend", ["depth", "--backend", "abacus"]],
+    ["a backend that the suite cannot measure", ["depth", "--backend", "gpujs"]],
     ["an unknown option", ["depth", "--fast"]],
   ])("says what is wrong: %s", async (_, argv) => {
     let text = "";

@@ -8,19 +8,19 @@ typedef u16 Tile[STEP][D + 8];  // eight more than a row, so that neighbouring r
 static constexpr float LOG2E = 1.4426950408889634f, LN2 = 0.6931471805599453f;
 
 /**
- * Begins to load rows of a matrix [rows, width] from row0 on, with zeros beyond its ends. `isPacked`: rows begin at 16 bytes, and
+ * Begins to load rows of a matrix [rows, width] from row0 on, with zeros beyond its ends. `step`: from row to row; `isPacked`: rows begin at 16 bytes, and
  * the copy goes on while the warps compute.
  */
-static __device__ __forceinline__ void loadRows(Tile tile, const T* from, int row0, int rows, int width, bool isPacked) {
+static __device__ __forceinline__ void loadRows(Tile tile, const T* from, i64 step, int row0, int rows, int width, bool isPacked) {
   for (int part = threadIdx.x; part < STEP * (D / 8); part += 128) {
     const int r = part / (D / 8), c = part % (D / 8) * 8;
     const bool isInside = row0 + r < rows;
     if (isPacked) {
       const bool isWanted = isInside && c < width;
-      copyAhead<16>(&tile[r][c], isWanted ? from + (i64)(row0 + r) * width + c : from, isWanted);
+      copyAhead<16>(&tile[r][c], isWanted ? from + (row0 + r) * step + c : from, isWanted);
     } else {
 #pragma unroll
-      for (int k = 0; k < 8; k++) tile[r][c + k] = isInside && c + k < width ? from[(i64)(row0 + r) * width + c + k].bits : (u16)0;
+      for (int k = 0; k < 8; k++) tile[r][c + k] = isInside && c + k < width ? from[(row0 + r) * step + c + k].bits : (u16)0;
     }
   }
 }
@@ -33,14 +33,14 @@ static __device__ __forceinline__ void arrive() {
 }
 
 /** A warp's 16 rows as left operands: [D / 16][4]. */
-static __device__ __forceinline__ void loadLeft(u32 (*a)[4], const T* from, int row0, int rows, int width) {
+static __device__ __forceinline__ void loadLeft(u32 (*a)[4], const T* from, i64 step, int row0, int rows, int width) {
   const int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
 #pragma unroll
   for (int kk = 0; kk < D / 16; kk++)
 #pragma unroll
     for (int part = 0; part < 4; part++) {
       const int r = row0 + g + 8 * (part & 1), c = kk * 16 + 2 * t + 8 * (part >> 1);
-      const T* at = from + (i64)r * width + c;
+      const T* at = from + r * step + c;
       const u32 low = r < rows && c < width ? at[0].bits : 0, high = r < rows && c + 1 < width ? at[1].bits : 0;
       a[kk][part] = low | high << 16;
     }
@@ -94,14 +94,14 @@ struct Most {
 };
 
 /** Stores a warp's sums, row by row scaled. */
-static __device__ __forceinline__ void storeRows(T* to, const float (*sums)[4], int row0, int rows, int width, const float* scales) {
+static __device__ __forceinline__ void storeRows(T* to, i64 step, const float (*sums)[4], int row0, int rows, int width, const float* scales) {
   const int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
 #pragma unroll
   for (int n = 0; n < D / 8; n++)
 #pragma unroll
     for (int k = 0; k < 4; k++) {
       const int r = row0 + g + 8 * (k >> 1), c = n * 8 + 2 * t + (k & 1);
-      if (r < rows && c < width) to[(i64)r * width + c] = narrow<T>(sums[n][k] * scales[k >> 1]);
+      if (r < rows && c < width) to[r * step + c] = narrow<T>(sums[n][k] * scales[k >> 1]);
     }
 }
 
@@ -128,22 +128,24 @@ static __device__ __forceinline__ Place placeOfQueries(const Attention& p) {
 static __device__ __forceinline__ bool sees(const Attention& p, int i, int j) {
   return i < p.t && j < p.s && j < endOfKeys(p, i) && j >= firstKey(p, i);
 }
-static __device__ __forceinline__ bool isPacked(const T* from, int width) { return width % 8 == 0 && (u64)from % 16 == 0; }
+static __device__ __forceinline__ bool isPacked(const T* from, i64 step, int width) {
+  return width % 8 == 0 && step % 8 == 0 && (u64)from % 16 == 0;
+}
 
 KERNEL(tilesForward, Attention, 128) {
   __shared__ __align__(16) Tile tiles[2][2];
   const Place at = placeOfQueries(p);
-  const T* k = p.k + at.keyHead * p.s * p.d;
-  const T* v = p.v + at.keyHead * p.s * p.e;
-  const bool packsKeys = isPacked(k, p.d), packsValues = isPacked(v, p.e);
+  const T* k = p.k.of(at.keyHead, p.keyHeads);
+  const T* v = p.v.of(at.keyHead, p.keyHeads);
+  const bool packsKeys = isPacked(k, p.k.row, p.d), packsValues = isPacked(v, p.v.row, p.e);
   const auto load = [&](Tile* to, int j0) {
     if (j0 >= at.to) return;
-    loadRows(to[0], k, j0, p.s, p.d, packsKeys);
-    if (p.out != 0) loadRows(to[1], v, j0, p.s, p.e, packsValues);
+    loadRows(to[0], k, p.k.row, j0, p.s, p.d, packsKeys);
+    loadRows(to[1], v, p.v.row, j0, p.s, p.e, packsValues);
   };
   load(tiles[0], at.from);
   u32 q[D / 16][4];
-  loadLeft(q, p.q + at.head * p.t * p.d, at.row0, p.t, p.d);
+  loadLeft(q, p.q.of(at.head, p.heads), p.q.row, at.row0, p.t, p.d);
   float sums[D / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
   const float scale = (float)p.scale * LOG2E;
   // The largest score is the scale times the largest product, where the scale is positive.
@@ -181,7 +183,6 @@ KERNEL(tilesForward, Attention, 128) {
         w[n][e] = exp2Of(fmaf(w[n][e], after, -base[e >> 1]));
         total[e >> 1] += w[n][e];
       }
-    if (p.out == 0) continue;
 #pragma unroll
     for (int n = 0; n < D / 8; n++)
 #pragma unroll
@@ -194,44 +195,31 @@ KERNEL(tilesForward, Attention, 128) {
     const float all = foldRow<Sum>(total[h]);
     inverse[h] = 1 / all;
     const int i = at.row0 + at.g + 8 * h;
-    const float lse = logf(all) + top[h] * LN2;
-    if (at.t != 0 || i >= p.t) continue;
-    if (p.outLse != 0) p.outLse[at.head * p.t + i] = narrow<T>(lse);
-    if (p.lse != 0) p.lse[at.head * p.t + i] = lse * LOG2E;  // for tilesQueries and tilesKeys
+    if (at.t == 0 && i < p.t) p.lse[at.head * p.t + i] = logf(all) + top[h] * LN2;
   }
-  if (p.out != 0) storeRows(p.out + at.head * p.t * p.e, sums, at.row0, p.t, p.e, inverse);
-}
-
-/** delta of every query, a warp each. */
-KERNEL(tilesDelta, Attention, 256) {
-  const u64 row = (u64)blockIdx.x * 8 + (threadIdx.x >> 5);
-  if (row >= p.queries) return;
-  float sum = 0;
-  for (int c = threadIdx.x & 31; c < p.e; c += 32) sum = fmaf(wide(p.g[row * p.e + c]), wide(p.o[row * p.e + c]), sum);
-  sum = foldWarp<Sum>(sum);
-  if ((threadIdx.x & 31) == 0) p.delta[row] = sum;
+  storeRows(p.out.of(at.head, p.heads), p.out.row, sums, at.row0, p.t, p.e, inverse);
 }
 
 KERNEL(tilesQueries, Attention, 128) {
   __shared__ __align__(16) Tile tiles[2][2];
   const Place at = placeOfQueries(p);
-  const T* k = p.k + at.keyHead * p.s * p.d;
-  const T* v = p.v + at.keyHead * p.s * p.e;
-  const bool packsKeys = isPacked(k, p.d), packsValues = isPacked(v, p.e);
+  const T* k = p.k.of(at.keyHead, p.keyHeads);
+  const T* v = p.v.of(at.keyHead, p.keyHeads);
+  const bool packsKeys = isPacked(k, p.k.row, p.d), packsValues = isPacked(v, p.v.row, p.e);
   const auto load = [&](Tile* to, int j0) {
     if (j0 >= at.to) return;
-    loadRows(to[0], k, j0, p.s, p.d, packsKeys);
-    loadRows(to[1], v, j0, p.s, p.e, packsValues);
+    loadRows(to[0], k, p.k.row, j0, p.s, p.d, packsKeys);
+    loadRows(to[1], v, p.v.row, j0, p.s, p.e, packsValues);
   };
   load(tiles[0], at.from);
   u32 q[D / 16][4], g[D / 16][4];
-  loadLeft(q, p.q + at.head * p.t * p.d, at.row0, p.t, p.d);
-  loadLeft(g, p.g + at.head * p.t * p.e, at.row0, p.t, p.e);
+  loadLeft(q, p.q.of(at.head, p.heads), p.q.row, at.row0, p.t, p.d);
+  loadLeft(g, p.g.of(at.head, p.heads), p.g.row, at.row0, p.t, p.e);
   float lse[2], delta[2], sums[D / 8][4] = {};
 #pragma unroll
   for (int h = 0; h < 2; h++) {
     const int i = at.row0 + at.g + 8 * h;
-    lse[h] = i < p.t ? p.lse[at.head * p.t + i] : 0;
+    lse[h] = i < p.t ? p.lse[at.head * p.t + i] * LOG2E : 0;
     delta[h] = i < p.t ? p.delta[at.head * p.t + i] : 0;
   }
   const float scale = (float)p.scale;
@@ -254,7 +242,7 @@ KERNEL(tilesQueries, Attention, 128) {
     timesRows(sums, w, keys);
   }
   const float scales[2] = {scale, scale};
-  storeRows(p.dq + at.head * p.t * p.d, sums, at.row0, p.t, p.d, scales);
+  storeRows(p.dq.of(at.head, p.heads), p.dq.row, sums, at.row0, p.t, p.d, scales);
 }
 
 /** A block: 64 keys of one key head, over the query heads that share it. */
@@ -265,8 +253,8 @@ KERNEL(tilesKeys, Attention, 128) {
   const int lane = threadIdx.x & 31, gi = lane / 4, t = lane & 3, first = blockIdx.x * 64, row0 = first + (threadIdx.x >> 5) * 16;
   const int group = p.heads / p.keyHeads, shift = p.s - p.t;
   u32 k[D / 16][4], v[D / 16][4];
-  loadLeft(k, p.k + keyHead * p.s * p.d, row0, p.s, p.d);
-  loadLeft(v, p.v + keyHead * p.s * p.e, row0, p.s, p.e);
+  loadLeft(k, p.k.of(keyHead, p.keyHeads), p.k.row, row0, p.s, p.d);
+  loadLeft(v, p.v.of(keyHead, p.keyHeads), p.v.row, row0, p.s, p.e);
   float byKey[D / 8][4] = {}, byValue[D / 8][4] = {};
   const float scale = (float)p.scale;
   // The queries that see a key of the block.
@@ -274,13 +262,13 @@ KERNEL(tilesKeys, Attention, 128) {
   const int end = p.isCausal && p.window > 0 ? first + 63 - shift + p.window : p.t, until = end < p.t ? end : p.t;
   for (int member = 0; member < group; member++) {
     const u64 head = keyHead / p.keyHeads * p.heads + keyHead % p.keyHeads * group + member;
-    const T* q = p.q + head * p.t * p.d;
-    const T* g = p.g + head * p.t * p.e;
-    const bool packsQueries = isPacked(q, p.d), packsGradients = isPacked(g, p.e);
+    const T* q = p.q.of(head, p.heads);
+    const T* g = p.g.of(head, p.heads);
+    const bool packsQueries = isPacked(q, p.q.row, p.d), packsGradients = isPacked(g, p.g.row, p.e);
     const auto load = [&](int to, int i0) {
       if (i0 >= until) return;
-      loadRows(tiles[to][0], q, i0, p.t, p.d, packsQueries);
-      loadRows(tiles[to][1], g, i0, p.t, p.e, packsGradients);
+      loadRows(tiles[to][0], q, p.q.row, i0, p.t, p.d, packsQueries);
+      loadRows(tiles[to][1], g, p.g.row, i0, p.t, p.e, packsGradients);
       for (int r = threadIdx.x; r < STEP; r += 128) {
         const bool isInside = i0 + r < p.t;
         const u64 row = head * p.t + (isInside ? i0 + r : 0);
@@ -305,7 +293,7 @@ KERNEL(tilesKeys, Attention, 128) {
         for (int e = 0; e < 4; e++) {
           const int column = n * 8 + 2 * t + (e & 1);
           const bool isSeen = isWhole || sees(p, i0 + column, row0 + gi + 8 * (e >> 1));
-          const float weight = isSeen ? exp2Of(fmaf(w[n][e], scale * LOG2E, -lse[column])) : 0;
+          const float weight = isSeen ? exp2Of(fmaf(w[n][e], scale * LOG2E, -LOG2E * lse[column])) : 0;
           w[n][e] = weight;
           dw[n][e] = weight * (dw[n][e] - delta[column]);
         }
@@ -314,6 +302,6 @@ KERNEL(tilesKeys, Attention, 128) {
     }
   }
   const float one[2] = {1, 1}, scales[2] = {scale, scale};
-  storeRows(p.dk + keyHead * p.s * p.d, byKey, row0, p.s, p.d, scales);
-  storeRows(p.dv + keyHead * p.s * p.e, byValue, row0, p.s, p.e, one);
+  storeRows(p.dk.of(keyHead, p.keyHeads), p.dk.row, byKey, row0, p.s, p.d, scales);
+  storeRows(p.dv.of(keyHead, p.keyHeads), p.dv.row, byValue, row0, p.s, p.e, one);
 }

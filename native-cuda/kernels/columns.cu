@@ -1,22 +1,55 @@
-// y[c] = the sum over rows of x[row, c] for few rows: a block 32 columns, 8 threads a column, whose sums are added in order.
-// T; Y.
+// Sums down the columns of a row-major [rows, length]. T; Y: what is stored; S: what is summed in.
 
-typedef Number<T>::Wide W;
-
+/** y[c] for few rows: a block 32 columns, 32 threads a column, whose sums are added in order. */
 struct Columns {
   const T* x;
   Y* y;
   u32 rows, length;
 };
-KERNEL(sumColumns, Columns, 256) {
-  __shared__ W sums[8][33];
+KERNEL(sumColumns, Columns, 1024) {
+  __shared__ S sums[32][33];
   const u32 c = blockIdx.x * 32 + (threadIdx.x & 31), part = threadIdx.x >> 5;
-  W sum = 0;
-  if (c < p.length)
-    for (u32 row = part; row < p.rows; row += 8) sum += wide(p.x[(u64)row * p.length + c]);
+  S sum = 0;
+  if (c < p.length) {
+#pragma unroll 4
+    for (u32 row = part; row < p.rows; row += 32) sum += (S)wide(p.x[(u64)row * p.length + c]);
+  }
   sums[part][threadIdx.x & 31] = sum;
   __syncthreads();
   if (part != 0 || c >= p.length) return;
-  for (int k = 1; k < 8; k++) sum += sums[k][threadIdx.x & 31];
+  for (int k = 1; k < 32; k++) sum += sums[k][threadIdx.x & 31];
   p.y[c] = narrow<Y>(sum);
+}
+
+/** The sums of runs of many rows, [parts, length] in S: a thread 16 bytes of columns, eight threads a column. */
+struct ColumnParts {
+  const T* x;
+  S* sums;
+  u64 rows, partRows;
+  u32 length;
+};
+KERNEL(columnParts, ColumnParts, 256) {
+  constexpr int V = 16 / sizeof(T);
+  __shared__ S shared[8][32][V + 1];
+  const u32 lane = threadIdx.x & 31, part = threadIdx.x >> 5, c = (blockIdx.x * 32 + lane) * V;
+  const u64 from = blockIdx.y * p.partRows, to = from + p.partRows < p.rows ? from + p.partRows : p.rows;
+  S sums[V] = {};
+  if (c < p.length) {
+#pragma unroll 4
+    for (u64 row = from + part; row < to; row += 8) {
+      const Pack<T, V> pack = *(const Pack<T, V>*)(p.x + row * p.length + c);
+#pragma unroll
+      for (int j = 0; j < V; j++) sums[j] += (S)wide(pack.v[j]);
+    }
+  }
+#pragma unroll
+  for (int j = 0; j < V; j++) shared[part][lane][j] = sums[j];
+  __syncthreads();
+  for (u32 i = threadIdx.x; i < 32 * V; i += 256) {
+    const u32 at = blockIdx.x * 32 * V + i;
+    if (at >= p.length) continue;
+    S sum = 0;
+    for (int k = 0; k < 8; k++) sum += shared[k][i / V][i % V];
+    p.sums[blockIdx.y * p.length + at] = sum;
+  }
 }

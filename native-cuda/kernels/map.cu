@@ -38,6 +38,15 @@ static __device__ __forceinline__ float accurateExp(float x) {
   const int half = (int)k >> 1, other = (int)k - half;
   return y * __uint_as_float((u32)(half + 127) << 23) * __uint_as_float((u32)(other + 127) << 23);
 }
+/** 1 / (1 + e^-x): e^-|x| is at most 1. */
+static __device__ __forceinline__ float sigmoidOf(float x) {
+  const float t = accurateExp(-fabsf(x));
+  return (x < 0 ? t : 1) / (1 + t);
+}
+static __device__ __forceinline__ double sigmoidOf(double x) {
+  const double t = exp(-fabs(x));
+  return (x < 0 ? t : 1) / (1 + t);
+}
 /** JavaScript's: no number where ±1 is raised to an infinite power or to no number. */
 static __device__ __forceinline__ double powerOf(double a, double b) {
   return fabs(a) == 1 && !(fabs(b) < (double)INFINITY) ? (double)NAN : pow(a, b);

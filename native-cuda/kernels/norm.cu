@@ -1,4 +1,5 @@
-// Layer and RMS norms over rows, held in registers: the mean, then the mean of squares of what is left of it. T.
+// Layer and RMS norms over rows, held in registers: the mean, then the mean of squares of what is left of it. T: the rows and
+// everything but y; Y. HAS_MEAN: a layer norm, else an RMS norm, which has no bias either.
 
 typedef Number<T>::Wide W;
 
@@ -8,8 +9,8 @@ static __device__ __forceinline__ double rootOf(double v) { return sqrt(v); }
 struct Norm {
   const T* x;
   const T* weight;
-  const T* bias;  // null for an RMS norm, which has no mean either
-  T* y;
+  const T* bias;
+  Y* y;
   T* mean;
   T* inverse;
   u64 rows;
@@ -19,11 +20,11 @@ struct Norm {
 
 /** The norm of a held row, which is the same for every source of its numbers. */
 template <int threads, class R>
-static __device__ __forceinline__ void normRow(const Norm& p, u64 row, const R& values, W* shared) {
+static __device__ __forceinline__ void normRow(const Norm& p, u64 row, R& values, W* shared) {
   typedef RowThreads<W, threads> Threads;
   const W count = (W)p.length;
   W mean = 0;
-  if (p.bias != 0) {
+  if (HAS_MEAN) {
     W sum = 0;
     values.each([&](u32, W v) { sum += v; });
     mean = Threads::template fold<Sum>(sum, shared) / count;
@@ -40,12 +41,20 @@ static __device__ __forceinline__ void normRow(const Norm& p, u64 row, const R& 
   });
   const W inverse = (W)1 / rootOf(Threads::template fold<Sum>(squares, shared) / count + (W)p.eps);
   if (row >= p.rows) return;
-  values.each([&](u32 c, W v) {
-    const W scaled = (v - mean) * inverse * wide(p.weight[c]);
-    p.y[row * p.length + c] = narrow<T>(p.bias != 0 ? scaled + wide(p.bias[c]) : scaled);
-  });
+  values.changeAndStore(
+      [&](int, u32 c, W* v) {
+        W weight[4], bias[4];
+        readFour(p.weight, c, p.length, weight);
+        if (HAS_MEAN) readFour(p.bias, c, p.length, bias);
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+          const W scaled = (v[j] - mean) * inverse * weight[j];
+          v[j] = HAS_MEAN ? scaled + bias[j] : scaled;
+        }
+      },
+      [&](int, u32 c, const W* y) { writeFour(p.y + row * p.length, c, p.length, y); });
   if (Threads::lane() != 0) return;
-  if (p.bias != 0) p.mean[row] = narrow<T>(mean);
+  if (HAS_MEAN) p.mean[row] = narrow<T>(mean);
   p.inverse[row] = narrow<T>(inverse);
 }
 
@@ -56,13 +65,9 @@ static __device__ __forceinline__ u64 rowToRead(u64 rows) {
   return row < rows ? row : 0;
 }
 
-struct FromMemory {
-  const T* x;
-  __device__ __forceinline__ W operator()(u32 c) const { return wide(x[c]); }
-};
 template <int threads, bool isHeld>
 static __device__ __forceinline__ void normOfRow(const Norm& p, W* shared) {
-  const Row<W, threads, isHeld, FromMemory> values(FromMemory{p.x + rowToRead<threads>(p.rows) * p.length}, p.length);
+  Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, rowToRead<threads>(p.rows), p.length), p.length);
   normRow<threads>(p, RowThreads<W, threads>::row(), values, shared);
 }
 template <int threads, bool isHeld>

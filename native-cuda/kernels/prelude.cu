@@ -15,6 +15,9 @@ typedef unsigned long long u64;
 // A kernel takes one struct of parameters, packed by the host as C lays it out (parameters.ts).
 #define KERNEL(name, Parameters, threads) \
   extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Parameters p)
+// The same with so few registers that this many blocks share a multiprocessor.
+#define KERNEL_SHARING(name, Parameters, threads, blocks) \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Parameters p)
 #define DYNAMIC_SHARED(T, name)                                   \
   extern __shared__ __align__(16) unsigned char dynamicShared[]; \
   T* const name = (T*)dynamicShared
@@ -181,6 +184,17 @@ static __device__ __forceinline__ int greater(int a, int b) { return a > b ? a :
 static __device__ __forceinline__ float multiplyAdd(float a, float b, float c) { return fmaf(a, b, c); }
 static __device__ __forceinline__ double multiplyAdd(double a, double b, double c) { return fma(a, b, c); }
 static __device__ __forceinline__ int multiplyAdd(int a, int b, int c) { return (int)((u32)a * (u32)b + (u32)c); }
+
+/** 2^v within 2 units in the last place: for what is rounded to 16 bits. */
+static __device__ __forceinline__ float exp2Of(float v) {
+#ifdef REVNET_HOST
+  return __builtin_exp2f(v);
+#else
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(v));
+  return y;
+#endif
+}
 
 /** V elements read or written at once. */
 template <class T, int V>

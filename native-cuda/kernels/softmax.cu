@@ -7,11 +7,6 @@ static __device__ __forceinline__ double expOf(double v) { return exp(v); }
 static __device__ __forceinline__ float logOf(float v) { return logf(v); }
 static __device__ __forceinline__ double logOf(double v) { return log(v); }
 
-struct FromMemory {
-  const T* x;
-  __device__ __forceinline__ W operator()(u32 c) const { return wide(x[c]); }
-};
-
 struct Softmax {
   const T* x;  // of the backward pass: the softmax
   const T* gradient;
@@ -21,13 +16,13 @@ struct Softmax {
 };
 
 template <int threads, class R>
-static __device__ __forceinline__ W largest(const R& values, W* shared) {
+static __device__ __forceinline__ W largest(R& values, W* shared) {
   W top = -(W)INFINITY;
   values.each([&](u32, W v) { top = greater(top, v); });
   return RowThreads<W, threads>::template fold<Max>(top, shared);
 }
 template <int threads, class R>
-static __device__ __forceinline__ W exponentials(const R& values, W top, W* shared) {
+static __device__ __forceinline__ W exponentials(R& values, W top, W* shared) {
   W sum = 0;
   values.each([&](u32, W v) { sum += expOf(v - top); });
   return RowThreads<W, threads>::template fold<Sum>(sum, shared);
@@ -41,7 +36,7 @@ static __device__ __forceinline__ u64 rowToRead(u64 rows) {
 template <int threads, bool isHeld>
 static __device__ __forceinline__ void softmaxRow(const Softmax& p, W* shared) {
   const u64 row = RowThreads<W, threads>::row();
-  const Row<W, threads, isHeld, FromMemory> values(FromMemory{p.x + rowToRead<threads>(p.rows) * p.length}, p.length);
+  Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, rowToRead<threads>(p.rows), p.length), p.length);
   const W top = largest<threads>(values, shared), sum = exponentials<threads>(values, top, shared);
   if (row < p.rows) values.each([&](u32 c, W v) { p.y[row * p.length + c] = narrow<T>(expOf(v - top) / sum); });
 }
@@ -50,7 +45,7 @@ ROW_KERNELS(softmax, Softmax, W)
 template <int threads, bool isHeld>
 static __device__ __forceinline__ void logSoftmaxRow(const Softmax& p, W* shared) {
   const u64 row = RowThreads<W, threads>::row();
-  const Row<W, threads, isHeld, FromMemory> values(FromMemory{p.x + rowToRead<threads>(p.rows) * p.length}, p.length);
+  Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, rowToRead<threads>(p.rows), p.length), p.length);
   const W top = largest<threads>(values, shared), sum = exponentials<threads>(values, top, shared);
   const W shift = logOf(sum);
   if (row < p.rows) values.each([&](u32 c, W v) { p.y[row * p.length + c] = narrow<T>(v - top - shift); });
@@ -61,7 +56,7 @@ template <int threads, bool isHeld>
 static __device__ __forceinline__ void softmaxBackwardRow(const Softmax& p, W* shared) {
   const u64 row = RowThreads<W, threads>::row();
   const T* gradient = p.gradient + rowToRead<threads>(p.rows) * p.length;
-  const Row<W, threads, isHeld, FromMemory> values(FromMemory{p.x + rowToRead<threads>(p.rows) * p.length}, p.length);
+  Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, rowToRead<threads>(p.rows), p.length), p.length);
   W sum = 0;
   values.each([&](u32 c, W v) { sum = multiplyAdd(v, wide(gradient[c]), sum); });
   const W dot = RowThreads<W, threads>::template fold<Sum>(sum, shared);
@@ -73,44 +68,149 @@ ROW_KERNELS(softmaxBackward, Softmax, W)
 struct CrossEntropy {
   const T* x;
   const int* targets;
-  T* loss;
-  T* lse;
+  W* loss;
+  W* lse;
   Fault* fault;
   u64 rows;
   u32 length;
 };
+static __device__ __forceinline__ void storeLoss(const CrossEntropy& p, u64 row, W lse) {
+  const int target = p.targets[row];
+  const W chosen = wide(p.x[row * p.length + (target < 0 ? 0 : checkedPlace(target, p.length, p.fault, 4))]);
+  p.loss[row] = target < 0 ? (W)0 : lse - chosen;
+  p.lse[row] = lse;
+}
 template <int threads, bool isHeld>
 static __device__ __forceinline__ void crossEntropyRow(const CrossEntropy& p, W* shared) {
   const u64 row = RowThreads<W, threads>::row(), read = rowToRead<threads>(p.rows);
-  const Row<W, threads, isHeld, FromMemory> values(FromMemory{p.x + read * p.length}, p.length);
+  Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, read, p.length), p.length);
   const W top = largest<threads>(values, shared);
   const W lse = logOf(exponentials<threads>(values, top, shared)) + top;
-  if (row >= p.rows || RowThreads<W, threads>::lane() != 0) return;
-  const int target = p.targets[row];
-  const W chosen = wide(p.x[row * p.length + (target < 0 ? 0 : checkedPlace(target, p.length, p.fault, 4))]);
-  p.loss[row] = narrow<T>(target < 0 ? (W)0 : lse - chosen);
-  p.lse[row] = narrow<T>(lse);
+  if (row < p.rows && RowThreads<W, threads>::lane() == 0) storeLoss(p, row, lse);
 }
-ROW_KERNELS(crossEntropy, CrossEntropy, W)
+KERNEL(crossEntropyWarp, CrossEntropy, 256) { crossEntropyRow<32, true>(p, (W*)0); }
+KERNEL(crossEntropyBlock, CrossEntropy, 256) {
+  __shared__ W shared[33];
+  crossEntropyRow<256, true>(p, shared);
+}
+
+// A vocabulary's row is read once, 16 bytes at a time: every thread keeps the largest of what it has seen and the sum of
+// exponentials below that, rescaled where a larger one comes. Source: Milakov & Gimelshein 2018 (arXiv:1805.02867).
+static constexpr float LOG2E = 1.4426950408889634f;
+static __device__ __forceinline__ float exponentialOf(bf16, float v) { return exp2Of(v * LOG2E); }
+static __device__ __forceinline__ float exponentialOf(f16, float v) { return exp2Of(v * LOG2E); }
+static __device__ __forceinline__ float exponentialOf(float, float v) { return expf(v); }
+static __device__ __forceinline__ double exponentialOf(double, double v) { return exp(v); }
+static __device__ __forceinline__ W larger(W a, W b) { return b > a ? b : a; }
+
+template <int V>
+static __device__ __forceinline__ void onlineRow(const CrossEntropy& p, W* shared) {
+  const T* x = p.x + (u64)blockIdx.x * p.length;
+  const T kind = {};
+  W top = -(W)INFINITY, sum = 0;
+#pragma unroll 4
+  for (u32 at = threadIdx.x * V; at < p.length; at += 256 * V) {
+    const Pack<T, V> pack = *(const Pack<T, V>*)(x + at);
+    W above = top;
+#pragma unroll
+    for (int k = 0; k < V; k++) above = larger(above, wide(pack.v[k]));
+    const W base = above == -(W)INFINITY ? (W)0 : above;
+    sum *= exponentialOf(kind, top - base);
+#pragma unroll
+    for (int k = 0; k < V; k++) sum += exponentialOf(kind, wide(pack.v[k]) - base);
+    top = above;
+  }
+  const W all = foldBlock<Max>(top, shared), base = all == -(W)INFINITY ? (W)0 : all;
+  const W total = foldBlock<Sum>(sum * exponentialOf(kind, top - base), shared);
+  if (threadIdx.x == 0) storeLoss(p, blockIdx.x, logOf(total) + all);
+}
+KERNEL(crossEntropyLong, CrossEntropy, 256) {
+  __shared__ W shared[33];
+  constexpr int V = 16 / sizeof(T);
+  if (p.length % V == 0 && (u64)p.x % 16 == 0) onlineRow<V>(p, shared);
+  else onlineRow<1>(p, shared);
+}
+
+/** Loss and gradient of a row that shared memory holds: it is read once and written once. Packs of 16 bytes. */
+struct CrossEntropyWithGradient {
+  const T* x;
+  const int* targets;
+  T* dx;  // may be x
+  W* loss;
+  Fault* fault;
+  u32 length;
+};
+KERNEL(crossEntropyWithGradient, CrossEntropyWithGradient, 512) {
+  __shared__ W shared[33];
+  constexpr int V = 16 / sizeof(T);
+  typedef Pack<T, V> Many;
+  DYNAMIC_SHARED(Many, row);
+  const Many* x = (const Many*)(p.x + (u64)blockIdx.x * p.length);
+  Many* dx = (Many*)(p.dx + (u64)blockIdx.x * p.length);
+  const u32 packs = p.length / V;
+  const int target = p.targets[blockIdx.x];
+  // Read before anything is written over it.
+  const u32 place = target < 0 ? 0 : checkedPlace(target, p.length, p.fault, 4);
+  const W chosen = wide(p.x[(u64)blockIdx.x * p.length + place]);
+  const T kind = {};
+  W top = -(W)INFINITY, sum = 0;
+#pragma unroll 4
+  for (u32 at = threadIdx.x; at < packs; at += 512) {
+    const Many pack = x[at];
+    row[at] = pack;
+    W above = top;
+#pragma unroll
+    for (int k = 0; k < V; k++) above = larger(above, wide(pack.v[k]));
+    const W base = above == -(W)INFINITY ? (W)0 : above;
+    sum *= exponentialOf(kind, top - base);
+#pragma unroll
+    for (int k = 0; k < V; k++) sum += exponentialOf(kind, wide(pack.v[k]) - base);
+    top = above;
+  }
+  const W all = foldBlock<Max>(top, shared), base = all == -(W)INFINITY ? (W)0 : all;
+  const W lse = logOf(foldBlock<Sum>(sum * exponentialOf(kind, top - base), shared)) + all;
+  if (threadIdx.x == 0) p.loss[blockIdx.x] = target < 0 ? (W)0 : lse - chosen;
+  const W kept = target < 0 ? (W)0 : (W)1;
+#pragma unroll 4
+  for (u32 at = threadIdx.x; at < packs; at += 512) {
+    Many pack = row[at];
+#pragma unroll
+    for (int j = 0; j < V; j++)
+      pack.v[j] = narrow<T>((exponentialOf(kind, wide(pack.v[j]) - lse) - (at * V + j == (u32)target ? (W)1 : (W)0)) * kept);
+    dx[at] = pack;
+  }
+}
 
 struct CrossEntropyBackward {
   const T* x;
   const int* targets;
-  const T* lse;
-  const T* gradient;
-  T* dx;
-  u32 length, parts;  // blocks a row, 1024 elements each
+  const W* lse;
+  const W* gradient;  // null where all are 1
+  T* dx;  // may be x
+  u32 length, parts;  // blocks a row, PART elements each
 };
-KERNEL(crossEntropyBackward, CrossEntropyBackward, 256) {
+template <int V>
+static __device__ __forceinline__ void pullRow(const CrossEntropyBackward& p) {
   const u64 row = blockIdx.x / p.parts;
-  const u32 from = blockIdx.x % p.parts * 1024 + threadIdx.x;
+  const u32 from = blockIdx.x % p.parts * PART;
   const int target = p.targets[row];
-  const W kept = target < 0 ? (W)0 : wide(p.gradient[row]), lse = wide(p.lse[row]);
+  const W kept = target < 0 ? (W)0 : p.gradient == 0 ? (W)1 : p.gradient[row], lse = p.lse[row];
   const T* x = p.x + row * p.length;
   T* dx = p.dx + row * p.length;
+  const T kind = {};
 #pragma unroll
-  for (int k = 0; k < 4; k++) {
-    const u32 c = from + 256 * k;
-    if (c < p.length) dx[c] = narrow<T>((expOf(wide(x[c]) - lse) - (c == (u32)target ? (W)1 : (W)0)) * kept);
+  for (int k = 0; k < PART / (256 * V); k++) {
+    const u32 c = from + (k * 256 + threadIdx.x) * V;
+    if (c >= p.length) return;
+    Pack<T, V> pack = *(const Pack<T, V>*)(x + c);
+#pragma unroll
+    for (int j = 0; j < V; j++)
+      pack.v[j] = narrow<T>((exponentialOf(kind, wide(pack.v[j]) - lse) - (c + j == (u32)target ? (W)1 : (W)0)) * kept);
+    *(Pack<T, V>*)(dx + c) = pack;
   }
+}
+KERNEL(crossEntropyBackward, CrossEntropyBackward, 256) {
+  constexpr int V = 16 / sizeof(T);
+  if (p.length % V == 0 && (u64)p.x % 16 == 0 && (u64)p.dx % 16 == 0) pullRow<V>(p);
+  else pullRow<1>(p);
 }

@@ -43,7 +43,6 @@ static inline void loadTiles(u32* r, SharedAt row) {
     }
   __syncwarp();
 }
-static inline float exp2Of(float v) { return __builtin_exp2f(v); }
 static inline u32 pairOf(float first, float second) { return (u32)narrow<T>(first).bits | (u32)narrow<T>(second).bits << 16; }
 template <int bytes>
 static inline void copyAhead(void* to, const void* from, bool isWanted) {
@@ -90,11 +89,6 @@ static __device__ __forceinline__ void loadTiles(u32* r, SharedAt at) {
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                  : "r"(at)
                  : "memory");
-}
-static __device__ __forceinline__ float exp2Of(float v) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(v));
-  return y;
 }
 /** Two numbers rounded into a pair, the first in the low half. */
 template <class H>

@@ -89,8 +89,8 @@ struct Heuristic {
 };
 enum : int { R_32F = 0, R_16F = 2, R_16BF = 14 };
 enum : int { COMPUTE_32F = 68, COMPUTE_32F_TF32 = 77 };
-enum : int { PRODUCT_TRANSPOSE_A = 3, PRODUCT_TRANSPOSE_B = 4, PRODUCT_EPILOGUE = 7, PRODUCT_BIAS = 8 };
-enum : int { EPILOGUE_NONE = 1, EPILOGUE_BIAS = 4 };
+enum : int { PRODUCT_TRANSPOSE_A = 3, PRODUCT_TRANSPOSE_B = 4, PRODUCT_EPILOGUE = 7, PRODUCT_BIAS = 8, PRODUCT_AUX = 11, PRODUCT_AUX_LEADING = 12 };
+enum : int { EPILOGUE_NONE = 1, EPILOGUE_BIAS = 4, EPILOGUE_GELU_AUX = 160, EPILOGUE_GELU_AUX_BIAS = 164 };
 enum : int { LAYOUT_BATCH = 5, LAYOUT_BATCH_STRIDE = 6 };
 enum : int { PREFERENCE_WORKSPACE = 1, PREFERENCE_ALIGNMENT_A = 5, PREFERENCE_ALIGNMENT_D = 8 };
 
@@ -132,5 +132,48 @@ struct UniqueId {
   X(reduceScatter, "ncclReduceScatter", int, (const void*, void*, size_t, int, int, Handle, Handle))                \
   X(allGather, "ncclAllGather", int, (const void*, void*, size_t, int, Handle, Handle))                             \
   X(broadcast, "ncclBroadcast", int, (const void*, void*, size_t, int, int, Handle, Handle))
+// -- operation graphs: libcudnn.so.9, whose numbers are the same in every 9.x
+
+enum : int { GRAPH_F32 = 0, GRAPH_F16 = 2, GRAPH_I32 = 4, GRAPH_BF16 = 9, GRAPH_BOOL = 11 };
+/** Kinds of descriptors. */
+enum : int {
+  POINTWISE = 0, ENGINE = 2, ENGINE_CONFIG = 3, ENGINE_HEURISTIC = 4, EXECUTION_PLAN = 5, OPERATION_POINTWISE = 13,
+  OPERATION_GRAPH = 15, VARIANT_PACK = 16, TENSOR = 17, MATMUL = 18, OPERATION_MATMUL = 19, REDUCTION = 21,
+  OPERATION_REDUCTION = 22, OPERATION_RESHAPE = 31
+};
+/** Types of attributes. */
+enum : int {
+  OF_HANDLE = 0, OF_DATA_TYPE = 1, OF_BOOLEAN = 2, OF_INT64 = 3, OF_POINTER = 6, OF_HEURISTIC_MODE = 8, OF_NOTE = 11,
+  OF_POINTWISE_MODE = 14, OF_DESCRIPTOR = 15, OF_REDUCTION = 18
+};
+/** Attributes. */
+enum : int {
+  POINTWISE_MODE = 0, POINTWISE_PRECISION = 1, POINTWISE_AXIS = 9, HEURISTIC_MODE = 200, HEURISTIC_GRAPH = 201,
+  HEURISTIC_RESULTS = 202, CONFIG_ENGINE = 300, PLAN_HANDLE = 400, PLAN_CONFIG = 401, PLAN_WORKSPACE = 402,
+  OP_POINTWISE = 750, OP_POINTWISE_X = 751, OP_POINTWISE_B = 752, OP_POINTWISE_Y = 753, OP_POINTWISE_T = 758,
+  GRAPH_HANDLE = 800, GRAPH_OPERATIONS = 801, TENSOR_ALIGNMENT = 900, TENSOR_TYPE = 901, TENSOR_SIZES = 902,
+  TENSOR_STRIDES = 903, TENSOR_ID = 906, TENSOR_IS_VIRTUAL = 907, TENSOR_IS_BY_VALUE = 908, PACK_IDS = 1000,
+  PACK_POINTERS = 1001, PACK_WORKSPACE = 1003, ENGINE_NOTES = 1303, MATMUL_PRECISION = 1500, OP_MATMUL_A = 1520,
+  OP_MATMUL_B = 1521, OP_MATMUL_C = 1522, OP_MATMUL = 1523, REDUCTION_OPERATOR = 1600, REDUCTION_PRECISION = 1601,
+  OP_REDUCTION_X = 1610, OP_REDUCTION_Y = 1611, OP_REDUCTION = 1612, OP_RESHAPE_X = 2200, OP_RESHAPE_Y = 2201
+};
+enum : int {
+  DO_ADD = 0, DO_MUL = 1, DO_DIV = 6, DO_SUB = 9, DO_EXP = 13, DO_LOG = 15, DO_GREATER_EQUAL = 303, DO_INDEX = 501,
+  DO_SELECT = 601
+};
+enum : int { REDUCE_ADD = 0, REDUCE_MAX = 3 };
+enum : int { MODE_A = 3, MODE_FALLBACK = 2, NOTE_NONDETERMINISTIC = 4 };
+
+#define REVNET_GRAPHS(X)                                                                                            \
+  X(create, "cudnnCreate", int, (Handle*))                                                                          \
+  X(setStream, "cudnnSetStream", int, (Handle, Handle))                                                             \
+  X(version, "cudnnGetVersion", size_t, ())                                                                         \
+  X(lastError, "cudnnGetLastErrorString", void, (char*, size_t))                                                    \
+  X(createDescriptor, "cudnnBackendCreateDescriptor", int, (int, Handle*))                                          \
+  X(destroyDescriptor, "cudnnBackendDestroyDescriptor", int, (Handle))                                              \
+  X(set, "cudnnBackendSetAttribute", int, (Handle, int, int, int64_t, const void*))                                 \
+  X(get, "cudnnBackendGetAttribute", int, (Handle, int, int, int64_t, int64_t*, void*))                             \
+  X(finalize, "cudnnBackendFinalize", int, (Handle))                                                                \
+  X(execute, "cudnnBackendExecute", int, (Handle, Handle, Handle))
 
 }  // namespace abi

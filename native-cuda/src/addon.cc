@@ -8,5 +8,6 @@ NAPI_MODULE_INIT() {
   publishCompiler(env, exports);
   publishProducts(env, exports);
   publishCollectives(env, exports);
+  publishAttention(env, exports);
   return exports;
 }

@@ -22,3 +22,4 @@ void publishLaunch(napi_env env, napi_value exports);
 void publishCompiler(napi_env env, napi_value exports);
 void publishProducts(napi_env env, napi_value exports);
 void publishCollectives(napi_env env, napi_value exports);
+void publishAttention(napi_env env, napi_value exports);

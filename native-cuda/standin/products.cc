@@ -10,10 +10,15 @@ namespace {
 
 enum { R_32F = 0, R_16F = 2, R_16BF = 14 };
 enum { REFUSED = 15 };
+/** Bits of an epilogue; 1 alone is none. */
+enum { BIAS = 4, GELU = 32 };
 
 struct Product {
   int transA = 0, transB = 0, epilogue = 1;
   const void* bias = nullptr;
+  /** Where what GELU is taken of goes. */
+  void* aux = nullptr;
+  int64_t auxLeading = 0;
 };
 struct Matrix {
   int type;
@@ -73,7 +78,7 @@ STANDIN_API int cublasLtMatmulDescCreate(void** product, int, int) { *product = 
 STANDIN_API int cublasLtMatmulDescDestroy(void* product) { delete static_cast<Product*>(product); return 0; }
 STANDIN_API int cublasLtMatmulDescSetAttribute(void* product, int what, const void* value, size_t bytes) {
   auto& p = *static_cast<Product*>(product);
-  const std::map<int, void*> members = {{3, &p.transA}, {4, &p.transB}, {7, &p.epilogue}, {8, &p.bias}};
+  const std::map<int, void*> members = {{3, &p.transA}, {4, &p.transB}, {7, &p.epilogue}, {8, &p.bias}, {11, &p.aux}, {12, &p.auxLeading}};
   const auto found = members.find(what);
   if (found == members.end()) return 7;
   std::memcpy(found->second, value, bytes);
@@ -124,7 +129,11 @@ STANDIN_API int cublasLtMatmul(void*, void* product, const void* alpha, const vo
         }
         const int64_t at = batch * md.step + j * md.leading + i;
         float value = by * sum + (kept == 0 ? 0 : kept * read(md, d, at));
-        if (p.epilogue == 4) value += read(ma.type == R_32F ? md : ma, p.bias, i);
+        if ((p.epilogue & BIAS) != 0) value += read(ma.type == R_32F ? md : ma, p.bias, i);
+        if ((p.epilogue & GELU) != 0) {
+          write(md, p.aux, batch * md.step + j * p.auxLeading + i, value);
+          value = 0.5f * value * (1 + std::tanh(0.7978845608f * (value + 0.044715f * value * value * value)));
+        }
         write(md, d, at, value);
       }
   return 0;

@@ -1,5 +1,5 @@
 import { defaultConfig } from "@revnet-zero/train";
-import type { BackendName } from "../backends.ts";
+import type { TrainingBackend } from "../backends.ts";
 import type { TraineeBuild, TraineeConfig } from "../trainee.ts";
 
 /** Our names of the ways to get activations back, to the option that chooses them. */
@@ -25,7 +25,7 @@ export interface DepthPlan {
   readonly isInTurn: boolean;
 }
 
-export const depthPlans: { readonly [B in BackendName]: DepthPlan } = {
+export const depthPlans: { readonly [B in TrainingBackend]: DepthPlan } = {
   cpu: { modes: ways, depths: [6, 12, 24, 48, 96], repeats: 5, isInTurn: true },
   cuda: {
     modes: [...ways, "reversible-exact, updated in backward"],
@@ -36,14 +36,14 @@ export const depthPlans: { readonly [B in BackendName]: DepthPlan } = {
 };
 
 export interface DepthRequest {
-  readonly backend: BackendName;
+  readonly backend: TrainingBackend;
   readonly mode: DepthMode;
   readonly blocks: number;
   readonly isQuick: boolean;
 }
 
 /** Sizes beside the depth. On the CPU layers are small, so that 96 of them run anywhere: everything that grows with depth is there. */
-const sizes: { readonly [B in BackendName]: { readonly full: Size; readonly quick: Size } } = {
+const sizes: { readonly [B in TrainingBackend]: { readonly full: Size; readonly quick: Size } } = {
   cpu: {
     full: { dModel: 128, numHeads: 4, batchSize: 32, sequenceLength: 64 },
     quick: { dModel: 32, numHeads: 4, batchSize: 2, sequenceLength: 32 },

@@ -1,4 +1,5 @@
-import { formatBytes } from "@revnet-zero/train";
+import { formatBytes } from "@revnet-zero/plot";
+import type { TrainingBackend } from "../backends.ts";
 import { fitLine, median, timeColumns } from "../statistics.ts";
 import { Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
@@ -24,7 +25,8 @@ interface DepthRow {
 export const depth: Suite = {
   about: "peak memory and time of a training step against the number of blocks",
   backends: ["cpu", "cuda"],
-  run: async ({ isQuick, log, backend }) => {
+  run: async ({ isQuick, log, ...context }) => {
+    const backend = context.backend as TrainingBackend;
     const { modes, isInTurn, ...plan } = depthPlans[backend];
     const depths = isQuick ? [2, 4] : plan.depths;
     const groups = isInTurn ? [modes] : modes.map((mode) => [mode]);

@@ -1,5 +1,5 @@
 import { type BdiaSequence, type ReversibleMode, type ReversibleSequence, runBranch } from "@revnet-zero/reversible";
-import { dtypes, type Key, type Tensor } from "@revnet-zero/tensor";
+import { dtypes, type Key, type Tensor, widestFloat } from "@revnet-zero/tensor";
 
 /** Bytes of a stream's element, what is remembered beside the streams, and that in bits an element of one stream and block. */
 export function sideOf(sequence: ReversibleSequence, inputs: readonly Tensor[], key: Key) {
@@ -44,4 +44,4 @@ export function differenceOfInference(network: BdiaSequence, x: Tensor): number 
 }
 
 const relative = (found: Tensor, expected: Tensor): number => norm(found.sub(expected)) / norm(expected);
-const norm = (x: Tensor): number => Math.sqrt(x.cast("f64").square().sum().itemSync());
+const norm = (x: Tensor): number => Math.sqrt(x.cast(widestFloat(x.engine.backend)).square().sum().itemSync());

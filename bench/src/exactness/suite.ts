@@ -1,7 +1,7 @@
 import { ReversibleTransformer } from "@revnet-zero/models";
 import { BdiaSequence, checkReversible, type ReversibleMode, ReversibleSequence } from "@revnet-zero/reversible";
-import { type Backend, Engine, foldKey, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
-import { openBackend } from "../backends.ts";
+import { type Backend, type DType, Engine, foldKey, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
+import { backends } from "../backends.ts";
 import type { Row, Suite } from "../suite.ts";
 import { differenceOfInference, differenceOfModes, sideOf } from "./cost.ts";
 import { couplings, scalingCouplings } from "./couplings.ts";
@@ -57,24 +57,40 @@ function casesOf(blocks: number): Case[] {
   ];
 }
 
+/** Types that a case needs besides f32 and i32: factors and BDIA's bits are computed in float64. */
+function typesOf({ coupling, mode, fDtype }: Case): readonly DType[] {
+  const isWide = Object.hasOwn(scalingCouplings, coupling) || coupling === "bdia";
+  return [fDtype, ...(mode === "exact16" ? (["i16"] as const) : []), ...(isWide ? (["f64"] as const) : [])];
+}
+
+const runsOn = ({ dtypes }: Backend, one: Case): boolean =>
+  dtypes === undefined || typesOf(one).every((d) => dtypes.includes(d));
+
+/** What a slow device runs beyond its first depth: the additive coupling, exact. */
+const isInShort = ({ blocks, coupling, mode }: Case): boolean =>
+  blocks <= 12 || (coupling === "additive" && mode === "exact");
+
 /** Whether backward sees the very bits that forward saw, and what it costs where it does not. */
 export const exactness: Suite = {
   about: "reconstruction and gradients against stored backpropagation of the same network, bit by bit",
-  backends: ["cpu", "cuda"],
+  backends: ["cpu", "cuda", "gpujs"],
   run: async ({ isQuick, backend, log }) => {
-    const device = openBackend(backend).backend;
-    const depths = isQuick ? [2, 4] : [12, 24, 48, 96];
+    const isGpuJs = backend === "gpujs";
+    const depths = isQuick ? [2, 4] : isGpuJs ? [12, 24, 48] : [12, 24, 48, 96];
+    const steps = isQuick ? 5 : isGpuJs ? 20 : 200;
+    const devices = await backends[backend]();
     const rows: Row[] = [];
-    for (const one of depths.flatMap(casesOf)) {
-      const row = await check(one, device);
-      rows.push({ backend, ...row });
-      const { coupling, mode, blocks, fDtype, dropout } = one;
-      log(
-        `  ${coupling}, ${mode}, ${blocks} blocks, ${fDtype}, dropout ${dropout}: gradients equal ${row.gradientsBitEqual}`,
-      );
+    for (const device of devices) {
+      for (const one of depths.flatMap(casesOf).filter((c) => runsOn(device, c) && (!isGpuJs || isInShort(c)))) {
+        const row = await check(device, one);
+        rows.push({ backend: device.name, ...row });
+        const { coupling, mode, blocks, fDtype, dropout } = one;
+        log(
+          `  ${device.name}: ${coupling}, ${mode}, ${blocks} blocks, ${fDtype}, dropout ${dropout}: gradients equal ${row.gradientsBitEqual}`,
+        );
+      }
     }
-    const steps = isQuick ? 5 : 200;
-    const training = await compareTraining(steps, device);
+    const training = await compareTraining(devices[0]!, steps);
     const exact = rows.filter((r) => r.mode === "exact");
     return {
       settings: { depths, ...size, weightScales, steps, trainingDropout: 0.1 },
@@ -126,18 +142,19 @@ function summariseModes(rows: readonly Row[]): Row[] {
   });
 }
 
-async function check(one: Case, device: Backend): Promise<Row> {
+/** Everything that a case makes is freed, parameters too: a device runs many, and nothing collects its memory. */
+async function check(device: Backend, one: Case) {
   const engine = new Engine(device);
-  // On a device nothing is collected.
   const scope = engine.openScope("case");
   try {
-    return await checkIn(one, engine);
+    return await measured(engine, one);
   } finally {
     scope.close();
+    for (const s of [...engine.storages]) while (engine.storages.has(s)) s.release();
   }
 }
 
-async function checkIn({ coupling, mode, blocks, fDtype, dropout, weightScale }: Case, engine: Engine): Promise<Row> {
+async function measured(engine: Engine, { coupling, mode, blocks, fDtype, dropout, weightScale }: Case) {
   const { dModel, numHeads, batchSize, sequenceLength } = size;
   const key = randomKey(blocks);
   const options = { dModel, numHeads, maxSeqLen: sequenceLength, dropout, key, engine };

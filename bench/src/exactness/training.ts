@@ -21,8 +21,8 @@ function trainingConfig(reversibility: "exact" | "store"): TrainConfig {
 }
 
 /** The same AdamW training run on real text with activations rebuilt and with activations stored. */
-export async function compareTraining(steps: number, device: Backend): Promise<Record<string, unknown>> {
-  const [exact, stored] = [await weightsAfter(steps, "exact", device), await weightsAfter(steps, "store", device)];
+export async function compareTraining(device: Backend, steps: number): Promise<Record<string, unknown>> {
+  const [exact, stored] = [await weightsAfter(device, steps, "exact"), await weightsAfter(device, steps, "store")];
   const comparison = new BitComparison();
   for (const [name, values] of stored.weights) comparison.add(name, exact.weights.get(name)!, values);
   return {
@@ -40,7 +40,7 @@ interface Trained {
   readonly lastLoss: number;
 }
 
-async function weightsAfter(steps: number, mode: "exact" | "store", device: Backend): Promise<Trained> {
+async function weightsAfter(device: Backend, steps: number, mode: "exact" | "store"): Promise<Trained> {
   const config = trainingConfig(mode);
   const { seed, microBatches } = config.train;
   const engine = new Engine(device);

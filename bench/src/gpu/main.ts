@@ -1,10 +1,17 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { CudaBackend } from "@revnet-zero/backend-cuda";
-import { attentionCases, checkAbi, proveCollectives, tilesAgainstRows } from "@revnet-zero/backend-cuda/testing";
+import {
+  attentionCases,
+  checkAbi,
+  graphCases,
+  proveCollectives,
+  tilesAgainstRows,
+} from "@revnet-zero/backend-cuda/testing";
 import { type DType, Engine, type OpName } from "@revnet-zero/tensor";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, isExact, train } from "./exactness.ts";
+import { timeKernels } from "./kernels.ts";
 import { memoryOverSteps } from "./leak.ts";
 import { apart, type Curve, trainOnNovel } from "./novel.ts";
 import { OpProfile } from "./profile.ts";
@@ -76,9 +83,13 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
   },
   leak: async () => {
     const steps = Number(option("steps", "200"));
-    const { least, most, driverLeast, driverMost, liveBlocks } = await memoryOverSteps(backend, steps);
+    const { least, most, reservedLeast, reservedMost, liveBlocks } = await memoryOverSteps(backend, steps);
     judge(`device bytes in use are flat over ${steps} steps`, least === most, `${least} .. ${most}`);
-    judge("so is what the driver has given", driverLeast === driverMost, `${driverLeast} .. ${driverMost}`);
+    judge(
+      "so is what was taken from the driver",
+      reservedLeast === reservedMost,
+      `${reservedLeast} .. ${reservedMost}`,
+    );
     judge("nothing is left at the end", liveBlocks === 0, `${liveBlocks} blocks`);
   },
   // The default model on the novel: the CPU's curve is computed here, or read from a file that `curve` wrote on another machine.
@@ -125,7 +136,7 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     writeFileSync(option("to", "curve.json"), JSON.stringify(curve));
   },
   attention: () => {
-    for (const one of attentionCases) {
+    for (const one of [...attentionCases, ...graphCases]) {
       const apart = tilesAgainstRows(backend, one);
       judge(
         `attention ${JSON.stringify(one)}`,
@@ -133,6 +144,8 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
         apart.map((v) => v.toExponential(1)).join(" "),
       );
     }
+    const { state } = device.attention;
+    print("missing" in state ? state.missing : `cuDNN ${state.version} at ${state.path}`);
   },
   profile: () => {
     const [mode, batch] = [option("mode", "ordinary"), option("batch", "8")];
@@ -141,9 +154,20 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     timeStep(backend, { ...one, mode: mode as StepCase["mode"], batch: Number(batch) }, 2, profile);
     for (const line of profile.lines(45)) print(line);
   },
+  kernels: () => {
+    for (const one of timeKernels(backend, given.get("only"))) {
+      const { name, timeMs, gigabytesPerSecond, shareOfCopy, teraflopsPerSecond } = one;
+      const rate =
+        teraflopsPerSecond === undefined
+          ? `${gigabytesPerSecond!.toFixed(0)} GB/s, ${(100 * shareOfCopy!).toFixed(0)} % of a copy`
+          : `${teraflopsPerSecond.toFixed(0)} TFLOP/s`;
+      print(`${name}: ${timeMs.toFixed(3)} ms, ${rate}`);
+    }
+  },
   speed: () => {
     const base = { layers: 12, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16" } as const;
-    const cases: StepCase[] = (["ordinary", "exact", "store"] as const).map((mode) => ({
+    const modes = list("modes", "ordinary,exact,store") as StepCase["mode"][];
+    const cases: StepCase[] = modes.map((mode) => ({
       ...base,
       mode,
       batch: Number(option("batch", "8")),

@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { bigramEntropy, loadText, unigramEntropy } from "@revnet-zero/data";
+import { inParallel } from "../inParallel.ts";
 import { deviation, mean } from "../statistics.ts";
 import { Subject } from "../subject.ts";
 import type { Suite } from "../suite.ts";
@@ -55,14 +56,3 @@ export const quality: Suite = {
     };
   },
 };
-
-/** The results in order, at most `width` at a time. */
-async function inParallel<T, R>(items: readonly T[], width: number, f: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  let next = 0;
-  const work = async (): Promise<void> => {
-    for (let i = next++; i < items.length; i = next++) results[i] = await f(items[i]!);
-  };
-  await Promise.all(Array.from({ length: width }, work));
-  return results;
-}

@@ -1,5 +1,5 @@
 import { defaultConfig, type Precision } from "@revnet-zero/train";
-import type { BackendName } from "../backends.ts";
+import type { TrainingBackend } from "../backends.ts";
 import type { TraineeBuild } from "../trainee.ts";
 
 /** A GPT: GELU MLP of four times the width, layer norm, rotary positions, tied embeddings. */
@@ -26,7 +26,7 @@ type Sizes = Readonly<Record<string, GptSize | MlpSize>>;
 const gpt2 = { dModel: 768, numHeads: 12, sequenceLength: 1024, vocabSize: 50304, precision: "bf16" } as const;
 
 /** All are trained by AdamW with the gradient's norm clipped. */
-export const stepModels: { readonly [B in BackendName]: Sizes } = {
+export const stepModels: { readonly [B in TrainingBackend]: Sizes } = {
   cpu: {
     "gpt-2x256": { numLayers: 2, dModel: 256, numHeads: 4, sequenceLength: 128, batchSize: 8 },
     "gpt-6x384": { numLayers: 6, dModel: 384, numHeads: 6, sequenceLength: 256, batchSize: 8 },
@@ -60,7 +60,7 @@ export function sizeOf(size: GptSize | MlpSize, isQuick: boolean): GptSize | Mlp
 export const examplesOf = (size: GptSize | MlpSize): number =>
   "widths" in size ? size.batchSize : size.batchSize * size.sequenceLength;
 
-export function stepBuild(size: GptSize, mode: StepMode, backend: BackendName): TraineeBuild {
+export function stepBuild(size: GptSize, mode: StepMode, backend: TrainingBackend): TraineeBuild {
   const d = defaultConfig;
   const { sequenceLength, batchSize, precision = "f32", ...shape } = size;
   const build = {

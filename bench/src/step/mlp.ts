@@ -1,4 +1,5 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
+import { compileGradients } from "@revnet-zero/compile";
 import { Linear, Module } from "@revnet-zero/nn";
 import { AdamW, clipByGlobalNorm } from "@revnet-zero/optim";
 import { Engine, foldKey, randomKey, randomNormal, type Tensor, tensor } from "@revnet-zero/tensor";
@@ -32,10 +33,14 @@ function build({ widths, batchSize }: MlpSize) {
   const x = engine.keep(randomNormal([batchSize, widths[0]!], { key: randomKey(2), engine }));
   const labels = Int32Array.from({ length: batchSize }, (_, i) => i % widths.at(-1)!);
   const targets = engine.keep(tensor(labels, { engine }));
+  const gradients = compileGradients(model.parameters(), (inputs: Tensor, labels: Tensor) => {
+    const loss = model.forward(inputs).crossEntropy(labels).mean();
+    loss.backward();
+    return loss.detach();
+  });
   const step = (): number =>
     engine.scope(() => {
-      const loss = model.forward(x).crossEntropy(targets).mean();
-      loss.backward();
+      const loss = gradients(x, targets);
       const { factor } = clipByGlobalNorm(model.parameters(), 1);
       optimizer.step({ gradientFactor: factor });
       optimizer.zeroGrad();

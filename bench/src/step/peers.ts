@@ -1,4 +1,4 @@
-import type { BackendName } from "../backends.ts";
+import type { TrainingBackend } from "../backends.ts";
 import { avx2Environment, startPytorch } from "../pytorch.ts";
 import { Subject } from "../subject.ts";
 import type { GptSize, MlpSize } from "./configuration.ts";
@@ -15,7 +15,7 @@ export interface Peer {
 }
 
 const inPytorch =
-  (mode: string, device: BackendName, env?: NodeJS.ProcessEnv): Start =>
+  (mode: string, device: TrainingBackend, env?: NodeJS.ProcessEnv): Start =>
   (size, threads) =>
     startPytorch("pytorch_step.py", { build: { vocabSize: 256, ...size, mode, device, threads } }, env);
 
@@ -38,7 +38,7 @@ const reversible = (start: Start): Peer => ({ start, against: "reversible-exact"
 
 /** By library, then by mode. Those on WebAssembly have no threads in Node. */
 export const stepPeers: {
-  readonly [B in BackendName]: { readonly [impl: string]: { readonly [mode: string]: Peer } };
+  readonly [B in TrainingBackend]: { readonly [impl: string]: { readonly [mode: string]: Peer } };
 } = {
   cpu: {
     pytorch: {

@@ -1,5 +1,5 @@
 import { setTimeout } from "node:timers/promises";
-import type { BackendName } from "../backends.ts";
+import type { TrainingBackend } from "../backends.ts";
 import { median, timeColumns } from "../statistics.ts";
 import { SETTLE_MS, Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
@@ -24,7 +24,7 @@ interface Turns {
   readonly isOneGroup: boolean;
 }
 
-const turnsOf: { readonly [B in BackendName]: Turns } = {
+const turnsOf: { readonly [B in TrainingBackend]: Turns } = {
   cpu: { repeats: 15, burstMs: 240, mostSteps: 20, isBurstOneRequest: false, isOneGroup: true },
   cuda: { repeats: 8, burstMs: 600, mostSteps: 40, isBurstOneRequest: true, isOneGroup: false },
 };
@@ -52,7 +52,8 @@ interface PeerOf extends Peer {
 export const step: Suite = {
   about: "tokens a second of whole training steps, against PyTorch and, on the CPU, JavaScript libraries",
   backends: ["cpu", "cuda"],
-  run: async ({ isQuick, peers, backend, log }) => {
+  run: async ({ isQuick, peers, log, ...context }) => {
+    const backend = context.backend as TrainingBackend;
     const turns = turnsOf[backend];
     const rows: Row[] = [];
     const ratios: Record<string, unknown> = {};
@@ -113,7 +114,7 @@ function groupsOf(
 async function ours(
   size: Size,
   modes: readonly StepMode[],
-  backend: BackendName,
+  backend: TrainingBackend,
 ): Promise<{ contestants: Contestant[]; threads: number }> {
   if ("widths" in size) {
     const subject = Subject.node("revnet-zero", new URL("./mlp.ts", import.meta.url));
@@ -161,7 +162,7 @@ async function inTurn(
 async function rowOf(
   { impl, mode, timesMs, subject, hasReport }: Measured,
   size: Size,
-  { threads, ...shared }: { readonly model: string; readonly device: BackendName; readonly threads: number },
+  { threads, ...shared }: { readonly model: string; readonly device: TrainingBackend; readonly threads: number },
 ): Promise<Row> {
   const time = timeColumns(timesMs);
   const memory = hasReport ? await subject.ask<Pick<MemoryAnswer, "peakBytes">>({ report: true }) : undefined;

@@ -63,6 +63,11 @@ export class CpuBackend extends HostBackend {
     return this.#accelerator?.device.heap.highWaterBytes ?? 0;
   }
 
+  /** Linear memory does not shrink. */
+  get reservedBytes(): number {
+    return this.heapBytes;
+  }
+
   override elementwise(
     // biome-ignore lint/suspicious/noExplicitAny: attribute types differ op by op.
     op: ElementwiseOp<any>,

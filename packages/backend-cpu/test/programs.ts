@@ -1,4 +1,15 @@
-import { dispatch, Engine, full, ops, randomKey, randomNormal, type Tensor, tensor } from "@revnet-zero/tensor";
+import {
+  type Activation,
+  biasSteps,
+  dispatch,
+  Engine,
+  full,
+  ops,
+  randomKey,
+  randomNormal,
+  type Tensor,
+  tensor,
+} from "@revnet-zero/tensor";
 import { ReferenceBackend } from "../src/index.ts";
 
 /** A computation on sizes that cross the blocks of the kernels, which the contract's small samples do not. */
@@ -24,6 +35,43 @@ const attention = (
   run: (engine, [q, k, v, g]) => {
     const [o, lse] = dispatch(engine, ops.attention, [q!, k!, v!], attrs) as [Tensor, Tensor];
     return [o, lse, ...dispatch(engine, ops.attentionBackward, [q!, k!, v!, o, lse, g!], attrs)];
+  },
+});
+
+/** Runs that overlap and end inside of blocks of scores, a list a head; every third block of queries sees nothing. */
+function listOf(engine: Engine, heads: number, blocks: number, s: number): Tensor {
+  const words = Array.from({ length: heads * blocks }, (_, i) => {
+    if (i % 3 === 2) return [0, 0, 0, 0, s, s, 0, s];
+    const from = (i * 53) % (s - 260);
+    return [from, from + 250 + (i % 7), -(2 ** 30), 2 ** 30, 0, s, i * 3 - 10, i * 3 + 60];
+  });
+  return tensor(Int32Array.from(words.flat()), { engine }).reshape([1, heads, blocks, 2, 4]);
+}
+
+const sparseAttention = (
+  name: string,
+  [b, h, hk, t, s, d, e]: readonly [number, number, number, number, number, number, number],
+  blockSize: number,
+  bias?: "key" | "relative" | "full",
+): Program => ({
+  name: `attention to a list, ${name}`,
+  shapes: [
+    [b, h, t, d],
+    [b, hk, s, d],
+    [b, hk, s, e],
+    [b, h, t, e],
+    [b, h, t],
+    ...(bias === undefined ? [] : [[1, h, biasSteps(bias, t, s).size]]),
+  ],
+  run: (engine, [q, k, v, g, ofLse, ...added]) => {
+    const attrs = { scale: 0.4, blockSize, mostKeys: 600, ...(bias === undefined ? {} : { bias }) };
+    const list = listOf(engine, hk, Math.ceil(t / blockSize), s);
+    const [o, lse] = dispatch(engine, ops.sparseAttention, [q!, k!, v!, list, ...added], attrs) as [Tensor, Tensor];
+    const inputs = [q!, k!, v!, list, o, lse, g!, ofLse!, ...added];
+    const needsBias = bias !== undefined;
+    // Infinities of queries that see nothing would hide the error of the others.
+    const finite = lse.equal(Number.NEGATIVE_INFINITY).where(0, lse);
+    return [o, finite, ...dispatch(engine, ops.sparseAttentionBackward, inputs, { ...attrs, needsBias })];
   },
 });
 
@@ -60,6 +108,10 @@ export const programs: readonly Program[] = [
   attention("causal, several blocks of queries and keys", [1, 2, 2, 150, 300, 10, 7], { scale: 0.3, isCausal: true }),
   attention("every key, grouped heads", [2, 4, 2, 65, 270, 8, 8], { scale: 0.35, isCausal: false }),
   attention("a window narrower than a block", [1, 2, 1, 300, 300, 5, 6], { scale: 0.4, isCausal: true, window: 40 }),
+  sparseAttention("blocks of one size with those of scores", [1, 2, 2, 130, 300, 9, 6], 48),
+  sparseAttention("small blocks, one head of keys, a bias a key", [1, 3, 1, 75, 520, 8, 10], 10, "key"),
+  sparseAttention("large blocks, a bias a distance", [2, 2, 1, 130, 290, 5, 6], 70, "relative"),
+  sparseAttention("a query at a time, a bias a pair", [1, 2, 2, 23, 280, 4, 4], 1, "full"),
   convolution("blocks of positions and of taps", [2, 33, 17, 19], [20, 33, 3, 3], { padding: [1, 1] }),
   convolution("strided, dilated, in groups", [2, 6, 40, 23], [8, 3, 3, 2], {
     ...{ stride: [2, 3], padding: [2, 1], dilation: [2, 1], groups: 2 },
@@ -190,6 +242,21 @@ export const programs: readonly Program[] = [
       const flipped = k!.transpose().contiguous();
       const batched = [q!.matmul(k!), q!.matmul(flipped.transpose()), flipped.matmul(q!.transpose())];
       return [...few, ...biased, ...batched];
+    },
+  },
+  {
+    // Divided by rows, several parts a thread; by columns; one row; by rows of a weight too large for the shared scratch (on one thread).
+    name: "layers with an activation behind the product",
+    shapes: [[310, 21], [75, 21], [75], [13, 4200], [260, 4200]],
+    run: (engine, [x, w, b, long, large]) => {
+      const layer = (activation: Activation, ...inputs: Tensor[]): Tensor[] =>
+        dispatch(engine, ops.linear, inputs, { activation });
+      return [
+        ...layer("gelu", x!, w!, b!),
+        ...layer("silu", x!.narrow(0, 0, 17), w!, b!),
+        ...layer("geluExact", x!.narrow(0, 0, 1), w!),
+        ...layer("relu", long!.mul(0.02), large!),
+      ];
     },
   },
   {

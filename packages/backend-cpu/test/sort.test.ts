@@ -32,7 +32,9 @@ function sorted(engine: Engine, { shape, values, dtype, descending, isSwapped }:
     const x: Tensor = isSwapped ? dense.permute([2, 1, 0]) : dense;
     const { values: y, indices } = x.sort(1, { descending });
     const top = x.topk(Math.floor(shape[1]! / 2), 1);
-    const all = [y.cast("f64").cast("f32"), indices, top.values.cast("f32"), top.indices];
+    const every = x.topk(shape[1]!, 1);
+    const tops = [top, every].flatMap((t) => [t.values.cast("f32"), t.indices]);
+    const all = [y.cast("f64").cast("f32"), indices, ...tops];
     return all.map((t) => (t.dataSync() as Float32Array).map((v) => (Number.isNaN(v) ? Number.NaN : v)));
   });
 }

@@ -42,6 +42,8 @@ const holds = (data: Block, elements: number): boolean => elements > 0 && data.b
 export class CudaBackend implements Backend<Block> {
   readonly name = "cuda";
   readonly isSynchronous = true;
+  /** Parts of a vocabulary's logits fill the device, and reading the head's weight for each of them is small beside their product. */
+  readonly largestTemporary: number = 2 ** 27;
   readonly kernels: KernelTable<Block>;
   readonly device: CudaDevice;
   readonly #elementwise: ElementwiseRunner;
@@ -114,6 +116,10 @@ export class CudaBackend implements Backend<Block> {
    */
   tune(log?: (line: string) => void): TuneReport {
     return tune(this.device, log);
+  }
+
+  get reservedBytes(): number {
+    return this.device.allocator.reservedBytes;
   }
 
   memory(): DeviceMemory {

@@ -67,6 +67,7 @@ const uses: { readonly [L in LibraryName]: readonly [use: string, ask: (addon: N
       (addon, path) => addon.openCompiler(path, builtinsBeside(path)).join("."),
     ],
     cublasLt: ["matrix products; without it our own, slower", (_, path) => path],
+    cudnn: ["attention; without it our own, slower", (_, path) => path],
     nccl: ["several GPUs", (addon, path) => String(addon.openCollectives(path))],
   };
 

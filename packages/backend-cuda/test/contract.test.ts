@@ -1,5 +1,5 @@
 import { ReferenceBackend } from "@revnet-zero/backend-cpu";
-import { Engine, tensor } from "@revnet-zero/tensor";
+import { Engine, ops, randomKey, randomNormal, type Tensor, tensor } from "@revnet-zero/tensor";
 import { opContract, Random } from "@revnet-zero/testkit";
 import { expect, test } from "vitest";
 import { attentionCases, tilesAgainstRows } from "../src/testing/attention.ts";
@@ -22,7 +22,33 @@ if (reason === undefined) {
     backend: () => backend,
     reference: () => new ReferenceBackend(),
     dtypes: ["bf16", "f32"],
-    only: ["layerNorm", "crossEntropy", "fixedPointAddNorm"],
+    only: [
+      "layerNorm",
+      "addNormBackward",
+      "crossEntropyWithGradient",
+      "fixedPointAddNorm",
+      "headAttention",
+      "matmulAdd",
+    ],
+  });
+  test("rows that begin between packs have the bits of rows that do not", () => {
+    const engine = new Engine(backend);
+    const [rows, length] = [5, 64];
+    engine.scope(() => {
+      const all = randomNormal([rows * length + 1], { key: randomKey(1), engine });
+      const apart = all.narrow(0, 1, rows * length).reshape([rows, length]);
+      const [weight, bias] = [2, 3].map((n) => randomNormal([length], { key: randomKey(n), engine })) as [
+        Tensor,
+        Tensor,
+      ];
+      const run = (x: Tensor): Tensor[] => {
+        const [y, mean, inverse] = x.applyAll(ops.layerNorm, [x, weight, bias], { eps: 1e-5 });
+        const operands = [x, weight, mean!, inverse!, y!, x];
+        return [y!, mean!, inverse!, ...x.applyAll(ops.addNormBackward, operands, { eps: 1e-5, hasMean: true })];
+      };
+      const packed = run(apart.clone());
+      for (const [i, t] of run(apart).entries()) expect(t.dataSync()).toEqual(packed[i]!.dataSync());
+    });
   });
   test("accurateExp is within 0.65 units in the last place", () => {
     const engine = new Engine(backend);

@@ -16,8 +16,16 @@ export interface MetaBuffer {
   readonly elements: number;
 }
 
+/** A value was asked for where there are only shapes. */
+export class NoValuesError extends BackendError {
+  override name = "NoValuesError";
+}
+
 /** What a kernel declares about its inputs. It decides which copies the engine makes, and so the peak. */
 type Declared = Pick<Kernel<never, never>, "inputs" | "dtypes">;
+
+/** What a device says of its buffers. */
+type Memory = Pick<Backend, "dtypes" | "bytesOf" | "largestTemporary">;
 
 /** The fused ops a backend has kernels for; all others run as their decompositions, which need more memory. */
 export type FusedSupport = { readonly [K in FusedName]?: Declared };
@@ -30,11 +38,18 @@ export class MetaBackend implements Backend<MetaBuffer> {
   readonly name: string;
   readonly isSynchronous = false;
   readonly kernels: KernelTable<MetaBuffer>;
+  readonly dtypes?: readonly DType[];
+  readonly bytesOf?: (dtype: DType, elements: number) => number;
+  /** What programs that were run here took for granted, because values that decide about bytes do not exist. */
+  readonly assumptions: Set<string> = new Set();
+
+  readonly largestTemporary?: number;
 
   /** With no arguments: a backend of primitives only, like the reference. */
-  constructor(declared: { readonly [K in OpName]?: Declared } = {}, name = "meta") {
+  constructor(declared: { readonly [K in OpName]?: Declared } = {}, name = "meta", memory: Memory = {}) {
     this.name = name;
     this.kernels = tableOf(declared);
+    Object.assign(this, memory);
   }
 
   /**
@@ -42,7 +57,12 @@ export class MetaBackend implements Backend<MetaBuffer> {
    * same program has the same ledger on both, byte for byte.
    */
   static like(backend: Backend): MetaBackend {
-    return new MetaBackend(backend.kernels, `meta (${backend.name})`);
+    const { dtypes, bytesOf, largestTemporary } = backend;
+    return new MetaBackend(backend.kernels, `meta (${backend.name})`, {
+      ...(dtypes === undefined ? {} : { dtypes }),
+      ...(bytesOf === undefined ? {} : { bytesOf: bytesOf.bind(backend) }),
+      ...(largestTemporary === undefined ? {} : { largestTemporary }),
+    });
   }
 
   elementwise(): void {}
@@ -59,8 +79,8 @@ export class MetaBackend implements Backend<MetaBuffer> {
     throw this.#noValues("readSync");
   }
 
-  #noValues(op: string): BackendError {
-    return new BackendError(
+  #noValues(op: string): NoValuesError {
+    return new NoValuesError(
       op,
       `the ${this.name} backend has shapes but no values`,
       "read engine.memory() for the ledger, or run the same program on an engine with a computing backend",

@@ -1,1 +1,1 @@
-export { type FusedSupport, MetaBackend, type MetaBuffer } from "./backend.ts";
+export { type FusedSupport, MetaBackend, type MetaBuffer, NoValuesError } from "./backend.ts";

@@ -1,3 +1,5 @@
+import { type MemoryStrategy, strategyNames } from "@revnet-zero/memory";
+import { byteSizes, parseBytes } from "@revnet-zero/plot";
 import type { Precision } from "@revnet-zero/train";
 
 /** One flag of a command. */
@@ -34,6 +36,9 @@ export interface CommandOptions {
     readonly printConfig?: boolean;
     readonly dryRun?: boolean;
     readonly report?: string;
+    readonly budget?: number;
+    readonly strategy?: MemoryStrategy;
+    readonly offload?: OffloadPlace;
   };
   readonly sample: OnDevice & {
     readonly checkpoint: string;
@@ -43,12 +48,30 @@ export interface CommandOptions {
     readonly topK?: number;
     readonly seed?: number;
   };
-  readonly estimate: OnDevice & { readonly config?: string; readonly printConfig?: boolean; readonly budget?: number };
+  readonly estimate: OnDevice & {
+    readonly config?: string;
+    readonly printConfig?: boolean;
+    readonly budget?: number;
+    readonly largest?: VariedSize;
+  };
+  readonly plan: OnDevice & {
+    readonly config?: string;
+    readonly printConfig?: boolean;
+    readonly budget?: number;
+    readonly offload?: OffloadPlace;
+    readonly plot?: string;
+  };
   readonly check: OnDevice & { readonly config?: string; readonly printConfig?: boolean; readonly seed?: number };
   readonly tune: { readonly config?: string; readonly precision?: Precision; readonly printConfig?: boolean };
   readonly info: { readonly checkpoint?: string };
   readonly demo: { readonly quick?: boolean; readonly out?: string };
 }
+
+/** What may be as large as fits. */
+export type VariedSize = "batch" | "sequence" | "depth";
+
+/** Where streams of offloaded layers go. */
+export type OffloadPlace = "memory" | "disk";
 
 /** What computes. */
 export type DeviceName = "cpu" | "cuda";
@@ -99,24 +122,11 @@ const positive = (placeholder: string, what: string): OptionSpec<number> => ({
   },
 });
 
-const byteUnits: Readonly<Record<string, number>> = {
-  "": 1,
-  k: 1e3,
-  m: 1e6,
-  g: 1e9,
-  ki: 2 ** 10,
-  mi: 2 ** 20,
-  gi: 2 ** 30,
-};
-
 const bytes = (placeholder: string, what: string): OptionSpec<number> => ({
   what,
   placeholder,
-  accepts: "a size like 8GiB, 500MB or 4096",
-  parse: (value) => {
-    const [, number = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*([kmg]i?)?b?$/i.exec(value.trim()) ?? [];
-    return number === "" ? undefined : Math.round(Number(number) * (byteUnits[unit.toLowerCase()] ?? 1));
-  },
+  accepts: byteSizes,
+  parse: parseBytes,
 });
 
 const device: OptionSpec<DeviceName> = {
@@ -131,6 +141,13 @@ const precision: OptionSpec<Precision> = {
   placeholder: "<type>",
   accepts: "f32, bf16, f16",
   parse: (value) => (value === "f32" || value === "bf16" || value === "f16" ? value : undefined),
+};
+
+const offload: OptionSpec<OffloadPlace> = {
+  what: "let plans move layers' streams to memory outside the engine, or to a file",
+  placeholder: "<place>",
+  accepts: "memory, disk",
+  parse: (value) => (value === "memory" || value === "disk" ? value : undefined),
 };
 
 const configOperand: OperandSpec = {
@@ -152,6 +169,14 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
       printConfig,
       dryRun: flag("check the configuration, tell the memory a step needs, and train nothing"),
       report: path("<file>", "where the HTML report goes; default report.html in output.dir"),
+      budget: bytes("<size>", "train within so much memory, by the fastest plan that fits"),
+      strategy: {
+        what: "plan again before every pass, by what passes took: a memory scheduler's strategy",
+        placeholder: "<name>",
+        accepts: strategyNames.join(", "),
+        parse: (value) => strategyNames.find((name) => name === value),
+      },
+      offload,
       device,
     },
   },
@@ -172,7 +197,29 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
     what: "Tell the memory of a training step without running it.",
     operand: configOperand,
     takesConfig: true,
-    options: { printConfig, budget: bytes("<size>", "say what fits into so much memory, like 8GiB"), device },
+    options: {
+      printConfig,
+      budget: bytes("<size>", "say what fits into so much memory, like 8GiB"),
+      largest: {
+        what: "find how large this may be within the budget",
+        placeholder: "<what>",
+        accepts: "batch, sequence, depth",
+        parse: (value) => (value === "batch" || value === "sequence" || value === "depth" ? value : undefined),
+      },
+      device,
+    },
+  },
+  plan: {
+    what: "Find the fastest way to keep or rebuild each layer's activations within a memory budget.",
+    operand: configOperand,
+    takesConfig: true,
+    options: {
+      printConfig,
+      budget: bytes("<size>", "most memory that a step may need; without it the fastest plan is shown"),
+      offload,
+      plot: path("<file>", "draw time against memory into an .svg or .html file"),
+      device,
+    },
   },
   check: {
     what: "Prove on this machine that gradients are bit for bit those of stored backpropagation.",

@@ -93,7 +93,11 @@ describe("flags", () => {
 describe("what is wrong is named, with what was meant", () => {
   test.for([
     ["trian", 'there is no command "trian"', 'did you mean "train"?'],
-    ["--model.numLayers 8", '"--model.numLayers" comes before a command', "train, sample, estimate, check, tune, info, demo"],
+    [
+      "--model.numLayers 8",
+      '"--model.numLayers" comes before a command',
+      "train, sample, estimate, plan, check, tune, info, demo",
+    ],
     ["help me", 'there is no command "me"', "the commands are"],
     ["train --resmue", "unknown flag --resmue", 'did you mean "--resume"?'],
     ["train --model.numLayer 8", "unknown flag --model.numLayer", 'did you mean "--model.numLayers"?'],
@@ -112,7 +116,7 @@ describe("what is wrong is named, with what was meant", () => {
     ["sample", "the checkpoint is missing", "revnet-zero sample <checkpoint>"],
     ["sample runs --length 0", '--length is "0"', "accepted: a whole number from 1"],
     ["sample runs --temperature hot", '--temperature is "hot"', "a number from 0"],
-    ["estimate --budget 3XB", '--budget is "3XB"', "8GiB, 500MB or 4096"],
+    ["estimate --budget 3XB", '--budget is "3XB"', "2GB (10^9), 1.5GiB (2^30), 500MB or 4096"],
     ["train --resume=maybe", '--resume is "maybe"', "true, false"],
     ["train --no-resume=true", "--no-resume=true says it twice", "write --no-resume alone"],
   ] as const)("%s", ([text, problem, hint]) => {

@@ -1,4 +1,5 @@
-import { runs } from "@revnet-zero/testkit";
+import { readFile } from "node:fs/promises";
+import { checkWellFormed, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { commandTable } from "../src/commands.ts";
@@ -89,6 +90,104 @@ describe("estimate", () => {
       "
     `);
     expect(await results(bench, "estimate @config.yaml --budget 1kB")).toMatch(/^nothing here fits into 1000 B$/m);
+  });
+});
+
+describe("estimate --largest", () => {
+  test("finds the largest that fits, and shows that the next does not", async () => {
+    const bench = await Bench.open();
+    for (const [what, key] of [
+      ["batch", "train.batchSize"],
+      ["sequence", "train.sequenceLength"],
+      ["depth", "model.numLayers"],
+    ]) {
+      const found = await results(bench, `estimate @config.yaml --budget 400KiB --largest ${what}`);
+      const [, value, flag] = /^the largest \w+ within 400 KiB is (\d+), .*: --(\S+) \d+$/m.exec(found) ?? [];
+      expect(flag).toBe(key);
+      const longer = what === "sequence" ? " --model.maxSeqLen 4096" : "";
+      const fits = (n: number) => results(bench, `estimate @config.yaml --budget 400KiB --${key} ${n}${longer}`);
+      expect(await fits(Number(value))).toMatch(/into 400 KiB fit: .*exact$/m);
+      expect(await fits(Number(value) + 1)).not.toMatch(/into 400 KiB fit: .*exact$/m);
+    }
+    expect(await results(bench, "estimate @config.yaml --budget 1kB --largest batch")).toMatch(
+      /^not even a batch of 1 fits/,
+    );
+    expect((await bench.run("estimate @config.yaml --largest batch")).error).toContain(
+      "--largest batch needs a budget",
+    );
+  });
+});
+
+describe("plan", () => {
+  test("prints a policy for every layer, peak and time within the budget, and draws the trade-offs", async () => {
+    const bench = await Bench.open({ model: { numLayers: 4 } });
+    const out = await results(bench, "plan @config.yaml --budget 170KiB --plot @plan.html");
+    expect(out).toMatch(/^layer +policy +adds +forward +backward$/m);
+    expect(out.match(/^\d +(store|checkpoint|reconstruct) /gm)).toHaveLength(4);
+    expect(out).toMatch(/^peak of a step: \d+ KiB of 170 KiB, counted by the ledger$/m);
+    expect(out).toMatch(/^ {2}@ chosen: .* at /m);
+    const page = await readFile(bench.path("plan.html"), "utf8");
+    checkWellFormed(page);
+    expect(page).toContain("all rebuilt");
+    await results(bench, "plan @config.yaml --plot @plan.svg");
+    checkWellFormed(await readFile(bench.path("plan.svg"), "utf8"));
+  });
+
+  test("says what it cannot do", async () => {
+    const bench = await Bench.open();
+    const error = async (line: string) => (await bench.run(line)).error.replace(/\d{5,}/g, "N");
+    expect(await error("plan @config.yaml --budget 1kB")).toMatchInlineSnapshot(`
+      "OutOfMemoryError: plan: no plan fits into 1000 bytes: the smallest peak that was found is N bytes
+        hint: a smaller train.batchSize or train.sequenceLength needs less; \`revnet-zero estimate\` tells how much
+      "
+    `);
+    expect(await error("plan @config.yaml --budget 1G")).toMatchInlineSnapshot(`
+      "UsageError: plan: --budget is "1G"
+        hint: accepted: a size like 2GB (10^9), 1.5GiB (2^30), 500MB or 4096
+      "
+    `);
+    expect(await error("plan @config.yaml --model.reversibility store")).toMatchInlineSnapshot(`
+      "ValueError: plan: model.reversibility is store, which says by itself what is done with every layer
+        hint: plan with --model.reversibility exact, which any plan gives the same bits as store
+      "
+    `);
+    expect(await error("plan @config.yaml --plot plan.png")).toMatchInlineSnapshot(`
+      "UsageError: plan: --plot is "plan.png"
+        hint: name a file that ends in .svg or .html
+      "
+    `);
+    expect(await error("train @config.yaml --offload disk")).toMatchInlineSnapshot(`
+      "UsageError: train: --offload is for plans
+        hint: add --budget <size>: the plan decides what is offloaded
+      "
+    `);
+  });
+
+  test("is followed by a training run, in the bytes it said, also with a disk to offload to", async () => {
+    const bench = await Bench.open({ model: { numLayers: 4 } });
+    for (const [i, offload] of ["", " --offload disk", " --offload memory"].entries()) {
+      const { out, status } = await bench.run(`train @config.yaml --budget 170KiB${offload} --output.dir @run${i}`);
+      expect(status).toBe(0);
+      expect(out).toMatch(/^peak of a step: /m);
+      expect(out).toMatch(/^peak memory: predicted .* \(equal to the byte\)$/m);
+    }
+  });
+});
+
+describe("train --strategy", () => {
+  test("runs passes through a memory scheduler, and ends with the loss of a run without one", async () => {
+    const bench = await Bench.open({ model: { numLayers: 4, dropout: 0.1 }, train: { microBatches: 2 } });
+    const lossOf = ({ error }: { readonly error: string }) => /^6\/6 .*loss (\S+)/m.exec(error)?.[1];
+    const plain = await bench.run("train @config.yaml --output.dir @plain");
+    const scheduled = await bench.run("train @config.yaml --output.dir @scheduled --budget 300KiB --strategy adaptive");
+    expect(scheduled.status, scheduled.error).toBe(0);
+    expect(lossOf(scheduled)).toBe(lossOf(plain));
+    expect(scheduled.out).toMatch(/^peak memory: steps .*, passes planned by adaptive within 300 KiB$/m);
+    const { error, status } = await bench.run("train @config.yaml --strategy clever");
+    expect([status, error.includes("accepted: conservative, balanced, aggressive, adaptive, ml-adaptive")]).toEqual([
+      2,
+      true,
+    ]);
   });
 });
 
@@ -224,6 +323,7 @@ describe("help", () => {
         train     Train a model on a text.
         sample    Write text with a trained model.
         estimate  Tell the memory of a training step without running it.
+        plan      Find the fastest way to keep or rebuild each layer's activations within a memory budget.
         check     Prove on this machine that gradients are bit for bit those of stored backpropagation.
         tune      Time the kernels that a training step may use on this GPU, and keep which are the fastest.
         info      Show versions, devices and limits of this machine, or what a checkpoint holds.

@@ -1,6 +1,7 @@
 import {
   Attention,
   CrossAttention,
+  callInChunks,
   Dropout,
   type Initializer,
   LayerNorm,
@@ -9,6 +10,7 @@ import {
   type Norm,
   PreNormBranch,
   RMSNorm,
+  type SelfAttentionOptions,
 } from "@revnet-zero/nn";
 import { type Engine, foldKey, type Key, type Tensor } from "@revnet-zero/tensor";
 
@@ -21,6 +23,9 @@ export const layerKey = (model: Key, layer: number): Key => foldKey(foldKey(mode
 const ATTENTION = 0;
 const FEED_FORWARD = 1;
 const MEMORY = 2;
+
+/** Makes an attention layer of a model: any that maps `[batch, time, dim]` to itself. */
+export type AttentionMaker = (options: SelfAttentionOptions) => Attention;
 
 export interface NormOptions {
   readonly norm: "layer" | "rms";
@@ -40,6 +45,10 @@ export interface BranchOptions extends NormOptions {
   readonly mlp: MLPKind;
   readonly mlpRatio: number;
   readonly dropout: number;
+  /** Default: softmax attention, `new Attention(options)`. */
+  readonly attention?: AttentionMaker | undefined;
+  /** Tokens that pass through the MLP at a time. Default: all. */
+  readonly feedForwardTokens?: number | undefined;
   /** Distribution of the weights. Default: GPT-2's, normal(0.02), less for projections back into the stream. */
   readonly init?: Initializer;
 }
@@ -63,7 +72,8 @@ export class AttentionBranch extends PreNormBranch {
     super();
     const { numHeads, numKeyValueHeads, positions, isCausal = true, dropout, numLayers, init, engine } = options;
     this.norm = normOf(width, options);
-    this.attention = new Attention({
+    const make = options.attention ?? ((given) => new Attention(given));
+    this.attention = make({
       dim: width,
       numHeads,
       numKeyValueHeads,
@@ -113,9 +123,11 @@ export class FeedForwardBranch extends PreNormBranch {
   override readonly norm: Norm;
   readonly mlp: MLP;
   readonly dropout: Dropout;
+  readonly #tokens: number | undefined;
 
   constructor(width: number, options: BranchOptions, key: Key) {
     super();
+    this.#tokens = options.feedForwardTokens;
     const { mlp, mlpRatio, dropout, numLayers, init, engine } = options;
     this.norm = normOf(width, options);
     this.mlp = new MLP({
@@ -130,7 +142,9 @@ export class FeedForwardBranch extends PreNormBranch {
   }
 
   protected override body(normalised: Tensor): Tensor {
-    return this.dropout.call(this.mlp.call(normalised));
+    const size = this.#tokens;
+    const y = size === undefined ? this.mlp.call(normalised) : callInChunks(this.mlp, normalised, { size });
+    return this.dropout.call(y);
   }
 }
 

@@ -1,4 +1,11 @@
-export { AttentionBranch, type BranchOptions, FeedForwardBranch, MemoryBranch, type NormOptions } from "./branches.ts";
+export {
+  AttentionBranch,
+  type AttentionMaker,
+  type BranchOptions,
+  FeedForwardBranch,
+  MemoryBranch,
+  type NormOptions,
+} from "./branches.ts";
 export { ConvBranch, type ConvBranchOptions, type ImageNorm } from "./convBranch.ts";
 export { type AlignOptions, alignToOriginal } from "./convert/alignToOriginal.ts";
 export {

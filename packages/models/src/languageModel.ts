@@ -1,4 +1,12 @@
-import { chunkedCrossEntropy, Embedding, LearnedPositions, Linear, Module, type Norm } from "@revnet-zero/nn";
+import {
+  Embedding,
+  LearnedPositions,
+  Linear,
+  linearCrossEntropy,
+  Module,
+  type Norm,
+  productType,
+} from "@revnet-zero/nn";
 import { describe, foldKey, ShapeError, sameShape, type Tensor, ValueError } from "@revnet-zero/tensor";
 import { normOf } from "./branches.ts";
 import type { ResolvedOptions } from "./options.ts";
@@ -51,8 +59,6 @@ export class TokenEmbedding extends Module {
 export class PredictionHead extends Module {
   readonly norm: Norm;
   readonly linear: Linear | undefined;
-  /** Rows of logits have so many. */
-  readonly numTokens: number;
   readonly #tied: () => Tensor;
 
   constructor(options: ResolvedOptions, embedding: TokenEmbedding) {
@@ -60,15 +66,22 @@ export class PredictionHead extends Module {
     const { vocabSize, dModel, key, engine, tieEmbeddings } = options;
     const shared = engine === undefined ? {} : { engine };
     this.norm = normOf(dModel, options);
-    this.numTokens = vocabSize;
     this.linear = tieEmbeddings
       ? undefined
       : new Linear({ in: dModel, out: vocabSize, bias: false, key: foldKey(key, HEAD), ...shared });
     this.#tied = () => embedding.tokens.weight;
   }
 
+  /** Mean cross-entropy in nats of features `[rows, dModel]` against i32 targets `[rows]`, of which negative ones do not count. */
+  loss(x: Tensor, targets: Tensor): Tensor {
+    return this.within(x.engine, () => {
+      const normalised = this.norm.call(x, { to: productType(x.engine) });
+      return linearCrossEntropy(normalised, this.linear?.weight ?? this.#tied(), targets);
+    });
+  }
+
   override forward(x: Tensor): Tensor {
-    const normalised = this.norm.call(x);
+    const normalised = this.norm.call(x, { to: productType(x.engine) });
     return this.linear === undefined ? normalised.linear(this.#tied()) : this.linear.call(normalised);
   }
 }
@@ -105,9 +118,6 @@ export function tokenLoss(head: PredictionHead, tokens: Tensor, targets: Tensor,
   }
   return tokens.engine.scope(() => {
     const all = features();
-    const rows = all.reshape([-1, all.shape[2]!]);
-    const flat = targets.reshape([-1]);
-    const count = flat.greaterEqual(0).cast("f32").sum().maximum(1);
-    return chunkedCrossEntropy(head, rows, flat, { classes: head.numTokens }).sum().div(count);
+    return head.loss(all.reshape([-1, all.shape[2]!]), targets.reshape([-1]));
   });
 }

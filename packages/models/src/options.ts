@@ -1,6 +1,6 @@
 import type { ReversibleMode } from "@revnet-zero/reversible";
 import { type Engine, type Key, ValueError } from "@revnet-zero/tensor";
-import type { BranchOptions } from "./branches.ts";
+import type { AttentionMaker, BranchOptions } from "./branches.ts";
 
 /** The shape of a decoder language model. Options that have a default may be left out of `ReversibleTransformer`. */
 export interface TransformerOptions {
@@ -23,6 +23,10 @@ export interface TransformerOptions {
   readonly dropout?: number;
   /** One matrix for embedding and prediction. Default true. */
   readonly tieEmbeddings?: boolean;
+  /** Makes the attention layers, such as `HierarchicalReversibleAttention` for long sequences. Default: softmax attention. */
+  readonly attention?: AttentionMaker;
+  /** Tokens that pass through an MLP at a time, and again in backward: no `[time, mlpRatio · dModel]` tensor exists. Default: all. */
+  readonly feedForwardTokens?: number;
   /** Key of the initial parameters. */
   readonly key: Key;
   readonly engine?: Engine;
@@ -38,7 +42,9 @@ export interface ReversibleTransformerOptions extends TransformerOptions {
 }
 
 /** Options with their defaults filled in and checked. */
-export type ResolvedOptions = Required<Omit<TransformerOptions, "engine">> & Pick<TransformerOptions, "engine">;
+export type ResolvedOptions = Required<Omit<TransformerOptions, Open>> & Pick<TransformerOptions, Open>;
+/** What may stay open. */
+type Open = "engine" | "attention" | "feedForwardTokens";
 
 /** What the options that are words may be. */
 const choices = {

@@ -16,18 +16,43 @@ export class TransformerBlock extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    const { sum, normalised } = addNorm(this.mlp.norm, x, this.attention.call(x));
-    return sum.add(this.mlp.afterNorm(normalised));
+    const { stream, increment } = this.#run(x, this.attention.call(x));
+    return stream.add(increment!);
   }
+
+  /** The same, with sums left to whoever reads them: a stream to which an increment is to be added, in and out. */
+  continue({ stream, increment }: Pending): Pending {
+    return this.within(stream.engine, () => {
+      if (increment === undefined) return this.#run(stream, this.attention.call(stream));
+      const { sum, normalised } = addNorm(this.attention.norm, stream, increment);
+      return this.#run(sum, this.attention.afterNorm(normalised));
+    });
+  }
+
+  #run(x: Tensor, byAttention: Tensor): Pending {
+    const { sum, normalised } = addNorm(this.mlp.norm, x, byAttention);
+    return { stream: sum, increment: this.mlp.afterNorm(normalised) };
+  }
+}
+
+/** A residual stream and what the last branch adds to it: the next norm computes the sum in its own pass. */
+export interface Pending {
+  readonly stream: Tensor;
+  readonly increment?: Tensor;
 }
 
 /** Ordinary blocks one after another, each drawing its randomness by its number. */
 export function runBlocks(blocks: readonly TransformerBlock[], x: Tensor): Tensor {
-  let current = x;
+  let current: Pending = { stream: x };
   blocks.forEach((block, layer) => {
-    current = x.engine.withFoldedKey(layer, () => block.call(current));
+    const { stream, increment } = current;
+    current = x.engine.withFoldedKey(layer, () => block.continue(current));
+    // What the graph does not keep is of no more use.
+    if (stream !== x) stream.dispose();
+    increment?.dispose();
   });
-  return current;
+  const { stream, increment } = current;
+  return increment === undefined ? stream : stream.add(increment);
 }
 
 /** The ordinary pre-norm decoder with one float residual stream: what the reversible model is compared with. */

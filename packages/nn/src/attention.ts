@@ -1,7 +1,17 @@
-import { arange, defaultEngine, describe, foldKey, ShapeError, type Tensor, ValueError } from "@revnet-zero/tensor";
+import {
+  arange,
+  defaultEngine,
+  describe,
+  dispatch,
+  foldKey,
+  ops,
+  ShapeError,
+  type Tensor,
+  ValueError,
+} from "@revnet-zero/tensor";
 import { Dropout } from "./dropout.ts";
 import { normal, residualNormal } from "./initializers.ts";
-import type { KeyValueCache } from "./keyValueCache.ts";
+import type { AttentionCache, AttentionMask } from "./keyValueCache.ts";
 import { Linear } from "./linear.ts";
 import { Module } from "./module.ts";
 import { checkSizes, type RandomLayerOptions } from "./options.ts";
@@ -31,7 +41,7 @@ export interface AttentionCall {
   /** i32 places `[time]` for rotary positions. Default: counting from 0, or from what the cache holds. */
   readonly positions?: Tensor;
   /** Keys and values of earlier steps, to which this call's are added. Not differentiable. */
-  readonly cache?: KeyValueCache;
+  readonly cache?: AttentionCache;
 }
 
 /**
@@ -89,23 +99,54 @@ export class Attention extends Module {
   }
 
   /** Everything before the last projection: [b, t, dim] -> [b, t, h · d]. */
-  #mix(x: Tensor, positions: Tensor | undefined, cache: KeyValueCache | undefined): Tensor {
+  #mix(x: Tensor, positions: Tensor | undefined, cache: AttentionCache | undefined): Tensor {
+    const { numHeads, numKeyValueHeads, headDim, rotaryBase } = this;
+    const [batch, time] = x.shape as readonly number[] as [number, number];
+    const projected = this.qkv.call(x);
+    const heads = projected.reshape([batch, time, numHeads + 2 * numKeyValueHeads, headDim]);
+    projected.dispose();
+    const start = cache?.length ?? 0;
+    const places = rotaryBase === undefined ? undefined : (positions ?? arange(time, { start, engine: x.engine }));
+    const y =
+      cache === undefined && this.attend === undefined
+        ? this.#attend(heads, places)
+        : this.#attendBy(heads, places, cache);
+    return y.reshape([batch, time, numHeads * headDim]);
+  }
+
+  get #mask(): AttentionMask {
     const { isCausal, window } = this;
-    const [q, k, v] = x.engine.scope(() => this.#heads(x, positions, cache?.length ?? 0));
-    const { keys, values } = cache === undefined ? { keys: k, values: v } : cache.append(k, v);
-    const y = q.attention(keys, values, { isCausal, ...(window === undefined ? {} : { window }) });
-    return y.permute([0, 2, 1, 3]).reshape([y.shape[0]!, y.shape[2]!, this.numHeads * this.headDim]);
+    return { isCausal, ...(window === undefined ? {} : { window }) };
+  }
+
+  /** Other ways to attend write their own: q `[b, h, t, d]`, k and v `[b, hk, t, d]` -> `[b, h, t, d]`. */
+  protected attend?(q: Tensor, k: Tensor, v: Tensor): Tensor;
+
+  /** Every step to all that its mask lets it see: [b, t, h + 2 · hk, d] -> [b, t, h, d]. */
+  #attend(heads: Tensor, places: Tensor | undefined): Tensor {
+    const { rotaryBase: base = 1, numKeyValueHeads: keyHeads } = this;
+    const attrs = { keyHeads, base, scale: 1 / Math.sqrt(this.headDim), ...this.#mask };
+    const inputs = places === undefined ? [heads] : [heads, places];
+    // Nobody else reads the heads: they are turned where they lie.
+    const [turned, y, lse] = dispatch(heads.engine, ops.headAttention, inputs, attrs, { donates: true });
+    for (const t of [heads, turned!, lse!]) t.dispose();
+    return y!;
+  }
+
+  /** The same by a cache or another way. */
+  #attendBy(heads: Tensor, places: Tensor | undefined, cache: AttentionCache | undefined): Tensor {
+    const [q, k, v] = heads.engine.scope(() => this.#split(heads, places));
+    heads.dispose();
+    const y = cache === undefined ? this.attend!(q, k, v) : cache.attend(q, k, v, this.#mask);
+    return y.permute([0, 2, 1, 3]);
   }
 
   /** q [b, h, t, d], and k and v [b, hk, t, d]. */
-  #heads(x: Tensor, positions: Tensor | undefined, start: number): [q: Tensor, k: Tensor, v: Tensor] {
-    const { numHeads, numKeyValueHeads, headDim, rotaryBase } = this;
-    const [batch, time] = x.shape as readonly number[] as [number, number];
-    const heads = [numHeads, numKeyValueHeads, numKeyValueHeads];
-    const rows = this.qkv.call(x).reshape([batch, time, numHeads + 2 * numKeyValueHeads, headDim]);
-    const [q, k, v] = rows.split(heads, 2).map((part) => part.permute([0, 2, 1, 3])) as [Tensor, Tensor, Tensor];
-    if (rotaryBase === undefined) return [q, k, v];
-    const places = positions ?? arange(time, { start, engine: x.engine });
+  #split(heads: Tensor, places: Tensor | undefined): [q: Tensor, k: Tensor, v: Tensor] {
+    const { numHeads, numKeyValueHeads, rotaryBase } = this;
+    const parts = heads.split([numHeads, numKeyValueHeads, numKeyValueHeads], 2);
+    const [q, k, v] = parts.map((part) => part.permute([0, 2, 1, 3])) as [Tensor, Tensor, Tensor];
+    if (places === undefined) return [q, k, v];
     // v is copied out, or it alone would keep the whole projection for backward.
     return [q.rope(places, rotaryBase), k.rope(places, rotaryBase), v.clone()];
   }

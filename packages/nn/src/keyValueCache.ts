@@ -20,8 +20,22 @@ export interface KeyValueCacheOptions extends CreateOptions {
   readonly headDim: number;
 }
 
+/** Which keys a query sees. */
+export interface AttentionMask {
+  readonly isCausal: boolean;
+  readonly window?: number;
+}
+
+/** What an attention layer has seen of a sequence. */
+export interface AttentionCache {
+  /** Steps seen. */
+  readonly length: number;
+  /** Adds k and v `[b, hk, time, d]` of the next steps; gives what their queries q `[b, h, time, d]` take from all steps so far. */
+  attend(q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask): Tensor;
+}
+
 /** Keys and values of the steps an attention layer has seen: generation computes only the new ones. One per layer. */
-export class KeyValueCache {
+export class KeyValueCache implements AttentionCache {
   readonly capacity: number;
   #keys: Tensor;
   #values: Tensor;
@@ -62,6 +76,11 @@ export class KeyValueCache {
     this.#values = this.#write(this.#values, v);
     this.#length += time;
     return { keys: this.#keys.narrow(2, 0, this.#length), values: this.#values.narrow(2, 0, this.#length) };
+  }
+
+  attend(q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask): Tensor {
+    const { keys, values } = this.append(k, v);
+    return q.attention(keys, values, mask);
   }
 
   /** Forgets all steps. */

@@ -1,4 +1,4 @@
-import { defaultEngine, full, type Tensor } from "@revnet-zero/tensor";
+import { type DType, defaultEngine, full, type Tensor } from "@revnet-zero/tensor";
 import { Module } from "./module.ts";
 import { checkSizes, type LayerOptions } from "./options.ts";
 
@@ -30,7 +30,8 @@ export class LayerNorm extends Module {
     return [this.weight, this.bias];
   }
 
-  override forward(x: Tensor): Tensor {
-    return x.layerNorm(this.weight, this.bias, this.eps);
+  /** `to`: the type of the result, where what reads it wants another than x has. */
+  override forward(x: Tensor, { to }: { readonly to?: DType | undefined } = {}): Tensor {
+    return x.layerNorm(this.weight, this.bias, this.eps, to);
   }
 }

@@ -154,6 +154,7 @@ export abstract class Optimizer<O extends OptimizerOptions> {
     this.#assertAlive();
     if (learningRate !== undefined) checkNonNegative(this.constructor.name, { learningRate });
     const { engine } = this.parameters[0]!;
+    engine.noteHostEffect(`${this.constructor.name} counts its steps on the host`);
     engine.scope(() => {
       engine.noGrad(() => {
         for (const { parameters, options } of this.groups) {

@@ -25,6 +25,7 @@ export {
   type ReversibleBlock,
 } from "./block.ts";
 export { type CheckLevel, ReconstructionError } from "./blockChecks.ts";
+export { BlockSequence, type BlockSequenceOptions, type OrdinaryBlock } from "./blockSequence.ts";
 export { type Branch, runBranch } from "./branch.ts";
 export {
   BitComparison,
@@ -40,6 +41,7 @@ export {
   type SurveyOptions,
   takeGradients,
 } from "./check/index.ts";
+export { ContinuousDepthBlock, type ContinuousDepthOptions } from "./continuousDepth.ts";
 export { additive } from "./couplings/additive.ts";
 export { type AffineOptions, affine } from "./couplings/affine.ts";
 export { GatedMixture, gated, type MixtureOptions } from "./couplings/gated.ts";
@@ -52,15 +54,12 @@ export { reversibleHeun } from "./couplings/reversibleHeun.ts";
 export { type UserDefinedOptions, userDefined } from "./couplings/userDefined.ts";
 export { relativeDrift, sampleStreams } from "./drift.ts";
 export type { StepHealth, StreamHealth } from "./health.ts";
-export { type ReversibleMode, reversibleModes, storedTwin } from "./modes.ts";
-export { type ByteStore, HostStore, type Offloaded, type OffloadStore, offloadTo, shapeStore } from "./offload.ts";
+export { policiesOf, type ReversibleMode, reversibleModes, storedTwin } from "./modes.ts";
+export type { BlockObserver } from "./observer.ts";
+export { type ByteStore, HostStore, type Offloaded, type OffloadStore, offloadTo } from "./offload.ts";
 export { type BranchRunner, PassContext } from "./passes/context.ts";
-export { type BlockPolicy, blockPolicies, type MemoryPlan } from "./plan.ts";
-export {
-  type Invertible,
-  ReversibleSequence,
-  type ReversibleSequenceOptions,
-  type Streams,
-  type Transformed,
-} from "./sequence.ts";
+export { type BlockPolicy, blockPolicies, losslessPolicies, lossyPolicies, type MemoryPlan } from "./plan.ts";
+export { ReversibleSequence } from "./sequence.ts";
+export type { Invertible, ReversibleSequenceOptions, Streams, Transformed } from "./sequenceTypes.ts";
+export type { StepSizeOptions } from "./stepSize.ts";
 export * as steps from "./steps/index.ts";

@@ -6,7 +6,7 @@ import { gridArithmetic, storedGrid } from "./arithmetic/grid.ts";
 import { losslessArithmetic } from "./arithmetic/lossless.ts";
 import { narrowArithmetic, storedNarrow } from "./arithmetic/narrow.ts";
 import { NARROW_BITS, type NumberFormat } from "./binaryPoint.ts";
-import type { BlockPolicy } from "./plan.ts";
+import { type BlockPolicy, losslessPolicies } from "./plan.ts";
 
 /** What a mode's arithmetic may depend on. */
 export interface ArithmeticOptions {
@@ -90,6 +90,13 @@ export const reversibleModes: readonly ReversibleMode[] = Object.keys(modes) as 
 
 /** The mode that computes the same function by ordinary backpropagation: what a mode's gradients are compared with. */
 export const storedTwin = (mode: ReversibleMode): ReversibleMode => modes[mode].twin;
+
+/** The policies that a planner may choose in this mode, without being asked for one: anchors are of use where rebuilt streams drift. */
+export function policiesOf(mode: ReversibleMode): readonly BlockPolicy[] {
+  const { policy } = modes[mode];
+  if (policy !== "reconstruct") return [policy];
+  return losslessPolicies.filter((p) => p !== "anchor" || mode === "float");
+}
 
 export function checkMode(mode: ReversibleMode): ReversibleMode {
   if (Object.hasOwn(modes, mode)) return mode;

@@ -1,4 +1,14 @@
-import { BackendError, describe, dtypes, type Engine, fromWords, full, type Tensor } from "@revnet-zero/tensor";
+import {
+  BackendError,
+  describe,
+  dtypes,
+  type Engine,
+  fromWords,
+  full,
+  type Tensor,
+  toWords,
+} from "@revnet-zero/tensor";
+import { lacksValues } from "./lacksValues.ts";
 
 /** A tensor's values outside of the engine. */
 export interface Offloaded {
@@ -43,8 +53,10 @@ export function offloadTo<Ticket>(bytes: ByteStore<Ticket>): OffloadStore {
 
 function bytesOf(t: Tensor): Uint8Array {
   assertReadable(t.engine, t);
-  const { buffer, byteOffset, byteLength } = t.dataSync();
-  return new Uint8Array(buffer, byteOffset, byteLength);
+  const values = t.dataSync();
+  // Narrow floats come as numbers; all else comes as the words it is, and keeps them.
+  const words = values.BYTES_PER_ELEMENT === dtypes[t.dtype].bytes ? values : toWords(values, t.dtype);
+  return new Uint8Array(words.buffer as ArrayBuffer, words.byteOffset, words.byteLength);
 }
 
 function assertReadable({ backend }: Engine, t: Tensor): void {
@@ -74,7 +86,10 @@ export class HostStore implements ByteStore<Uint8Array> {
 
 /** For a backend without values, which only counts bytes: what is fetched has shape and type. */
 export const shapeStore: OffloadStore = {
-  put: ({ engine, shape, dtype }) => ({ fetch: () => full(shape, 0, { dtype, engine }), release: () => {} }),
+  put: ({ engine, shape, dtype }) => {
+    lacksValues(engine);
+    return { fetch: () => full(shape, 0, { dtype, engine }), release: () => {} };
+  },
 };
 
 /** Tensors that several nodes of the graph need until the last of them lets go. */

@@ -22,72 +22,19 @@ import { BinaryPoint, checkFractionBits, isMeasured } from "./binaryPoint.ts";
 import { type Program, placeBlocks, type ReversibleBlock } from "./block.ts";
 import { BlockChecks, type CheckLevel } from "./blockChecks.ts";
 import { readHealth, type StreamHealth } from "./health.ts";
-import { type ArithmeticOptions, checkMode, modes, type ReversibleMode } from "./modes.ts";
-import { HostStore, type OffloadStore, offloadTo } from "./offload.ts";
+import { lacksValues } from "./lacksValues.ts";
+import { type ArithmeticOptions, checkMode, modes, policiesOf, type ReversibleMode } from "./modes.ts";
+import type { BlockObserver } from "./observer.ts";
+import { HostStore, type OffloadStore, offloadTo, shapeStore } from "./offload.ts";
 import { PassContext } from "./passes/context.ts";
 import { ForwardPass } from "./passes/forwardPass.ts";
 import { bytesOf, SideInformation } from "./passes/side.ts";
 import { ownStream, StreamPass, type StreamPassOptions } from "./passes/streamPass.ts";
-import { type BlockPolicy, checkPlan, type MemoryPlan, segmentsOf } from "./plan.ts";
+import { type BlockPolicy, checkPlan, lossyPolicies, type MemoryPlan, segmentsOf } from "./plan.ts";
 import { measureRange } from "./range.ts";
 import type { SegmentRun } from "./segments/flow.ts";
 import { runSegments } from "./segments/run.ts";
-
-export interface ReversibleSequenceOptions<B extends ReversibleBlock = ReversibleBlock> {
-  /** Pairs of branches `{ F, G }` (additive), or what the couplings' functions make. */
-  readonly blocks: readonly B[];
-  readonly mode?: ReversibleMode;
-  /**
-   * Bits after the binary point of fixed-point and grid streams. Default 20 (Q12.20: steps of 9.5e-7, range ±2048) for
-   * int32 streams; for the others, and with "auto" for all, as many as leave four times the range that `calibrate` or
-   * the first forward pass measures. What was measured is saved with the parameters.
-   */
-  readonly fractionBits?: number | "auto" | undefined;
-  /**
-   * Width of the streams' last axis: a sequence made in mode `exact16` then measures and scales each channel by itself.
-   * Default: all alike.
-   */
-  readonly channels?: number | undefined;
-  /**
-   * How far mode `float` may drift, relative to the streams: where a backward pass measures more, the next pass keeps the
-   * streams halfway (an anchor), and so on until every drift is below. Default: no bound.
-   */
-  readonly driftTolerance?: number | undefined;
-  /** Default: that of the branches' parameters, or the default engine. */
-  readonly engine?: Engine;
-  /** What is done with each block, in modes that rebuild activations. Default: all are rebuilt. */
-  readonly plan?: MemoryPlan | undefined;
-  /** Where the plan's offloaded streams go. Default: arrays in JavaScript's own memory. */
-  readonly offload?: OffloadStore;
-  /**
-   * Keep something of every block's input streams and compare it when backward has rebuilt them; a difference is a
-   * `ReconstructionError` that names block, stream and element. True is `sums`. Default false. For finding a branch
-   * that is not its own twin: each block's streams are read back in both passes.
-   */
-  readonly check?: boolean | CheckLevel;
-}
-
-/** Two residual streams, of one shape. */
-export type Streams = readonly [Tensor, Tensor];
-
-/** Outputs of a sequence, and the logarithm of the volume its couplings have changed by. */
-export interface Transformed {
-  readonly streams: Tensor[];
-  /** Σ log |det| for every sample, [batch]: what a density needs (affine couplings; zero for additive ones). */
-  readonly logDeterminant: Tensor;
-}
-
-/** A forward pass that can be undone once. */
-export interface Invertible {
-  /** The output streams: fixed-point ones in the fixed-point modes. */
-  readonly streams: Tensor[];
-  /** Bytes of what was remembered: side information of the steps, and information buffers. */
-  readonly sideBytes: number;
-  /** The input streams again (floats where floats went in), freeing what was remembered. Call it once. */
-  inverse(): Tensor[];
-  /** Frees what was remembered, where nobody wants the inverse. */
-  dispose(): void;
-}
+import type { Invertible, ReversibleSequenceOptions, Transformed } from "./sequenceTypes.ts";
 
 /**
  * A stack of reversible blocks as ONE node of the graph: what it keeps for backward is its final set of streams,
@@ -103,8 +50,11 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   #mode: ReversibleMode;
   #plan: MemoryPlan | undefined;
   readonly #program: Program;
-  readonly offload: OffloadStore;
+  /** Where offloaded streams go from the next forward pass on. */
+  offload: OffloadStore;
   #check: CheckLevel | false;
+  /** Told where the blocks of recorded passes begin. */
+  observer: BlockObserver | undefined;
   /** @internal Set by `updateInBackward`: makes the updates of one pass. */
   backwardUpdate: (() => BackwardUpdate) | undefined;
   /**
@@ -155,6 +105,13 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   set plan(plan: MemoryPlan | undefined) {
     this.#plan = plan && checkPlan(plan, this.blocks.length);
   }
+
+  /** What a planner may choose from: more than one policy in modes that rebuild activations. */
+  get policies(): readonly BlockPolicy[] {
+    return policiesOf(this.#mode);
+  }
+  /** And what besides, if it is asked to. */
+  readonly lossyPolicies: readonly BlockPolicy[] = lossyPolicies;
 
   /** What the next forward pass keeps to check the second run by: false for nothing. */
   get check(): CheckLevel | false {
@@ -306,6 +263,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
    * forward pass does it by itself.
    */
   async calibrate(x1: Tensor, ...rest: unknown[]): Promise<void> {
+    if (x1.engine.backend.assumptions !== undefined) return this.#prepare([x1, ...rest]);
     const scope = x1.engine.openScope("calibrate");
     try {
       this.#binaryPoint.take(await this.#measure([x1, ...rest]).data());
@@ -337,8 +295,13 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
 
   #prepare(inputs: readonly unknown[]): void {
     const { engine } = this.range;
-    if (!this.#lacksRange || !engine.backend.isSynchronous) return;
-    engine.scope(() => this.#binaryPoint.take(this.#measure(inputs).dataSync()));
+    const isShapeOnly = engine.backend.assumptions !== undefined;
+    if (!this.#lacksRange || !(isShapeOnly || engine.backend.isSynchronous)) return;
+    engine.scope(() => {
+      const measured = this.#measure(inputs);
+      // Where there are no values any will do: bytes do not depend on the binary point.
+      this.#binaryPoint.take(isShapeOnly ? new Float32Array(measured.size).fill(1) : measured.dataSync());
+    });
   }
 
   /** What the last forward pass in mode `exact` counted: saturated and NaN increments, wrapped sums. */
@@ -374,6 +337,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     const stored = modes[this.#mode].stored(this.#options());
     const arithmetic = this.#arithmetic();
     const policies = this.#policies();
+    const isShapeOnly = engine.backend.assumptions !== undefined;
     if (engine.recordsGradients) this.#startRecord(policies);
     const run: SegmentRun = {
       engine,
@@ -386,12 +350,13 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
       noteSide: (bytes) => {
         this.sideBytes += bytes;
       },
-      offload: this.offload,
+      offload: isShapeOnly ? shapeStore : this.offload,
       checks:
-        this.check !== false && engine.recordsGradients
+        this.check !== false && engine.recordsGradients && !lacksValues(engine)
           ? new BlockChecks(this.check, this.numStreams, arithmetic)
           : undefined,
       update: engine.recordsGradients ? this.backwardUpdate?.() : undefined,
+      observer: engine.recordsGradients && !engine.isReplay ? this.observer : undefined,
     };
     const logDeterminant = wantsLogDeterminant ? zeros(shape.slice(0, 1), { engine }) : undefined;
     const given = { streams, logDeterminant, isEntered: false };
@@ -405,8 +370,10 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
   }
 
   #policies(): BlockPolicy[] {
-    if (this.#anchors !== undefined && this.range.engine.backend.isSynchronous)
-      this.#takeDrifts(this.drifts.dataSync());
+    const { isSynchronous, assumptions } = this.range.engine.backend;
+    if (this.#anchors !== undefined && lacksValues(this.range.engine))
+      assumptions!.add("no drift exceeds its tolerance");
+    if (this.#anchors !== undefined && isSynchronous) this.#takeDrifts(this.drifts.dataSync());
     const { policy } = modes[this.#mode];
     const plan = policy === "reconstruct" ? this.#plan : undefined;
     const named = this.blocks.map((_, i) => plan?.blocks[i] ?? policy);

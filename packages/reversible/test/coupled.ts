@@ -17,7 +17,7 @@ import fc from "fast-check";
 import {
   type BlockPolicy,
   type Branch,
-  blockPolicies,
+  losslessPolicies,
   type ReversibleBlock,
   type ReversibleMode,
   ReversibleSequence,
@@ -128,7 +128,7 @@ export function coupledRecipes({
 
 /** A plan for a recipe's blocks. */
 export const plansOf = (depth: number): fc.Arbitrary<readonly BlockPolicy[]> =>
-  fc.array(fc.constantFrom(...blockPolicies), { minLength: depth, maxLength: depth });
+  fc.array(fc.constantFrom(...losslessPolicies), { minLength: depth, maxLength: depth });
 
 export interface Coupled {
   readonly engine: Engine;

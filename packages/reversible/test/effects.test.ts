@@ -16,7 +16,7 @@ import { describe, expect, test } from "vitest";
 import {
   type BlockPolicy,
   type Branch,
-  blockPolicies,
+  losslessPolicies,
   midpoint,
   type ReversibleMode,
   ReversibleSequence,
@@ -78,7 +78,7 @@ describe("routing that depends on a state", () => {
 
   test("is replayed where it is remembered: the decision is made once, and gradients are the stored ones", () => {
     const stored = step("store", true);
-    const plans = [undefined, ...blockPolicies.map((p) => [p, "reconstruct", p] as const)];
+    const plans = [undefined, ...losslessPolicies.map((p) => [p, "reconstruct", p] as const)];
     for (const mode of modes) {
       for (const around of [undefined, "checkpoint"] as const) {
         for (const plan of plans) {
@@ -103,6 +103,18 @@ describe("routing that depends on a state", () => {
       expect(sequence.inverse(a, b)[0]!.dataSync()).not.toEqual(x.dataSync());
       sequence.dispose();
     });
+  });
+});
+
+test("an invertible pass is inverted in the precision it was run in, wherever its inverse is asked for", () => {
+  engine.scope(() => {
+    const linear = (i: number): Linear => new Linear({ in: 8, out: 8, key: foldKey(randomKey(4), i), engine });
+    const sequence = new ReversibleSequence({ blocks: [{ F: linear(0), G: linear(1) }], engine });
+    const x = randomNormal([5, 8], { key: randomKey(3), engine }).quantise(20);
+    const pass = engine.autocast("bf16", () => sequence.invertible(x, x));
+    expectBitEqual(pass.inverse()[0]!.dataSync(), x.dataSync());
+    const [a, b] = engine.autocast("bf16", () => sequence.call(x, x)) as [Tensor, Tensor];
+    expect(sequence.inverse(a, b)[0]!.dataSync()).not.toEqual(x.dataSync());
   });
 });
 
@@ -137,7 +149,7 @@ describe("a context that is passed to every branch", () => {
   test("gets the sum of its gradients, added in the stored order, in every mode and plan", () => {
     fc.assert(
       fc.property(
-        fc.array(fc.constantFrom(...blockPolicies), { minLength: 1, maxLength: 5 }),
+        fc.array(fc.constantFrom(...losslessPolicies), { minLength: 1, maxLength: 5 }),
         fc.nat(),
         (plan, seed) => {
           const run = (mode: ReversibleMode): HostData[] =>

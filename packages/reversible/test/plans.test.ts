@@ -14,7 +14,6 @@ import {
   type OffloadStore,
   offloadTo,
   ReversibleSequence,
-  shapeStore,
 } from "../src/index.ts";
 import { buildCoupled, coupledGradients, coupledRecipes, plansOf, withCoupled } from "./coupled.ts";
 import { expectSameGradients, newEngine } from "./fixtures.ts";
@@ -51,6 +50,7 @@ describe("what a plan keeps between forward and backward", () => {
     ["nothing in the engine, offloaded", ["offload", "offload"], 0, 2 * pair],
     ["nothing of a rebuilt block that ends with offloaded streams", ["reconstruct", "offload"], 0, pair],
     ["what the branches' derivatives read, stored", ["store"], 2 * streamBytes + 4, 0],
+    ["nothing of that in the engine, swapped", ["swap"], 0, 2 * streamBytes + 4],
   ])("%s", (_, plan, held, offloaded) => {
     expect(usage(plan)).toEqual({ held, offloaded, after: 0 });
   });
@@ -84,7 +84,7 @@ test("a backend without values predicts the peak of any plan, to the byte", () =
         return { peakBytes, atPeak };
       };
       const backend = new CpuBackend();
-      const predicted = peak(new Engine(MetaBackend.like(backend)), shapeStore);
+      const predicted = peak(new Engine(MetaBackend.like(backend)), offloadTo(new HostStore()));
       expect(peak(new Engine(backend), offloadTo(new HostStore()))).toEqual(predicted);
     }),
     runs(30),
@@ -226,7 +226,7 @@ describe("a plan that makes no sense", () => {
     };
     expect(errorText(set)).toMatchInlineSnapshot(`
       "ValueError: ReversibleSequence: unknown policy "keep" in the plan
-        hint: use store, checkpoint, reconstruct, anchor, offload"
+        hint: use store, checkpoint, reconstruct, anchor, offload, swap"
     `);
     expect(sequence.plan).toBeUndefined();
   });

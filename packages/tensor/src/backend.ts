@@ -36,14 +36,27 @@ export interface Backend<S = unknown> {
   /** True when `readSync` works (host memory); false on devices that can only be read asynchronously. */
   readonly isSynchronous: boolean;
   readonly kernels: KernelTable<S>;
+  /** The types a tensor can have here; making one of another is a DTypeError. Default: all. */
+  readonly dtypes?: readonly DType[];
   /** Names how its kernels round and order sums: runs on backends with equal names have equal bits. Checkpoints keep it. */
   readonly arithmetic?: string;
+  /** Elements of a temporary above which it is better made in parts, where that is possible. Default 2^24. */
+  readonly largestTemporary?: number;
+  /** Bytes taken from the system: in use, and kept for reuse. */
+  readonly reservedBytes?: number;
+  /**
+   * Only backends that have shapes and no values have it. Code that asks a value what to do goes on there as if it had the
+   * usual one, and says here, in words, what it took for granted where that decides about bytes.
+   */
+  readonly assumptions?: Set<string>;
   /** Runs an op with a scalar body over broadcast inputs of any layout. `key` names the op with its attributes. */
   // biome-ignore lint/suspicious/noExplicitAny: see AnyOp.
   elementwise(op: ElementwiseOp<any>, attrs: unknown, inputs: readonly BufferView<S>[], output: BufferView<S>): void;
   /** A buffer of at least `elements` elements; contents are undefined. Throws RangeError when there is no room. */
   allocate(dtype: DType, elements: number): S;
   free(data: S): void;
+  /** Bytes that such a buffer takes, for the ledger. Default: as many as the elements have on the host. */
+  bytesOf?(dtype: DType, elements: number): number;
   /** Copies raw words (see `dtypes[d].array`) into the buffer. */
   write(data: S, values: TypedArray): void;
   /** Raw words of the first `elements` elements. */
@@ -52,6 +65,9 @@ export interface Backend<S = unknown> {
   /** Called when memory runs out, before the engine gives up. */
   releaseCaches?(): void;
 }
+
+/** The type in which float64 accumulations are made: the next best one where the device has none. */
+export const widestFloat = ({ dtypes }: Backend): DType => (dtypes?.includes("f64") === false ? "f32" : "f64");
 
 /** The kernel of a structural op on a backend, or undefined when its decomposition must run. */
 export function findKernel(backend: Backend, op: OpDef<never>): Kernel<unknown, unknown> | undefined {

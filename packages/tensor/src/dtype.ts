@@ -53,6 +53,9 @@ export function promote(a: DType, b: DType): DType {
 /** The type a gradient of a tensor of type `d` has: fixed-point (integer) tensors carry f32 cotangents. */
 export const gradientDType = (d: DType): DType => (isFloat(d) ? d : "f32");
 
+/** The type of what a row of 16-bit floats is summed up in (a log-sum-exp, a loss): float32; of other floats their own. */
+export const statisticsType = (d: DType): DType => (d === "bf16" || d === "f16" ? "f32" : d);
+
 export function checkDType(op: string, d: string): DType {
   if (Object.hasOwn(dtypes, d)) return d as DType;
   throw new DTypeError(op, `unknown dtype "${d}"`, `use one of ${allDTypes.join(", ")}`);

@@ -1,14 +1,16 @@
 import { Ambient, type AmbientState, type Recall } from "./ambient.ts";
 import type { Edge } from "./autograd/node.ts";
 import { decision } from "./autograd/replay.ts";
+import type { SavedKeeper } from "./autograd/saved.ts";
 import type { Walk } from "./autograd/walk.ts";
 import type { Backend } from "./backend.ts";
 import { dtypes } from "./dtype.ts";
 import { readEnvironment } from "./env.ts";
-import { BackendError, OutOfMemoryError, ValueError } from "./errors.ts";
+import { BackendError, DTypeError, describe, LifetimeError, OutOfMemoryError, ValueError } from "./errors.ts";
 import { Ledger, type MemoryCategory, type MemoryReport } from "./memory/ledger.ts";
 import { liveReport } from "./memory/report.ts";
 import { type Scope, ScopeStack, tensorsIn } from "./memory/scope.ts";
+import { callSite } from "./memory/site.ts";
 import { Storage } from "./memory/storage.ts";
 import type { Meta } from "./op.ts";
 import { checkKey, foldKey, type Key } from "./rng.ts";
@@ -33,7 +35,6 @@ export interface Watcher {
  * state, the trace. Engines share nothing; a program has one default engine and may make more.
  */
 export class Engine {
-  readonly backend: Backend;
   readonly ledger: Ledger = new Ledger();
   readonly scopes: ScopeStack = new ScopeStack();
   readonly storages: Set<Storage> = new Set();
@@ -42,32 +43,69 @@ export class Engine {
   readonly modulePath: string[] = [];
   /** Reads every op's output and throws NonFiniteError at the first NaN or infinity. Slow: for finding where one began. */
   checksFinite: boolean = readEnvironment("REVNET_CHECK_NAN") !== "0";
-  readonly #memoryLimitBytes: number;
+  #memoryLimitBytes: number;
   readonly #recordsSites = readEnvironment("REVNET_LEAKS") !== "0";
   readonly #watchers: Watcher[] = [];
+  #backend: Backend;
+  #onHostEffect: ((what: string) => void) | undefined;
   #ambient = new Ambient({ autocast: undefined, key: undefined, calls: 0, isReplay: false, recall: undefined });
   #recordsGradients = true;
+  #savedKeeper: SavedKeeper | undefined;
   #nodes = 0;
   #walk: Walk | undefined;
+  readonly #pullListeners = new Set<(nodeId: number) => void>();
   #handles = 0;
 
   constructor(backend: Backend, options: EngineOptions = {}) {
-    this.backend = backend;
+    this.#backend = backend;
     const limit = readEnvironment("REVNET_MEMORY_LIMIT");
     this.#memoryLimitBytes = options.memoryLimitBytes ?? (limit === "" ? Number.POSITIVE_INFINITY : Number(limit));
+  }
+
+  /** What computes. */
+  get backend(): Backend {
+    return this.#backend;
+  }
+
+  /** @internal Runs `f` with the backend seen through another, whose buffers are the same: to note what it is asked for. */
+  withBackend<T>(backend: Backend, onHostEffect: (what: string) => void, f: () => T): T {
+    const before = [this.#backend, this.#onHostEffect] as const;
+    [this.#backend, this.#onHostEffect] = [backend, onHostEffect];
+    try {
+      return f();
+    } finally {
+      [this.#backend, this.#onHostEffect] = before;
+    }
+  }
+
+  /** Says that the code running now does more than compute with tensors (it counts its calls, say): it must not be left out. */
+  noteHostEffect(what: string): void {
+    this.#onHostEffect?.(what);
   }
 
   // -- memory -------------------------------------------------------------------------------------------------------
 
   /** A new buffer for one tensor. */
   allocate(meta: Meta, category: MemoryCategory = "workspace"): Storage {
+    const { backend } = this;
+    const { dtype } = meta;
     const elements = numel(meta.shape);
-    const bytes = elements * dtypes[meta.dtype].bytes;
+    if (backend.dtypes?.includes(dtype) === false) {
+      throw new DTypeError(
+        "allocate",
+        `the ${backend.name} backend has no ${dtype}, asked for ${describe(meta)}`,
+        `use ${backend.dtypes.join(", ")}`,
+      );
+    }
+    const bytes = backend.bytesOf?.(dtype, elements) ?? elements * dtypes[dtype].bytes;
     if (this.ledger.liveBytes + bytes > this.#memoryLimitBytes) {
       throw this.#outOfMemory(bytes, `the limit of ${this.#memoryLimitBytes} bytes`);
     }
     const site = this.#recordsSites ? this.#site() : undefined;
-    return new Storage(this, this.#allocateData(meta, elements, bytes), meta.dtype, bytes, category, site);
+    const data = this.#allocateData(meta, elements, bytes);
+    const storage = new Storage(this, { data, dtype, elements, bytes }, category, site);
+    if (this.ledger.isWatched) for (const o of this.ledger.observers) o.allocated(storage, meta.shape);
+    return storage;
   }
 
   #allocateData(meta: Meta, elements: number, bytes: number): unknown {
@@ -93,9 +131,45 @@ export class Engine {
   }
 
   #site(): string {
-    const stack = new Error().stack?.split("\n") ?? [];
-    const caller = stack.find((line) => line.includes("at ") && !line.includes("/tensor/"))?.trim() ?? "unknown place";
+    const caller = callSite();
     return this.modulePath.length === 0 ? caller : `${this.modulePath.join(".")} ${caller}`;
+  }
+
+  /** Runs `f` with at most `bytes` in the ledger, or the limit there is where that is lower. */
+  withMemoryLimit<T>(bytes: number, f: () => T): T {
+    const before = this.#memoryLimitBytes;
+    this.#memoryLimitBytes = Math.min(before, bytes);
+    try {
+      return f();
+    } finally {
+      this.#memoryLimitBytes = before;
+    }
+  }
+
+  /**
+   * Runs `f` on the tensors there are, with the kernels of a backend that computes nothing: what `f` would do to the ledger
+   * is seen (by observers of it), and no value and no recorded peak changes. No limit holds. A LifetimeError where tensors
+   * that `f` made are left: they have no values.
+   */
+  rehearse(shapesOnly: Backend, f: () => void): void {
+    const [backend, limit, ambient] = [this.#backend, this.#memoryLimitBytes, this.#ambient];
+    const before = new Set(this.storages);
+    this.#backend = shapesOnly;
+    this.#memoryLimitBytes = Number.POSITIVE_INFINITY;
+    try {
+      // The keys that the computation itself will draw.
+      this.ledger.apart(() => this.withAmbient(ambient.fork(), () => this.scope(f, "rehearsal")));
+    } finally {
+      this.#backend = backend;
+      this.#memoryLimitBytes = limit;
+    }
+    const left = [...this.storages].filter((s) => !before.has(s));
+    if (left.length === 0) return;
+    throw new LifetimeError(
+      "rehearse",
+      `${left.length} buffers without values are left, the first of ${left[0]!.bytes} bytes (${left[0]!.category})`,
+      "rehearse forward and backward passes alone: optimizer steps and tensors that are kept stay outside",
+    );
   }
 
   /** Live and peak bytes by category. */
@@ -175,6 +249,37 @@ export class Engine {
   /** Runs `f` without recording. */
   noGrad<T>(f: () => T): T {
     return this.withGradients(false, f);
+  }
+
+  /** Nodes of the graph made so far; the next one has this number. */
+  get nodeCount(): number {
+    return this.#nodes;
+  }
+
+  /** Calls `listener` before each node of a backward pass (not of those inside one), until the returned function is called. */
+  listenToBackward(listener: (nodeId: number) => void): () => void {
+    this.#pullListeners.add(listener);
+    return () => void this.#pullListeners.delete(listener);
+  }
+  /** @internal */
+  notePull(nodeId: number): void {
+    for (const listener of this.#pullListeners) listener(nodeId);
+  }
+
+  /** Where tensors that are saved now go; undefined: the graph keeps them. */
+  get savedKeeper(): SavedKeeper | undefined {
+    return this.#savedKeeper;
+  }
+
+  /** Runs `f` with the tensors that its ops save for backward put elsewhere. */
+  withSavedKeeper<T>(keeper: SavedKeeper | undefined, f: () => T): T {
+    const before = this.#savedKeeper;
+    this.#savedKeeper = keeper;
+    try {
+      return f();
+    } finally {
+      this.#savedKeeper = before;
+    }
   }
 
   nextNodeId(): number {
@@ -300,6 +405,21 @@ export class Engine {
     } finally {
       this.modulePath.pop();
     }
+  }
+
+  /** @internal Runs `f`, part of a backward pass, in the place of what it is the gradient of. */
+  atModulePath<T>(path: readonly string[], f: () => T): T {
+    const before = this.modulePath.splice(0, this.modulePath.length, ...path);
+    try {
+      return f();
+    } finally {
+      this.modulePath.splice(0, this.modulePath.length, ...before);
+    }
+  }
+
+  /** @internal The module path for a node of the graph to keep: while nobody listens, none. */
+  tracedPath(): readonly string[] | undefined {
+    return this.trace.isOn ? [...this.modulePath] : undefined;
   }
 }
 

@@ -14,7 +14,9 @@ export type EnvironmentVariable =
   | "REVNET_CUDA_ADDON"
   | "REVNET_CUDA_DRIVER"
   | "REVNET_CUDA_LIBRARIES"
-  | "REVNET_CUDA_CACHE";
+  | "REVNET_CUDA_CACHE"
+  | "REVNET_CUDA_ATTENTION"
+  | "REVNET_SCHEDULER_CACHE";
 
 interface Variable {
   readonly default: string;
@@ -80,6 +82,15 @@ export const environment: { readonly [K in EnvironmentVariable]: Variable } = {
   REVNET_CUDA_CACHE: {
     default: "",
     what: "folder of compiled CUDA kernels; empty means revnet-zero/cuda in the user's cache",
+  },
+  REVNET_CUDA_ATTENTION: {
+    default: "auto",
+    what: "what computes attention on CUDA: auto (cuDNN where it takes the shape) or own (never cuDNN)",
+    takes: { pattern: /^(auto|own)$/, hint: "use auto or own" },
+  },
+  REVNET_SCHEDULER_CACHE: {
+    default: "",
+    what: "folder of what the memory scheduler learned of this machine's times; empty means revnet-zero/scheduler in the user's cache",
   },
 };
 

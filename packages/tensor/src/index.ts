@@ -10,6 +10,7 @@ export {
 } from "./autograd/function.ts";
 export { savesOf } from "./autograd/opNode.ts";
 export { ReplayLog } from "./autograd/replay.ts";
+export type { KeptElsewhere, SavedKeeper } from "./autograd/saved.ts";
 export { grad, jvp, type TransformOptions, valueAndGrad, vjp } from "./autograd/transforms.ts";
 export {
   type Backend,
@@ -22,6 +23,7 @@ export {
   type OpName,
   type PrimitiveKernels,
   type PrimitiveName,
+  widestFloat,
 } from "./backend.ts";
 export { collapse, type Loop } from "./collapse.ts";
 export {
@@ -33,6 +35,7 @@ export {
   isFloat,
   isInteger,
   promote,
+  statisticsType,
   type TypedArray,
 } from "./dtype.ts";
 export { defaultEngine, Engine, type EngineOptions, hasDefaultEngine, setDefaultEngine } from "./engine.ts";
@@ -43,16 +46,33 @@ export * as expr from "./expr/expr.ts";
 export { type Printer, print } from "./expr/print.ts";
 export { fromBf16, fromF16, toBf16, toF16 } from "./float16.ts";
 export { contiguous, contiguousStrides, isContiguous, type Layout, reshapeLayout } from "./layout.ts";
-export { type BytesByCategory, categories, type MemoryCategory, type MemoryReport } from "./memory/ledger.ts";
+export {
+  type BytesByCategory,
+  categories,
+  type MemoryCategory,
+  type MemoryObserver,
+  type MemoryReport,
+} from "./memory/ledger.ts";
 export { expectNoLeak, liveReport } from "./memory/report.ts";
 export { tensorsIn } from "./memory/scope.ts";
+export { callSite } from "./memory/site.ts";
 export type { Storage } from "./memory/storage.ts";
 export * from "./op.ts";
+export { type AttentionBias, biasSteps, RUN_WORDS } from "./ops/attentionList.ts";
 export type { NarrowDType } from "./ops/channelFixedPoint.ts";
 export { flat, smooth, smoothByOutput } from "./ops/derive.ts";
 export * as ops from "./ops/index.ts";
 export type { Activation } from "./ops/matmul.ts";
-export { fillRandomBits, foldKey, type Key, philox4x32, randomKey, randomWord } from "./rng.ts";
+export {
+  fillRandomBits,
+  foldKey,
+  type Key,
+  type KeyDerivation,
+  philox4x32,
+  randomKey,
+  randomWord,
+  traceKeys,
+} from "./rng.ts";
 export { broadcastShapes, normalizeAxes, normalizeAxis, numel, type Shape, sameShape } from "./shape.ts";
 export { type HostData, readAll } from "./tensor/base.ts";
 export {
@@ -71,6 +91,7 @@ export {
   zeros,
 } from "./tensor/create.ts";
 export { type DispatchOptions, dispatch } from "./tensor/dispatch.ts";
+export { makeTensor, type TensorInit } from "./tensor/link.ts";
 export { type AttentionOptions, type ConvOptions, Tensor } from "./tensor/tensor.ts";
 export type { OpEvent, OpListener } from "./trace.ts";
 export type { Broadcast, MatmulShape, ReshapeShape, ShapeMismatch } from "./types.ts";

@@ -46,6 +46,8 @@ interface OpBase<A> {
   readonly flops?: (inputs: readonly Meta[], outputs: readonly Meta[], attrs: A) => number;
   /** Under autocast: "low" computes in the low precision (matrix products), "high" insists on f32 (norms, losses). */
   readonly autocast?: "low" | "high";
+  /** Inputs that autocast leaves as they are: read in their own float type, whatever the others have. */
+  readonly readsAnyFloat?: readonly number[];
   /** Output `i` is written over input `mutates[i]`. */
   readonly mutates?: (inputs: readonly Meta[]) => readonly number[];
   /** Output 0 may be written over this input when the caller gives the input up. Same shape and dtype. */

@@ -77,7 +77,28 @@ export function foldKey(key: Key, data: number): Key {
   if (!Number.isSafeInteger(data))
     throw new ValueError("foldKey", `the number folded in is ${data}`, "use an integer of up to 53 bits");
   const [a, b] = philox4x32([data >>> 0, Math.floor(data / 4294967296) >>> 0, 0, 0x6b657964], key);
-  return [a, b];
+  const derived: Key = [a, b];
+  derivations?.set(derived, { parent: key, data });
+  return derived;
+}
+
+/** How a key was made by `foldKey`. */
+export interface KeyDerivation {
+  readonly parent: Key;
+  readonly data: number;
+}
+
+let derivations: Map<Key, KeyDerivation> | undefined;
+
+/** @internal Runs `f` and notes how every key was derived in it: the array itself says which key it is, not its numbers. */
+export function traceKeys<T>(into: Map<Key, KeyDerivation>, f: () => T): T {
+  const before = derivations;
+  derivations = into;
+  try {
+    return f();
+  } finally {
+    derivations = before;
+  }
 }
 
 /** Word `index` of the stream of `key` as an unsigned 32-bit integer: word `index % 4` of block `index / 4`. */

@@ -4,12 +4,18 @@ import { describe } from "./errors.ts";
 import type { Meta } from "./op.ts";
 import { numel } from "./shape.ts";
 
-/** One executed op. `timeMs` is the time of the call, which on an asynchronous device is the time to enqueue. */
-export interface OpEvent {
+/** An op that is run. */
+export interface TracedOp {
   readonly op: string;
   readonly module: string;
   readonly inputs: readonly Meta[];
   readonly outputs: readonly Meta[];
+}
+
+/** One executed op. `timeMs` is the time of the call, which on an asynchronous device is the time to enqueue. */
+export interface OpEvent extends TracedOp {
+  /** When it began, as `performance.now()` counts. */
+  readonly startMs: number;
   readonly timeMs: number;
 }
 
@@ -18,6 +24,7 @@ export type OpListener = (event: OpEvent) => void;
 /** Listeners to every op. Costs nothing while there are none. */
 export class Tracer {
   readonly #listeners = new Set<OpListener>();
+  #op = "";
 
   constructor() {
     const level = Number(readEnvironment("REVNET_DEBUG"));
@@ -34,8 +41,24 @@ export class Tracer {
     return () => this.#listeners.delete(listener);
   }
 
-  emit(event: OpEvent): void {
-    for (const listener of this.#listeners) listener(event);
+  /** Name of the op that is running, the innermost, while somebody listens; "" between ops. */
+  get op(): string {
+    return this.#op;
+  }
+
+  /** Runs an op; the listeners are told when it has run. */
+  run<T>(traced: TracedOp, f: () => T): T {
+    const outer = this.#op;
+    this.#op = traced.op;
+    const startMs = performance.now();
+    try {
+      const result = f();
+      const event = { ...traced, startMs, timeMs: performance.now() - startMs };
+      for (const listener of this.#listeners) listener(event);
+      return result;
+    } finally {
+      this.#op = outer;
+    }
   }
 }
 

@@ -37,7 +37,7 @@ function byHand(name: OpName, low: DType, t: Tensor): Tensor {
 /** Calls of an op with operands of one type, as tensors. */
 const calls = (name: OpName, dtype: DType) => samples(subject(name).sampler, { dtype, values: "smooth" });
 
-test("the products compute low, and norms, softmax, losses and positions high", () => {
+test("the products compute low, and norms and softmax high", () => {
   expect({
     low: names.filter((n) => policyOf(n) === "low"),
     high: names.filter((n) => policyOf(n) === "high"),
@@ -46,23 +46,21 @@ test("the products compute low, and norms, softmax, losses and positions high", 
       "high": [
         "addNorm",
         "fixedPointAddNorm",
+        "fixedPointNorm",
         "layerNorm",
         "layerNormBackward",
         "rmsNorm",
         "rmsNormBackward",
-        "rope",
-        "crossEntropy",
-        "crossEntropyBackward",
         "logSoftmax",
         "softmax",
         "softmaxBackward",
       ],
       "low": [
         "attention",
-        "attentionBackward",
         "conv2d",
         "conv2dInputGradient",
         "conv2dWeightGradient",
+        "headAttention",
         "linear",
         "matmul",
       ],
@@ -87,7 +85,7 @@ describe("an op under autocast has the bits of the op on operands cast by hand",
           const manual = dispatch(
             engine,
             op,
-            inputs.map((t) => byHand(name, low, t)),
+            inputs.map((t, i) => (op.readsAnyFloat?.includes(i) === true ? t : byHand(name, low, t))),
             sample.attrs,
           );
           for (const [i, t] of automatic.entries()) await expectBitEqualTensors(t, manual[i]!, `output ${i}`);

@@ -106,7 +106,7 @@ describe("operands of ops with roles say which role is wrong", () => {
       ValueError: addNorm: takes 3 or 4 tensors, got 2
         hint: stream, increment, weight and, for a layer norm, bias
       ShapeError: addNorm: stream and increment differ: [2] f32, [3] f32
-        hint: both need one shape and one dtype
+        hint: both need one shape and float types
       ShapeError: fixedPointAddNorm: parameter [3] f32 does not fit the last axis of [2] f32
         hint: a parameter is [2]
       ShapeError: scatterAddAlong: shapes differ: [2] i32, [3] f32

@@ -21,7 +21,7 @@ describe("a listener", () => {
     const events = eventsOf(engine, () => {
       engine.inModule("blocks.0", () => engine.inModule("mlp", () => x.matmul(w).greater(0)));
     });
-    expect(events.map(({ timeMs: _, ...e }) => e)).toEqual([
+    expect(events.map(({ startMs: _start, timeMs: _time, ...e }) => e)).toEqual([
       {
         op: "matmul",
         module: "blocks.0.mlp",

@@ -65,6 +65,7 @@ const unary: { readonly [K in expr.UnaryOp]: (a: number) => number } = {
   sin: Math.sin,
   cos: Math.cos,
   tanh: Math.tanh,
+  sigmoid: (a) => (a < 0 ? Math.exp(a) / (1 + Math.exp(a)) : 1 / (1 + Math.exp(-a))),
   erf,
   floor: Math.floor,
   ceil: Math.ceil,

@@ -13,4 +13,5 @@ export { axisSize, broadcastableShapes, clampShape, type ShapeOptions, type Size
 export { allowedErrors, type Comparison, expectClose, firstExcess } from "./tolerance.ts";
 export { drawValues, floatLimits, type Interval, rounded, type ValueKind } from "./values.ts";
 export { contiguousView, layOut, storedShape, type ViewOptions, type ViewRecipe, views } from "./views.ts";
+export { checkWellFormed } from "./wellFormed.ts";
 export { type BackendChanges, poisoned, wrapBackend } from "./wrap.ts";

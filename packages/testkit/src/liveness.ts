@@ -54,7 +54,7 @@ export function watchLiveness(backend: Backend): { readonly backend: Backend; re
     },
     allocate: (dtype, elements) => {
       const data = backend.allocate(dtype, elements);
-      const bytes = elements * dtypes[dtype].bytes;
+      const bytes = backend.bytesOf?.(dtype, elements) ?? elements * dtypes[dtype].bytes;
       const life: Life = { bytes, first: undefined, last: now, isFreed: false };
       lives.push(life);
       current.set(data, life);

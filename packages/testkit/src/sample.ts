@@ -35,12 +35,16 @@ export interface Plan<A> {
 export interface PlanOptions extends SizeOptions {
   /** Type of the operands that may have several. */
   readonly dtype: DType;
+  /** Types the device has, for ops that name one. Default: all. */
+  readonly device?: readonly DType[];
 }
 
 /** How calls of one op are drawn, and what their results are compared by. */
 export interface Sampler<A> {
   /** Types the free operands may have. */
   readonly dtypes: readonly DType[];
+  /** Types that the op always needs, whatever the free operands' is. */
+  readonly needs?: readonly DType[];
   readonly plan: (options: PlanOptions) => fc.Arbitrary<Plan<A>>;
   /**
    * "bits": exactly the reference's result; "rounded": within the tolerance rule of the float64 result; "parts": exactly
@@ -59,6 +63,8 @@ export interface Sampler<A> {
   readonly differentiableOutputs?: readonly number[];
   /** The gradient by operand i is this factor times the first output's: fixed point, passed straight through. */
   readonly straightThrough?: (attrs: A) => readonly number[];
+  /** Squares or multiplies in float64: without it the ends of the range overflow on the way. */
+  readonly multipliesInDouble?: boolean;
   /** Why NaN and infinities are left out, for ops whose kernels may skip what the decomposition multiplies by zero. */
   readonly noSpecials?: string;
   /** The attributes of the same call in float64. */

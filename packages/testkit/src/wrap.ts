@@ -12,6 +12,7 @@ export function wrapBackend(backend: Backend, { kernels = {}, ...changes }: Back
     Object.entries({ ...backend.kernels, ...kernels }).filter(([, kernel]) => kernel !== undefined),
   );
   const readSync = backend.readSync?.bind(backend);
+  const bytesOf = backend.bytesOf?.bind(backend);
   return {
     name: backend.name,
     isSynchronous: backend.isSynchronous,
@@ -22,7 +23,10 @@ export function wrapBackend(backend: Backend, { kernels = {}, ...changes }: Back
     write: (data, values) => backend.write(data, values),
     read: (data, dtype, elements) => backend.read(data, dtype, elements),
     ...(readSync === undefined ? {} : { readSync }),
+    ...(backend.largestTemporary === undefined ? {} : { largestTemporary: backend.largestTemporary }),
     ...(backend.arithmetic === undefined ? {} : { arithmetic: backend.arithmetic }),
+    ...(backend.dtypes === undefined ? {} : { dtypes: backend.dtypes }),
+    ...(bytesOf === undefined ? {} : { bytesOf }),
     releaseCaches: () => backend.releaseCaches?.(),
     ...changes,
   };

@@ -1,7 +1,9 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
+import { build as esbuild } from "esbuild";
+import { build as vite } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findPinnedNode } from "../bin/pinned-node.mjs";
 import { isPublished, root, workspaces } from "../src/packages.ts";
@@ -90,4 +92,76 @@ describe.each([20, 24])("on Node %i", (major) => {
   test("npx revnet-zero info", () => {
     expect(run("npx", ["--no-install", "revnet-zero", "info"], folder, onThisNode)).toMatch(/\S/);
   });
+});
+
+/** What a page computes: on the CPU backend, and with gpu.js in two of its modes. */
+const page = `
+import { createGpuJsBackend } from "@revnet-zero/backend-gpujs";
+import { CpuBackend, Engine, randomKey, randomNormal } from "revnet-zero";
+async function digest(backend) {
+  const engine = new Engine(backend);
+  const x = randomNormal([24, 40], { key: randomKey(1), engine });
+  const y = engine.scope(() => x.softmax().matmul(x.transpose()).gelu().quantise(20).add(x.mul(1e6).cast("i32").sum()));
+  let hash = 0x811c9dc5;
+  for (const word of await y.data()) hash = Math.imul(hash ^ word, 0x01000193);
+  return (hash >>> 0).toString(16);
+}
+const found = [await digest(new CpuBackend({ threads: 1 }))];
+for (const mode of ["webasm", "cpu"])
+  found.push(await createGpuJsBackend({ mode }).then(digest, (error) => error.message.split("\\n")[0]));
+console.log(JSON.stringify(found));
+`;
+
+describe("bundled for a page", () => {
+  const entry = join(folder, "page.mjs");
+  const outdir = join(folder, "bundles");
+  // Readers of files have no place in a page, and none of these is used.
+  const external = ["node:*"];
+  const bundlers: Readonly<Record<string, (file: string) => Promise<unknown>>> = {
+    esbuild: (file) =>
+      esbuild({
+        ...{ entryPoints: [entry], outfile: join(outdir, file), bundle: true, minify: true, logLevel: "error" },
+        ...{ format: "esm", platform: "browser", target: "es2022", external },
+      }),
+    vite: (file) =>
+      vite({
+        ...{ configFile: false, logLevel: "error", root: folder },
+        build: {
+          ...{ outDir: outdir, emptyOutDir: false, target: "es2022", minify: true, copyPublicDir: false },
+          rollupOptions: { input: entry, output: { entryFileNames: file, codeSplitting: false } },
+        },
+      }),
+  };
+  const inFolder = (file: string): string[] => JSON.parse(run(process.execPath, [file], folder));
+
+  beforeAll(() => {
+    mkdirSync(outdir);
+    writeFileSync(entry, page);
+  });
+
+  test.each(Object.keys(bundlers))(
+    "by %s, revnet-zero works without gpu.js, which is asked for by name",
+    async (name) => {
+      await bundlers[name]!(`${name}-without.mjs`);
+      const [cpu, ...others] = inFolder(join(outdir, `${name}-without.mjs`));
+      expect(cpu).toMatch(/^[0-9a-f]+$/);
+      for (const message of others) expect(message).toBe("gpujs: gpu.js is not installed");
+    },
+  );
+
+  test.each(Object.keys(bundlers))(
+    "by %s with gpu.js, minified, the numbers are those of the packages",
+    async (name) => {
+      const link = join(folder, "node_modules/gpu.js");
+      symlinkSync(join(root, "node_modules/gpu.js"), link);
+      try {
+        const expected = inFolder(entry);
+        for (const digest of expected) expect(digest).toMatch(/^[0-9a-f]+$/);
+        await bundlers[name]!(`${name}-with.mjs`);
+        expect(inFolder(join(outdir, `${name}-with.mjs`))).toEqual(expected);
+      } finally {
+        rmSync(link);
+      }
+    },
+  );
 });

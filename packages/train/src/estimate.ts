@@ -1,63 +1,106 @@
-import { MetaBackend } from "@revnet-zero/backend-meta";
-import { type Backend, type BytesByCategory, Engine } from "@revnet-zero/tensor";
-import { buildModel, buildOptimizer, runKey } from "./build.ts";
+import {
+  estimateProgram,
+  type Fit,
+  type ProgramEstimate,
+  type SearchOptions,
+  type StepProgram,
+  type StepSizes,
+  searchLargest,
+} from "@revnet-zero/memory";
+import type { ReversibleTransformer } from "@revnet-zero/models";
+import { GradScaler } from "@revnet-zero/optim";
+import type { MemoryPlan } from "@revnet-zero/reversible";
+import type { Backend, Engine } from "@revnet-zero/tensor";
+import { type AnyOptimizer, buildModel, buildOptimizer, runKey } from "./build.ts";
 import type { ModelConfig, TrainConfig } from "./config.ts";
-import { applyGradients, computeGradients } from "./step.ts";
+import { applyGradients, computeGradients, type Pass, recordedPassOf, type StepGradients } from "./step.ts";
 
-export interface StepEstimate {
+export interface StepEstimate extends ProgramEstimate {
   readonly reversibility: ModelConfig["reversibility"];
   /** Numbers trained. */
   readonly parameters: number;
-  /** Highest sum of live bytes in a training step after the first. */
-  readonly peakBytes: number;
-  /** What that peak consists of. */
-  readonly atPeak: BytesByCategory;
-  /** Peak less parameters, gradients and optimizer state at that instant. */
-  readonly activationBytes: number;
-  readonly parameterBytes: number;
-  readonly gradientBytes: number;
-  readonly optimizerBytes: number;
 }
 
-/**
- * The memory of a training step before anything is run: the very step of the trainer on a backend that computes
- * nothing, counted by the same ledger. On the backend named by `like` the run's own peak is the same number.
- */
-export function estimateStep(config: TrainConfig, like: Backend): StepEstimate {
-  const engine = new Engine(MetaBackend.like(like) as Backend);
+/** A trainer's step by itself, on batches of zeros: to be estimated, profiled or planned. */
+export interface BuiltStep {
+  readonly model: ReversibleTransformer;
+  readonly optimizer: AnyOptimizer;
+  /** Forward and backward of all micro-batches; gradients stay. */
+  readonly gradients: () => StepGradients;
+  /** The whole step. */
+  readonly step: () => void;
+}
+
+export interface EstimateStepOptions {
+  /** What is done with each block, in modes that rebuild activations. Default: all are rebuilt. */
+  readonly plan?: MemoryPlan | undefined;
+}
+
+export interface BuildStepOptions extends EstimateStepOptions {
+  /** Whether the pass is recorded at its second run and run from the recording since, as the trainer does. Default false. */
+  readonly isRecorded?: boolean;
+}
+
+export function buildStep(config: TrainConfig, engine: Engine, options: BuildStepOptions = {}): BuiltStep {
+  const { plan, isRecorded = false } = options;
   const { batchSize, sequenceLength, microBatches, seed } = config.train;
-  const model = buildModel(config.model, seed, engine);
-  const optimizer = buildOptimizer(model, config.optimizer);
   const size = batchSize * sequenceLength;
   const batch = { inputs: new Int32Array(size), targets: new Int32Array(size), batchSize, sequenceLength };
   const batches = Array.from({ length: microBatches }, () => batch);
-  const parameterBytes = engine.memory().live.parameters;
-  let gradientBytes = 0;
-  // The first step makes the optimizer's state; the second is like all that follow.
-  for (let step = 0; step < 2; step++) {
-    engine.ledger.resetPeak();
-    engine.scope(() => {
-      const { factor } = computeGradients(model, batches, {
-        key: runKey(seed, "steps"),
-        step,
-        clipNorm: config.optimizer.clipNorm,
-        precision: config.train.precision,
-      });
-      gradientBytes = engine.memory().live.gradients;
-      applyGradients(optimizer, config.optimizer.learningRate, factor);
-    });
-  }
-  const { peakBytes, atPeak, activationBytes, live } = engine.memory();
-  return {
-    reversibility: config.model.reversibility,
-    parameters: model.parameterCount(),
-    peakBytes,
-    atPeak,
-    activationBytes,
-    parameterBytes,
-    gradientBytes,
-    optimizerBytes: live.optimizer,
+  const key = runKey(seed, "steps");
+  const { clipNorm, learningRate } = config.optimizer;
+  const model = buildModel(config.model, seed, engine);
+  const optimizer = buildOptimizer(model, config.optimizer);
+  model.sequence.plan = plan;
+  const { precision } = config.train;
+  const scale = precision === "f16" ? new GradScaler().scale : 1;
+  const pass: { readonly pass?: Pass } = isRecorded
+    ? { pass: recordedPassOf(model, microBatches, { precision, scale: () => scale }) }
+    : {};
+  let count = 0;
+  const gradients = (): StepGradients =>
+    computeGradients(model, batches, { key, step: count++, clipNorm, precision, scale, ...pass });
+  const step = (): void => applyGradients(optimizer, learningRate, gradients().factor);
+  return { model, optimizer, gradients, step };
+}
+
+/**
+ * The memory of a training step before anything is run: the very step of the trainer, counted by the same ledger. On the backend `like`
+ * the run's own peak is the same number.
+ */
+export function estimateStep(config: TrainConfig, like: Backend, { plan }: EstimateStepOptions = {}): StepEstimate {
+  let parameters = 0;
+  const program: StepProgram = (engine) => {
+    const { model, step } = buildStep(config, engine, { plan, isRecorded: true });
+    parameters = model.parameterCount();
+    return step;
   };
+  // The first step makes the optimizer's state, and the second is recorded; those that follow need no more than it does.
+  const estimate = estimateProgram(program, { like, steps: 2, countsFrom: 0 });
+  return { reversibility: config.model.reversibility, parameters, ...estimate };
+}
+
+/** The configuration with another batch, sequence or depth; the model takes sequences that are longer than before. */
+export function withSize({ model, train, ...rest }: TrainConfig, vary: keyof StepSizes, value: number): TrainConfig {
+  const sizes: { readonly [K in keyof StepSizes]: TrainConfig } = {
+    batch: { ...rest, model, train: { ...train, batchSize: value } },
+    sequence: {
+      ...rest,
+      model: { ...model, maxSeqLen: Math.max(model.maxSeqLen, value) },
+      train: { ...train, sequenceLength: value },
+    },
+    depth: { ...rest, model: { ...model, numLayers: value }, train },
+  };
+  return sizes[vary];
+}
+
+/** The largest batch, sequence or depth of a configuration whose step fits into the budget. */
+export function largestStepThatFits(
+  config: TrainConfig,
+  like: Backend,
+  { vary, ...search }: SearchOptions & { readonly vary: keyof StepSizes },
+): Fit {
+  return searchLargest((value) => estimateStep(withSize(config, vary, value), like).peakBytes, search);
 }
 
 /** The same configuration with activations kept another way. */

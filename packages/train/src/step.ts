@@ -1,5 +1,6 @@
+import { type Compiled, compileGradients } from "@revnet-zero/compile";
 import type { ByteBatch } from "@revnet-zero/data";
-import type { LanguageModel } from "@revnet-zero/models";
+import { type LanguageModel, ReversibleTransformer } from "@revnet-zero/models";
 import { clipByGlobalNorm } from "@revnet-zero/optim";
 import { type Engine, foldKey, full, type Key, ops, type Tensor, tensor } from "@revnet-zero/tensor";
 import type { AnyOptimizer } from "./build.ts";
@@ -23,6 +24,47 @@ export const toTensors = (
   return [tensor(inputs, { shape, engine }), tensor(targets, { shape, engine })];
 };
 
+export interface PassOptions {
+  /** What matrix products and attention read. Default f32. */
+  readonly precision?: Precision;
+  /** What the loss is multiplied with before backward (`GradScaler`), asked at every call. Default 1. */
+  readonly scale?: () => number;
+}
+
+/** Runs `f` with operands of matrix products and attention rounded to a precision. */
+export const inPrecision = <T>(engine: Engine, precision: Precision, f: () => T): T =>
+  precision === "f32" ? f() : engine.autocast(precision, f);
+
+/** Forward and backward of one micro-batch: adds to the gradients and gives its share of the mean loss. */
+export type Pass = (tokens: Tensor, targets: Tensor) => Tensor;
+
+/** The pass of a model whose step has so many micro-batches. */
+export function passOf(
+  model: LanguageModel,
+  microBatches: number,
+  { precision = "f32", scale = () => 1 }: PassOptions = {},
+): Pass {
+  return (tokens, targets) => {
+    const loss = inPrecision(tokens.engine, precision, () => model.loss(tokens, targets)).mul(1 / microBatches);
+    const by = scale();
+    (by === 1 ? loss : loss.mul(by)).backward();
+    return loss.detach();
+  };
+}
+
+/** The same, recorded at its second call and run from the recording since: the same bits, sooner. Its owner disposes it. */
+export function recordedPassOf(
+  model: LanguageModel,
+  microBatches: number,
+  options: PassOptions = {},
+): Compiled<[Tensor, Tensor], Tensor> {
+  const sequence = model instanceof ReversibleTransformer ? model.sequence : undefined;
+  // Another scale is another recording.
+  const guard = (): string =>
+    `${model.training} ${sequence?.mode} ${sequence?.plan?.blocks} ${sequence?.check} ${options.scale?.() ?? 1}`;
+  return compileGradients(model.parameters(), passOf(model, microBatches, options), { guard });
+}
+
 export interface GradientOptions {
   readonly key: Key;
   readonly step: number;
@@ -30,13 +72,11 @@ export interface GradientOptions {
   readonly clipNorm: number;
   /** What matrix products and attention read. Default f32. */
   readonly precision?: Precision;
-  /** What the loss is multiplied with before backward (`GradScaler`). Default 1. */
+  /** What the pass multiplies the loss with (`GradScaler`). Default 1. */
   readonly scale?: number;
+  /** Default: the model's in this precision and scale, unrecorded. */
+  readonly pass?: Pass;
 }
-
-/** Runs `f` with operands of matrix products and attention rounded to a precision. */
-export const inPrecision = <T>(engine: Engine, precision: Precision, f: () => T): T =>
-  precision === "f32" ? f() : engine.autocast(precision, f);
 
 /**
  * Forward and backward over the micro-batches of a step; gradients add up in the parameters. Random layers draw from
@@ -45,19 +85,21 @@ export const inPrecision = <T>(engine: Engine, precision: Precision, f: () => T)
 export function computeGradients(
   model: LanguageModel,
   batches: readonly ByteBatch[],
-  { key, step, clipNorm, precision = "f32", scale = 1 }: GradientOptions,
+  {
+    key,
+    step,
+    clipNorm,
+    precision = "f32",
+    scale = 1,
+    pass = passOf(model, batches.length, { precision, scale: () => scale }),
+  }: GradientOptions,
 ): StepGradients {
   const { engine } = model.embedding.tokens.weight;
   return engine.scope(() => {
     let total: Tensor | undefined;
     batches.forEach((batch, micro) => {
       const part = engine.scope(() =>
-        engine.withKey(foldKey(foldKey(key, step), micro), () => {
-          const [tokens, targets] = toTensors(batch, engine);
-          const loss = inPrecision(engine, precision, () => model.loss(tokens, targets)).mul(1 / batches.length);
-          (scale === 1 ? loss : loss.mul(scale)).backward();
-          return loss.detach();
-        }),
+        engine.withKey(foldKey(foldKey(key, step), micro), () => pass(...toTensors(batch, engine))),
       );
       total = total === undefined ? part : total.add(part);
     });

@@ -30,12 +30,12 @@ const changes: fc.Arbitrary<Changes> = fc
       norm: fc.constantFrom("layer", "rms"),
       positions: fc.constantFrom("rotary", "learned"),
       dropout: fc.constantFrom(0, 0.1),
-      reversibility: fc.constantFrom("exact", "float", "store", "checkpoint"),
+      reversibility: fc.constantFrom("exact", "float", "store", "checkpoint", "exact16", "grid-f32"),
       streams: fc.constantFrom("full", "split"),
       tieEmbeddings: fc.boolean(),
     } as const),
     train: fc.record({
-      steps: fc.constant(3),
+      steps: fc.constantFrom(2, 4),
       batchSize: fc.integer({ min: 1, max: 3 }),
       microBatches: fc.integer({ min: 1, max: 3 }),
       sequenceLength: fc.integer({ min: 1, max: 16 }),
@@ -54,13 +54,17 @@ describe("the estimate of a step", () => {
         const trainer = smallTrainer(given);
         await trainer.run();
         expect(trainer.peakBytes).toBe(estimate.peakBytes);
-        const { live, atPeak, activationBytes } = trainer.engine.memory();
+        const { live, atPeak, peakBytes, activationBytes } = trainer.engine.memory();
         expect(live.parameters).toBe(estimate.parameterBytes);
         expect(live.optimizer).toBe(estimate.optimizerBytes);
         expect(live.gradients).toBe(0);
-        // The last step is like every step after the first: also what the peak consists of.
-        expect(atPeak).toEqual(estimate.atPeak);
-        expect(activationBytes).toBe(estimate.activationBytes);
+        // Of the run's last step, which is like the estimated one where it is not run from a recording yet.
+        if (peakBytes === estimate.peakBytes) {
+          expect(atPeak).toEqual(estimate.atPeak);
+          expect(activationBytes).toBe(estimate.activationBytes);
+        } else {
+          expect(peakBytes).toBeLessThan(estimate.peakBytes);
+        }
         expect(trainer.model.parameterCount()).toBe(estimate.parameters);
         trainer.dispose();
       }),

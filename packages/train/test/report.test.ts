@@ -1,11 +1,11 @@
+import { escapeMarkup, html } from "@revnet-zero/plot";
+import { checkWellFormed } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { defaultConfig } from "../src/config.ts";
 import { headlineFigures } from "../src/report/headline.ts";
-import { escapeMarkup, html } from "../src/report/markup.ts";
 import { renderReport } from "../src/report/renderReport.ts";
 import type { ReportData } from "../src/report/reportData.ts";
-import { checkWellFormed } from "./wellFormed.ts";
 
 const MiB = 2 ** 20;
 const data: ReportData = {

@@ -17,6 +17,7 @@ import { erf } from "../erf.ts";
 import { bitsOf, floatOf } from "../floatWord.ts";
 import { fixed, rint } from "../rounding.ts";
 import { scalarKind } from "../scalar.ts";
+import { sigmoid } from "../sigmoid.ts";
 import { javascript } from "./printer.ts";
 
 type Run = (data: readonly TypedArray[], offsets: readonly number[], loops: readonly Loop[]) => void;
@@ -50,7 +51,7 @@ export function runElementwise(
   let run = variants.get(key);
   if (run === undefined) {
     const source = loopSource(op, attrs, dtypes, loops.length, pattern);
-    const helpers = { erf, rint, fixed, bitsOf, floatOf, fromBf16, fromF16, toBf16, toF16 };
+    const helpers = { sigmoid, erf, rint, fixed, bitsOf, floatOf, fromBf16, fromF16, toBf16, toF16 };
     run = new Function(...Object.keys(helpers), source)(...Object.values(helpers)) as Run;
     variants.set(key, run);
   }

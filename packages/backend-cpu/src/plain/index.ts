@@ -15,6 +15,7 @@ import { reduceKernels } from "./reduce.ts";
 import { ropeKernel } from "./rope.ts";
 import { softmaxKernels } from "./softmax.ts";
 import { sortKernel } from "./sort.ts";
+import { topkKernel } from "./topk.ts";
 
 const primitives: Partial<PrimitiveKernels<TypedArray>> = {
   ...copyKernels,
@@ -35,6 +36,7 @@ const fused: FusedKernels<TypedArray> = {
   ...optimizerKernels,
   ...ropeKernel,
   ...softmaxKernels,
+  ...topkKernel,
 };
 
 /** Typed-array kernels where training spends its time; the reference's everywhere else. */

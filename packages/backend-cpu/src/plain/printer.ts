@@ -1,6 +1,6 @@
 import type { Printer } from "@revnet-zero/tensor";
 
-/** JavaScript. Floats are doubles, rounded when stored; helpers `erf`, `rint`, `fixed`, `bitsOf`, `floatOf` are in scope of generated code. */
+/** JavaScript. Floats are doubles, rounded when stored; helpers `sigmoid`, `erf`, `rint`, `fixed`, `bitsOf`, `floatOf` are in scope of generated code. */
 export const javascript: Printer = {
   constant: (v) => (Object.is(v, -0) ? "-0" : v < 0 ? `(${v})` : String(v)),
   argument: (i) => `x${i}`,
@@ -17,6 +17,7 @@ export const javascript: Printer = {
     sin: (a) => `Math.sin(${a})`,
     cos: (a) => `Math.cos(${a})`,
     tanh: (a) => `Math.tanh(${a})`,
+    sigmoid: (a) => `sigmoid(${a})`,
     erf: (a) => `erf(${a})`,
     floor: (a) => `Math.floor(${a})`,
     ceil: (a) => `Math.ceil(${a})`,

@@ -4,14 +4,15 @@ import { HostBackend } from "../host.ts";
 import { scalarKind } from "../scalar.ts";
 import { evaluate } from "./evaluate.ts";
 import { referenceKernels } from "./index.ts";
+import { sparseAttentionKernels } from "./sparseAttention.ts";
 
 /**
- * The oracle: obvious loops, float64 inside, every fused op by its decomposition. Slow on purpose; what every other
- * backend and every fast kernel is compared with.
+ * The oracle: obvious loops, float64 inside, fused ops by their decompositions (but for attention by a list, whose meaning is plainer in
+ * loops). Slow on purpose; what every other backend and every fast kernel is compared with.
  */
 export class ReferenceBackend extends HostBackend {
   override readonly name = "reference";
-  override readonly kernels: KernelTable<TypedArray> = referenceKernels;
+  override readonly kernels: KernelTable<TypedArray> = { ...referenceKernels, ...sparseAttentionKernels };
 
   override elementwise(
     // biome-ignore lint/suspicious/noExplicitAny: attribute types differ op by op.

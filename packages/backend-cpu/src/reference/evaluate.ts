@@ -2,6 +2,7 @@ import { expr } from "@revnet-zero/tensor";
 import { erf } from "../erf.ts";
 import { bitsOf, floatOf } from "../floatWord.ts";
 import { fixed, rint } from "../rounding.ts";
+import { sigmoid } from "../sigmoid.ts";
 
 type Unary = (a: number) => number;
 type Binary = (a: number, b: number) => number;
@@ -18,6 +19,7 @@ const unary: { readonly [K in expr.UnaryOp]: Unary } = {
   sin: Math.sin,
   cos: Math.cos,
   tanh: Math.tanh,
+  sigmoid,
   erf,
   floor: Math.floor,
   ceil: Math.ceil,

@@ -62,6 +62,8 @@ export interface NativeCuda {
     alpha: number,
     workspace: number,
     workspaceBytes: number,
+    beta: number,
+    before: number,
   ): void;
 
   openCollectives(path: string): number;
@@ -75,6 +77,10 @@ export interface NativeCuda {
   reduceScatter(group: number, from: number, to: number, elements: number, type: number, reduction: number): void;
   allGather(group: number, from: number, to: number, elements: number, type: number): void;
   broadcast(group: number, from: number, to: number, elements: number, type: number, rank: number): void;
+  openAttention(path: string): number;
+  /** [plan, bytes of workspace], plan -1 where cuDNN has none; see attention.cc for the numbers and their order. */
+  planAttention(numbers: Float64Array, scale: number): [number, number];
+  runAttention(plan: number, workspace: number, addresses: Float64Array): void;
 }
 
 /** The `code` of an error that the addon threw. */

@@ -4,6 +4,7 @@ import { KernelChoices } from "../choice/kernelChoices.ts";
 import { TuningTable } from "../choice/tuningTable.ts";
 import { loadAddon, nativeFolder } from "./addon.ts";
 import { type Block, CachingAllocator } from "./allocator.ts";
+import { AttentionGraphs } from "./attentionGraphs.ts";
 import type { NativeCuda } from "./binding.ts";
 import { Collectives } from "./collectives.ts";
 import { Compiler } from "./compiler.ts";
@@ -39,6 +40,7 @@ export class CudaDevice {
   readonly compiler: Compiler;
   readonly products: Products;
   readonly collectives: Collectives;
+  readonly attention: AttentionGraphs;
   readonly faults: Faults;
   readonly parameters: Parameters = new Parameters();
   readonly #kernels = new Map<string, number>();
@@ -69,6 +71,7 @@ export class CudaDevice {
     this.compiler = new Compiler(native, driverMajor, this.target, join(nativeFolder(), "out", "kernels"));
     this.products = new Products(this, driverMajor);
     this.collectives = new Collectives(this, driverMajor);
+    this.attention = new AttentionGraphs(this, driverMajor);
     this.faults = new Faults(native);
   }
 

@@ -6,17 +6,18 @@ import { BackendError, readEnvironment } from "@revnet-zero/tensor";
 // NVIDIA's libraries, none of which is linked: each is looked for when it is first used.
 
 /** What of NVIDIA's may be asked for, by what it is used for. */
-export type LibraryName = "nvrtc" | "cublasLt" | "nccl";
+export type LibraryName = "nvrtc" | "cublasLt" | "cudnn" | "nccl";
 
 /** What brings each of them to a machine without the toolkit. */
 const packages: Readonly<Record<LibraryName, string>> = {
   nvrtc: "nvidia-cuda-nvrtc",
   cublasLt: "nvidia-cublas",
+  cudnn: "nvidia-cudnn-cu13",
   nccl: "nvidia-nccl-cu13",
 };
 
 /** Majors of those that do not count with CUDA: what their functions are written against. */
-const ownVersions: Partial<Record<LibraryName, readonly number[]>> = { nccl: [2] };
+const ownVersions: Partial<Record<LibraryName, readonly number[]>> = { cudnn: [9], nccl: [2] };
 
 /** The folders of NVIDIA's Python packages, which bring whole libraries. Asked of Python once, and only when needed. */
 const pythonFolders = once((): string[] => {

@@ -24,8 +24,14 @@ export interface Product {
   readonly a: Matrix;
   readonly b: Matrix;
   readonly d: Matrix;
+  /** The type of d, where it is not that of a and b. */
+  readonly sumType?: "f32";
+  /** Whether the product is added to what d holds. */
+  readonly isAdded?: boolean;
   /** Address of one number a row of d. */
   readonly bias?: number;
+  /** d becomes GELU (in its tanh form) of what it would be, which is stored at this address. */
+  readonly before?: number;
 }
 
 /** NVIDIA's numbers for the types. */
@@ -76,12 +82,12 @@ export class Products {
   /** Computes the product; false where cuBLASLt is absent or has no kernel for it. */
   multiply(product: Product): boolean {
     if ("missing" in this.state) return false;
-    const { dtype, m, n, k, batch, a, b, d, bias } = product;
-    const alignment = alignmentOf(a.address, b.address, d.address, bias ?? 0);
+    const { dtype, sumType = dtype, m, n, k, batch, a, b, d, bias, before } = product;
+    const alignment = alignmentOf(a.address, b.address, d.address, bias ?? 0, before ?? 0);
     const numbers = [
-      ...[types[dtype], types[dtype], COMPUTE_F32, Number(a.isTransposed), Number(b.isTransposed), m, n, k],
+      ...[types[dtype], types[sumType], COMPUTE_F32, Number(a.isTransposed), Number(b.isTransposed), m, n, k],
       ...[a.leading, b.leading, d.leading, batch, a.step, b.step, d.step, bias === undefined ? 0 : 1],
-      ...[alignment, WORKSPACE],
+      ...[alignment, WORKSPACE, Number(before !== undefined)],
     ];
     const key = numbers.join();
     let plan = this.#plans.get(key);
@@ -115,40 +121,48 @@ export class Products {
   /** The time of a plan, on numbers of its own; undefined where it does not run. */
   #measure(plan: number, product: Product): number | undefined {
     if (plan < 0) return undefined;
-    const { dtype, m, n, k, batch, a, b, d, bias } = product;
+    const { dtype, sumType = dtype, m, n, k, batch, a, b, d, bias, before } = product;
     const size = dtype === "f32" ? 4 : 2;
+    const sizeOfSum = sumType === "f32" ? 4 : 2;
     const bytesOf = ({ leading, step, isTransposed }: Matrix, rows: number, columns: number): number =>
       size * ((batch - 1) * Math.abs(step) + leading * (isTransposed ? rows : columns));
     const device = this.#device;
     const of = (bytes: number, use: (address: number) => number | undefined): number | undefined =>
       device.withWorkspace(bytes, (address) => {
+        if (bytes === 0) return use(address);
         // Small numbers of every type; zeros would run faster than anything real.
         device.native.fill(address, 0x3c, bytes);
         return use(address);
       });
     return of(bytesOf(a, m, k), (left) =>
       of(bytesOf(b, k, n), (right) =>
-        of(bytesOf(d, m, n), (result) =>
-          of(4 * m, (row) => {
-            const one: Product = {
-              ...product,
-              ...{ a: { ...a, address: left }, b: { ...b, address: right }, d: { ...d, address: result } },
-              ...(bias === undefined ? {} : { bias: row }),
-            };
-            if (!this.#run(plan, one)) return undefined;
-            return timeOnDevice(device, () => this.#run(plan, one));
-          }),
+        of((sizeOfSum / size) * bytesOf(d, m, n), (result) =>
+          of(before === undefined ? 0 : bytesOf(d, m, n), (kept) =>
+            of(4 * m, (row) => {
+              const one: Product = {
+                ...product,
+                ...{ a: { ...a, address: left }, b: { ...b, address: right }, d: { ...d, address: result } },
+                ...(bias === undefined ? {} : { bias: row }),
+                ...(before === undefined ? {} : { before: kept }),
+              };
+              if (!this.#run(plan, one)) return undefined;
+              return timeOnDevice(device, () => this.#run(plan, one));
+            }),
+          ),
         ),
       ),
     );
   }
 
   /** False where the library's kernel refuses. */
-  #run(plan: number, { a, b, d, bias }: Product): boolean {
+  #run(plan: number, { a, b, d, bias, isAdded = false, before }: Product): boolean {
     const { native } = this.#device;
     try {
       this.#device.withWorkspace(WORKSPACE, (workspace) =>
-        native.multiply(plan, a.address, b.address, d.address, bias ?? 0, 1, workspace, WORKSPACE),
+        native.multiply(
+          ...([plan, a.address, b.address, d.address, bias ?? 0, 1, workspace, WORKSPACE] as const),
+          ...([Number(isAdded), before ?? 0] as const),
+        ),
       );
       return true;
     } catch (error) {

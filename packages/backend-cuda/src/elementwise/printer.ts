@@ -49,6 +49,7 @@ export function cudaPrinter(real: Real): Printer {
       sin: call("sin"),
       cos: call("cos"),
       tanh: call("tanh"),
+      sigmoid: (a) => `sigmoidOf(${a})`,
       erf: call("erf"),
       floor: call("floor"),
       ceil: call("ceil"),

@@ -1,7 +1,8 @@
-import { type FusedKernels, numel } from "@revnet-zero/tensor";
+import { dtypes, type FusedKernels, numel } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
 import { addressOf, type CudaDevice, type CudaView, THREADS } from "../device/device.ts";
 import type { Parameters } from "../device/parameters.ts";
+import { cTypes } from "../device/sources.ts";
 import type { Context } from "./context.ts";
 
 export interface Step {
@@ -22,10 +23,13 @@ export function fixedPointAdd(
   device.native.fill(addressOf(counts), 0, 12);
   const n = numel(x.shape);
   if (n === 0) return;
-  const kernel = device.kernel({ files: ["fixedPoint", "fixedPointAdd"] }, "fixedPointAdd");
+  const kernel = device.kernel(
+    { files: ["fixedPoint", "fixedPointAdd"], types: { F: cTypes[f.dtype] } },
+    "fixedPointAdd",
+  );
   const p = device.parameters.start().pointer(addressOf(x)).pointer(addressOf(f));
   p.pointer(addressOf(y)).pointer(addressOf(counts)).long(n);
-  const isAligned = [x, f, y].every((view) => addressOf(view) % 16 === 0);
+  const isAligned = [x, f, y].every((view) => addressOf(view) % (4 * dtypes[view.dtype].bytes) === 0);
   packStep(p, step).int(step.sign).int(Number(isAligned));
   device.launch(kernel, Math.ceil(n / (4 * THREADS)));
 }

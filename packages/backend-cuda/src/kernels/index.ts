@@ -1,6 +1,7 @@
 import type { KernelTable } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
-import { attentionKernels } from "./attention.ts";
+import { headAttentionKernels } from "./attention/heads.ts";
+import { attentionKernels } from "./attention/index.ts";
 import type { Context } from "./context.ts";
 import { convKernels } from "./conv.ts";
 import { dropoutKernels } from "./dropout.ts";
@@ -10,6 +11,7 @@ import { linearKernels } from "./linear.ts";
 import { matmulKernels } from "./matmul.ts";
 import { moveKernels } from "./move.ts";
 import { normKernels } from "./norm.ts";
+import { normBackwardKernels } from "./normBackward.ts";
 import { optimizerKernels } from "./optimizer.ts";
 import { reduceKernels } from "./reduce.ts";
 import { ropeKernels } from "./rope.ts";
@@ -25,8 +27,10 @@ export const cudaKernels = (context: Context): KernelTable<Block> => ({
   ...convKernels(context),
   ...matmulKernels(context),
   ...attentionKernels(context),
+  ...headAttentionKernels(context),
   ...linearKernels(context),
   ...normKernels(context),
+  ...normBackwardKernels(context),
   ...softmaxKernels(context),
   ...fixedPointKernels(context),
   ...optimizerKernels(context),

@@ -1,4 +1,4 @@
-import { type BufferView, type FusedKernels, numel, ops } from "@revnet-zero/tensor";
+import { type Activation, type BufferView, type FusedKernels, numel, ops } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
 import { addressOf, type CudaView } from "../device/device.ts";
 import type { Context } from "./context.ts";
@@ -17,6 +17,10 @@ const transposed = (w: CudaView): CudaView => ({
   strides: [w.strides[1]!, w.strides[0]!],
 });
 
+/** Whether the library's epilogue is the activation: GELU of 16-bit floats, whose digits its approximate tanh has. */
+const hasGelu = (activation: Activation, { dtype }: CudaView): boolean =>
+  activation === "gelu" && (dtype === "bf16" || dtype === "f16");
+
 export function linearKernels({ device, elementwise }: Context): Pick<FusedKernels<Block>, "linear"> {
   return {
     linear: {
@@ -25,7 +29,10 @@ export function linearKernels({ device, elementwise }: Context): Pick<FusedKerne
         const product = before ?? y!;
         const rows = asRows(product);
         const [a, b] = [asRows(x!), transposed(w!)];
-        if (!multiply(device, a, b, rows, bias === undefined ? undefined : addressOf(bias))) {
+        const withBias = bias === undefined ? {} : { bias: addressOf(bias) };
+        if (hasGelu(activation, y!) && multiply(device, a, b, asRows(y!), { ...withBias, before: addressOf(before!) }))
+          return;
+        if (!multiply(device, a, b, rows, withBias)) {
           multiply(device, a, b, rows);
           const everyRow: BufferView<Block> = { ...bias!, shape: rows.shape, strides: [0, bias!.strides[0]!] };
           elementwise.run(ops.add, undefined, [rows, everyRow], rows);

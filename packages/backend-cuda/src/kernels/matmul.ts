@@ -1,4 +1,12 @@
-import { collapse, dtypes, numel, type PrimitiveKernels, type Shape } from "@revnet-zero/tensor";
+import {
+  collapse,
+  dtypes,
+  type FusedKernels,
+  numel,
+  ops,
+  type PrimitiveKernels,
+  type Shape,
+} from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
 import { addressOf, type CudaDevice, type CudaView } from "../device/device.ts";
 import type { Matrix, Product } from "../device/products.ts";
@@ -33,9 +41,20 @@ function columnMajor(x: CudaView, step: number): Matrix | undefined {
   return undefined;
 }
 
+/** What becomes of a product besides being stored. */
+interface Extras {
+  /** Address of one number a column, to be added to each. */
+  readonly bias?: number;
+  /** Where GELU's argument goes, of which y then holds the GELU. */
+  readonly before?: number;
+  /** Whether y holds a sum that the product is added to. */
+  readonly isAdded?: boolean;
+}
+
 /** The product through cuBLASLt; false where it cannot. */
-function byLibrary(device: CudaDevice, a: CudaView, b: CudaView, y: CudaView, bias: number | undefined): boolean {
-  const { dtype } = y;
+function byLibrary(device: CudaDevice, a: CudaView, b: CudaView, y: CudaView, extras: Extras): boolean {
+  const { dtype } = a;
+  if (y.dtype !== dtype && y.dtype !== "f32") return false;
   if (dtype !== "f32" && dtype !== "bf16" && dtype !== "f16") return false;
   const batch = y.shape.slice(0, -2);
   const loops = collapse(batch, [batchStrides(a, batch), batchStrides(b, batch)]);
@@ -48,8 +67,8 @@ function byLibrary(device: CudaDevice, a: CudaView, b: CudaView, y: CudaView, bi
   if (strides.some((s) => s < 0)) return false;
   // Row-major y = a b is column-major yᵀ = bᵀ aᵀ: the library's first operand is b.
   const d = { address: addressOf(y), isTransposed: false, leading: n, step: m * n };
-  const product: Product = { dtype, m: n, n: m, k, batch: size, a: first, b: second, d };
-  return device.products.multiply(bias === undefined ? product : { ...product, bias });
+  const product: Product = { dtype, m: n, n: m, k, batch: size, a: first, b: second, d, ...extras };
+  return device.products.multiply(y.dtype === dtype ? product : { ...product, sumType: "f32" });
 }
 
 /** The product in our own kernel, which takes every type and every layout. */
@@ -88,20 +107,44 @@ function byTiles(device: CudaDevice, a: CudaView, b: CudaView, y: CudaView): voi
   }
 }
 
-/** y = a b over broadcast batches, plus one bias a column where its address is given. False: nothing could add the bias. */
-export function multiply(device: CudaDevice, a: CudaView, b: CudaView, y: CudaView, bias?: number): boolean {
+/** y = a b over broadcast batches, with a bias or GELU where they are asked for. False: nothing could do those. */
+export function multiply(
+  device: CudaDevice,
+  a: CudaView,
+  b: CudaView,
+  y: CudaView,
+  extras: Pick<Extras, "bias" | "before"> = {},
+): boolean {
+  const isPlain = Object.keys(extras).length === 0;
   if (numel(y.shape) === 0) return true;
   if (a.shape[a.shape.length - 1] === 0) {
-    if (bias !== undefined) return false;
+    if (!isPlain) return false;
     device.native.fill(addressOf(y), 0, numel(y.shape) * dtypes[y.dtype].bytes);
     return true;
   }
-  if (byLibrary(device, a, b, y, bias)) return true;
-  if (bias !== undefined) return false;
+  if (byLibrary(device, a, b, y, extras)) return true;
+  if (!isPlain) return false;
   byTiles(device, a, b, y);
   return true;
 }
 
-export function matmulKernels({ device }: Context): Pick<PrimitiveKernels<Block>, "matmul"> {
-  return { matmul: { run: ([a, b], [y]) => void multiply(device, a!, b!, y!) } };
+type Kernels = Pick<PrimitiveKernels<Block>, "matmul"> & Pick<FusedKernels<Block>, "matmulAdd">;
+
+export function matmulKernels({ device, elementwise }: Context): Kernels {
+  return {
+    matmul: { run: ([a, b], [y]) => void multiply(device, a!, b!, y!) },
+    matmulAdd: {
+      run: ([, a, b], [sum]) => {
+        const elements = numel(sum!.shape);
+        if (elements === 0 || a!.shape[1] === 0) return;
+        if (byLibrary(device, a!, b!, sum!, { isAdded: true })) return;
+        const bytes = elements * dtypes[a!.dtype].bytes;
+        device.withWorkspace(bytes, (address) => {
+          const product = { ...sum!, dtype: a!.dtype, data: { address, bytes }, offset: 0 };
+          multiply(device, a!, b!, product);
+          elementwise.run(ops.add, undefined, [sum!, product], sum!);
+        });
+      },
+    },
+  };
 }

@@ -2,6 +2,7 @@ import { collapse, type DType, dtypes, type Loop, numel, type PrimitiveKernels }
 import type { Block } from "../device/allocator.ts";
 import { addressOf, type CudaDevice, type CudaView, THREADS } from "../device/device.ts";
 import { cTypes } from "../device/sources.ts";
+import { hasPacks, type Rows, sumManyRows } from "./columns.ts";
 import type { Context } from "./context.ts";
 import { around } from "./split.ts";
 
@@ -33,6 +34,7 @@ interface Fold1 {
 /** Elements folded by one thread block or thread before their results are folded again. Follows from the shape alone. */
 const LEAST_CHUNK = 16;
 const MOST_CHUNKS = 1024;
+const MANY_ROWS = 256;
 const ENOUGH_WORKERS = 2 ** 18;
 
 type Sharing = "reduceByThread" | "reduceByWarp" | "reduceByBlock";
@@ -72,6 +74,14 @@ function chunksOf(how: Sharing, outputs: number, count: number): number {
   return Math.max(1, Math.min(wanted, Math.floor(count / least), MOST_CHUNKS));
 }
 
+/** x as a matrix whose columns are summed, where it is one of many rows and read in packs. */
+function asColumns(x: CudaView, kept: readonly Loop[], reduced: readonly Loop[]): Rows | undefined {
+  const [across, down] = [kept[0]!, reduced[0]!];
+  if (kept.length !== 1 || reduced.length !== 1 || across.strides[0] !== 1 || down.strides[0] !== across.size) return;
+  const rows = { dtype: x.dtype, address: addressOf(x), rows: down.size, length: across.size };
+  return down.size >= MANY_ROWS && hasPacks(rows) ? rows : undefined;
+}
+
 /** Folds `axes` of x into y; long folds in two passes. */
 export function fold(device: CudaDevice, fold: Fold, x: CudaView, y: CudaView, axes: readonly number[]): void {
   const outputs = numel(y.shape);
@@ -85,6 +95,11 @@ export function fold(device: CudaDevice, fold: Fold, x: CudaView, y: CudaView, a
   };
   const [kept, reduced] = [pick(false), pick(true)];
   const count = axes.reduce((n, d) => n * x.shape[d]!, 1);
+  const columns = fold === "Sum" ? asColumns(x, kept, reduced) : undefined;
+  if (columns !== undefined) {
+    sumManyRows(device, columns, foldType(fold, x.dtype), y);
+    return;
+  }
   const how = sharing(kept, reduced, count);
   const chunks = chunksOf(how, outputs, count);
   const one = { fold, how, from: x.dtype, x: addressOf(x), kept, reduced, outputs, count, chunks };

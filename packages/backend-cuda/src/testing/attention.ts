@@ -20,6 +20,13 @@ export const attentionCases: readonly AttentionCase[] = [
   { heads: 2, keyHeads: 2, t: 65, s: 65, d: 33, e: 20, isCausal: true, window: 3 },
 ];
 
+/** What cuDNN takes, with more batches and heads than one run where scores are long. */
+export const graphCases: readonly AttentionCase[] = [
+  { heads: 3, keyHeads: 3, t: 192, s: 192, d: 64, e: 64, isCausal: true },
+  { heads: 2, keyHeads: 2, t: 100, s: 130, d: 40, e: 40, isCausal: false },
+  { heads: 2, keyHeads: 2, t: 1030, s: 1030, d: 128, e: 128, isCausal: true },
+];
+
 /**
  * The largest difference between tiles on tensor cores and a row at a time in float32, over the output and the three
  * gradients, relative to each one's largest value. Both start from the same bfloat16 numbers.

@@ -1,6 +1,7 @@
 import { ByteDataset, loadText } from "@revnet-zero/data";
+import { groupDigits } from "@revnet-zero/plot";
 import { randomKey } from "@revnet-zero/tensor";
-import { buildModel, groupDigits, proveExactness } from "@revnet-zero/train";
+import { buildModel, proveExactness } from "@revnet-zero/train";
 import type { CommandOptions } from "../commands.ts";
 import { type ConfigOverride, loadConfig } from "../config/loadConfig.ts";
 import { renderConfig } from "../config/renderConfig.ts";

@@ -1,9 +1,7 @@
+import { formatBytes, formatDuration, groupDigits } from "@revnet-zero/plot";
 import {
   buildModel,
   estimateStep,
-  formatBytes,
-  formatDuration,
-  groupDigits,
   measureActivationBytes,
   proveExactness,
   runKey,

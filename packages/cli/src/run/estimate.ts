@@ -1,9 +1,11 @@
+import { formatBytes, groupDigits } from "@revnet-zero/plot";
 import type { Backend } from "@revnet-zero/tensor";
-import { estimateModes, formatBytes, groupDigits, type TrainConfig } from "@revnet-zero/train";
-import type { CommandOptions } from "../commands.ts";
+import { estimateModes, largestStepThatFits, type TrainConfig } from "@revnet-zero/train";
+import type { CommandOptions, VariedSize } from "../commands.ts";
 import { type ConfigOverride, loadConfig } from "../config/loadConfig.ts";
 import { renderConfig } from "../config/renderConfig.ts";
 import { formatTable, type Output, printLine } from "../output.ts";
+import { UsageError } from "../usageError.ts";
 import { openEngine } from "./session.ts";
 
 /** The memory of one training step in every way of keeping activations. */
@@ -32,15 +34,49 @@ export function estimateLines(config: TrainConfig, backend: Backend, budget?: nu
   return [...lines, verdict];
 }
 
+const flagOf: { readonly [K in VariedSize]: string } = {
+  batch: "--train.batchSize",
+  sequence: "--train.sequenceLength",
+  depth: "--model.numLayers",
+};
+
+/** How large a batch, sequence or depth may be, with what shows that the next one is too large. */
+function largestLines(
+  config: TrainConfig,
+  backend: Backend,
+  options: { readonly vary: VariedSize; readonly budget: number },
+): string[] {
+  const { vary, budget } = options;
+  const { largest, smallestTooLarge, isMonotone } = largestStepThatFits(config, backend, options);
+  const size = formatBytes(budget);
+  const next =
+    smallestTooLarge === undefined
+      ? []
+      : [`${smallestTooLarge.value} needs ${formatBytes(smallestTooLarge.peakBytes)}`];
+  const warning = isMonotone ? [] : ["peaks do not grow steadily here: a larger one may fit too"];
+  if (largest === undefined) return [`not even a ${vary} of 1 fits into ${size}`, ...next, ...warning];
+  const found = `the largest ${vary} within ${size} is ${largest.value}, which needs ${formatBytes(largest.peakBytes)}: ${flagOf[vary]} ${largest.value}`;
+  return [found, ...next, ...warning];
+}
+
 export async function estimate(
   options: CommandOptions["estimate"],
   overrides: readonly ConfigOverride[],
   output: Output,
 ): Promise<number> {
   const config = await loadConfig(options.config, overrides);
-  if (options.printConfig) output.out.write(renderConfig(config));
-  else
-    for (const line of estimateLines(config, openEngine(options.device).backend, options.budget))
-      printLine(output, line);
+  if (options.printConfig) {
+    output.out.write(renderConfig(config));
+    return 0;
+  }
+  const { budget, largest } = options;
+  if (largest !== undefined && budget === undefined)
+    throw new UsageError("estimate", `--largest ${largest} needs a budget`, `add --budget <size>, like 8GiB`);
+  const { backend } = openEngine(options.device);
+  const lines =
+    largest === undefined || budget === undefined
+      ? estimateLines(config, backend, budget)
+      : largestLines(config, backend, { vary: largest, budget });
+  for (const line of lines) printLine(output, line);
   return 0;
 }

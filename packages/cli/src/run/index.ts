@@ -8,6 +8,7 @@ import { check } from "./check.ts";
 import { demo } from "./demo.ts";
 import { estimate } from "./estimate.ts";
 import { info } from "./info.ts";
+import { plan } from "./plan.ts";
 import { sample } from "./sample.ts";
 import { train } from "./train.ts";
 import { tune } from "./tune.ts";
@@ -40,6 +41,8 @@ async function runCommand(line: CommandLine, output: Output): Promise<number> {
           return sample(line.options, output);
         case "estimate":
           return estimate(line.options, line.overrides, output);
+        case "plan":
+          return plan(line.options, line.overrides, output);
         case "check":
           return check(line.options, line.overrides, output);
         case "tune":

@@ -1,8 +1,8 @@
 import { availableParallelism, totalmem } from "node:os";
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { probeCuda } from "@revnet-zero/backend-cuda";
+import { formatBytes, groupDigits } from "@revnet-zero/plot";
 import { type EnvironmentVariable, environment, readEnvironment } from "@revnet-zero/tensor";
-import { formatBytes, groupDigits } from "@revnet-zero/train";
 import type { CommandOptions } from "../commands.ts";
 import { type Output, printLine } from "../output.ts";
 import { version } from "../version.ts";

@@ -2,15 +2,9 @@ import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { CudaBackend } from "@revnet-zero/backend-cuda";
 import { loadText, type TextSource } from "@revnet-zero/data";
 import { type Checkpoint, CheckpointStore } from "@revnet-zero/io";
+import { formatBytes } from "@revnet-zero/plot";
 import { type Backend, Engine, readEnvironment, setDefaultEngine } from "@revnet-zero/tensor";
-import {
-  formatBytes,
-  ProgressBar,
-  type StepEvent,
-  type TrainConfig,
-  Trainer,
-  type TrainResult,
-} from "@revnet-zero/train";
+import { ProgressBar, type StepEvent, type TrainConfig, Trainer, type TrainResult } from "@revnet-zero/train";
 import type { DeviceName } from "../commands.ts";
 import { type Output, printLine } from "../output.ts";
 import { UsageError } from "../usageError.ts";

@@ -54,6 +54,8 @@ export interface StreamArithmetic {
   readonly remembers: boolean;
   /** The type of its streams. Tensors of it that enter are streams, and streams come out; floats give floats. */
   readonly dtype: DType;
+  /** Of i32 streams whose value is a whole number times 2^-fractionBits: norms may read them as they are. */
+  readonly fractionBits?: number;
   /** A float tensor as a stream; a stream as itself (another handle). */
   enter(x: Tensor): Tensor;
   /** A stream as the float tensor that branches read. */

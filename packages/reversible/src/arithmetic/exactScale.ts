@@ -1,4 +1,5 @@
 import { type DType, dtypes, type Tensor, ValueError } from "@revnet-zero/tensor";
+import { lacksValues } from "../lacksValues.ts";
 import { multiply, RATIO_LIMIT, undoMultiply } from "../side/informationBuffer.ts";
 import type { StepMemory } from "./arithmetic.ts";
 
@@ -19,7 +20,9 @@ const denominator = (stream: Tensor): Tensor => stream.fullOf([], 2 ** RATIO_BIT
 function checkRange(v: Tensor, n: Tensor, dtype: DType): void {
   if (v.size === 0) return;
   const bound = dtypes[dtype].range![1];
-  const largest = v.cast("f64").abs().mul(n).max().itemSync() / 2 ** RATIO_BITS;
+  const product = v.cast("f64").abs().mul(n).max();
+  if (lacksValues(v.engine)) return;
+  const largest = product.itemSync() / 2 ** RATIO_BITS;
   if (largest + RATIO_LIMIT / 2 ** RATIO_BITS < bound) return;
   throw new ValueError(
     "reversible",

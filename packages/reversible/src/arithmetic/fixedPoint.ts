@@ -1,3 +1,4 @@
+import { normAttrs } from "@revnet-zero/nn";
 import { dispatch, ops } from "@revnet-zero/tensor";
 import type { StoredArithmetic, StreamArithmetic } from "./arithmetic.ts";
 import { combineRecorded } from "./linear.ts";
@@ -17,13 +18,20 @@ export interface FixedPointOptions {
  * whatever the branch computes, overflow included. Other factors go by an information buffer.
  */
 export function fixedPointArithmetic({ fractionBits, hasScales = false }: FixedPointOptions): StreamArithmetic {
-  const addOnce: AddOnce = (stream, f, sign, norm) => {
+  const addOnce: AddOnce = (stream, increment, sign, norm) => {
     const { engine } = stream;
+    const f = increment.dtype === "f64" ? increment.cast("f32") : increment;
     const attrs = { fractionBits, sign };
     const outputs =
       norm === undefined
         ? dispatch(engine, ops.fixedPointAdd, [stream, f], attrs, donating)
-        : dispatch(engine, ops.fixedPointAddNorm, [stream, f, ...norm.operands], { ...attrs, eps: norm.eps }, donating);
+        : dispatch(
+            engine,
+            ops.fixedPointAddNorm,
+            [stream, f, ...norm.operands],
+            { ...attrs, ...normAttrs(norm, engine) },
+            donating,
+          );
     stream.dispose();
     return { stream: outputs[0]!, counts: outputs[outputs.length - 1]!, normalised: norm && outputs[1]! };
   };
@@ -32,6 +40,7 @@ export function fixedPointArithmetic({ fractionBits, hasScales = false }: FixedP
     isExact: true,
     remembers: hasScales,
     dtype: "i32",
+    fractionBits,
     enter: (x) => (x.dtype === "i32" ? x.detach() : x.cast("f32").quantise(fractionBits)),
     read: (stream) => stream.dequantise(fractionBits),
     ...wrappingSteps(addOnce, hasScales),

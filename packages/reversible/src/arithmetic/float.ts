@@ -1,3 +1,4 @@
+import { normAttrs } from "@revnet-zero/nn";
 import { DTypeError, describe, dispatch, isFloat, ops, type Tensor } from "@revnet-zero/tensor";
 import type { StoredArithmetic, StreamArithmetic } from "./arithmetic.ts";
 import { combineRecorded, combineTerms, opposite } from "./linear.ts";
@@ -34,7 +35,7 @@ export const floatArithmetic: StreamArithmetic = {
     const [sum, normalised] =
       norm === undefined
         ? dispatch(engine, ops.add, [stream, f], undefined, donating)
-        : dispatch(engine, ops.addNorm, [stream, f, ...norm.operands], { eps: norm.eps }, donating);
+        : dispatch(engine, ops.addNorm, [stream, f, ...norm.operands], normAttrs(norm, engine), donating);
     stream.dispose();
     return { stream: sum!, normalised };
   },

@@ -1,4 +1,5 @@
 import { dispatch, ops, type Tensor, ValueError } from "@revnet-zero/tensor";
+import { lacksValues } from "../lacksValues.ts";
 import type { StoredArithmetic, StreamArithmetic } from "./arithmetic.ts";
 import { refuseFixedPoint } from "./float.ts";
 import { combineRecorded, combineTerms, opposite } from "./linear.ts";
@@ -12,7 +13,7 @@ export interface GridOptions {
 
 /** Throws when one of `outside` elements (a scalar) left the range, where the backend can be asked at once. */
 function refuseOutside(outside: Tensor, fractionBits: number): void {
-  if (!outside.engine.backend.isSynchronous) return;
+  if (lacksValues(outside.engine) || !outside.engine.backend.isSynchronous) return;
   const count = outside.itemSync();
   if (count === 0) return;
   throw new ValueError(
@@ -29,7 +30,13 @@ function refuseOutside(outside: Tensor, fractionBits: number): void {
  */
 export function gridArithmetic({ fractionBits }: GridOptions): StreamArithmetic {
   const addOnce: AddOnce = (stream, f, sign) => {
-    const [sum, counts] = dispatch(stream.engine, ops.gridAdd, [stream, f], { fractionBits, sign }, donating);
+    const [sum, counts] = dispatch(
+      stream.engine,
+      ops.gridAdd,
+      [stream, f.cast("f32")],
+      { fractionBits, sign },
+      donating,
+    );
     stream.dispose();
     return { stream: sum!, counts: counts! };
   };

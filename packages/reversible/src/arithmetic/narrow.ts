@@ -17,7 +17,7 @@ export interface NarrowOptions {
 /** int16 (or int8) fixed point with a wrapping sum, a power-of-two scale a channel: half the bytes of int32, and as exact. */
 export function narrowArithmetic({ scales, dtype = "i16", hasScales = false }: NarrowOptions): StreamArithmetic {
   const addOnce: AddOnce = (stream, f, sign) => {
-    const inputs = [stream, f, scales];
+    const inputs = [stream, f.cast("f32"), scales];
     const [sum, counts] = dispatch(stream.engine, ops.channelFixedPointAdd, inputs, { sign }, donating);
     stream.dispose();
     return { stream: sum!, counts: counts! };

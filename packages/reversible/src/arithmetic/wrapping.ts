@@ -5,7 +5,7 @@ import type { StreamArithmetic, StreamSum } from "./arithmetic.ts";
 import { scaleExactly, unscaleExactly } from "./exactScale.ts";
 import { combineTerms, opposite } from "./linear.ts";
 
-/** Adds an increment once, in either direction; the stream is given up. */
+/** Adds an increment of any float type once, in either direction; the stream is given up. */
 export type AddOnce = (stream: Tensor, f: Tensor, sign: 1 | -1, norm?: Norm) => StreamSum;
 
 /** What all integer streams do alike, whatever their width: sums that wrap, and other factors by an information buffer. */
@@ -24,14 +24,12 @@ export const wrappingSteps = (
 
 /** The increment is rounded once; adding it again is adding the same number again. */
 export function addTimes(once: AddOnce, stream: Tensor, increment: Tensor, times: number, norm?: Norm): StreamSum {
-  const f = increment.cast("f32");
   const sign = times < 0 ? -1 : 1;
   let sum: StreamSum | undefined;
   for (let left = Math.abs(times); left > 0; left--) {
-    const next = once(sum?.stream ?? stream, f, sign, left === 1 ? norm : undefined);
+    const next = once(sum?.stream ?? stream, increment, sign, left === 1 ? norm : undefined);
     sum = sum === undefined ? next : { ...next, counts: addCounts(sum.counts!, next.counts!) };
   }
-  if (f !== increment) f.dispose();
   return sum!;
 }
 

@@ -1,4 +1,5 @@
-import type { BackwardContext, Tensor } from "@revnet-zero/tensor";
+import type { Norm } from "@revnet-zero/nn";
+import { type BackwardContext, type DType, ops, type Tensor } from "@revnet-zero/tensor";
 import type { PlacedBlock } from "../block.ts";
 import type { AroundBlock } from "./forwardPass.ts";
 import { owning, StreamPass, type StreamPassOptions } from "./streamPass.ts";
@@ -11,6 +12,14 @@ export interface BackwardOptions extends StreamPassOptions {
   readonly logDeterminant?: Tensor | undefined;
 }
 
+/** What a branch that began with a norm leaves: the norm, what it read (a stream where norms read those), its statistics, its result's gradient. */
+export interface NormPull {
+  readonly norm: Norm;
+  readonly value: Tensor;
+  readonly statistics: readonly Tensor[];
+  readonly gradient: Tensor;
+}
+
 /**
  * Walks the steps backwards from their final streams. Each branch is run once, recorded: its value rebuilds the stream it
  * was added to, and the engine pulls the gradient back through the same record.
@@ -19,6 +28,8 @@ export class BackwardPass extends StreamPass {
   readonly cotangents: (Tensor | undefined)[];
   readonly logDeterminant: Tensor | undefined;
   readonly #backward: BackwardContext;
+  /** Gradients of streams as `receiveFromNorm` rounded them. */
+  readonly #rounded: (Tensor | undefined)[] = [];
 
   constructor(options: BackwardOptions) {
     super(options);
@@ -36,11 +47,19 @@ export class BackwardPass extends StreamPass {
       }
     };
     owning(
-      () => [...this.streams, ...this.cotangents],
+      () => [...this.streams, ...this.cotangents, ...this.#rounded],
       () => {
         for (const block of [...blocks].reverse()) around(block, () => runSteps(block));
       },
     );
+    this.#rounded.forEach((_, slot) => {
+      this.#forgetRounded(slot);
+    });
+  }
+
+  #forgetRounded(slot: number): void {
+    this.#rounded[slot]?.dispose();
+    this.#rounded[slot] = undefined;
   }
 
   /** Runs branches recorded, as the forward pass ran them. */
@@ -62,12 +81,40 @@ export class BackwardPass extends StreamPass {
     return this.#backward.backward(outputs, cotangents, leaves);
   }
 
+  /** The gradient of a stream in the type of what was added to it. */
+  cotangentAs(slot: number, dtype: DType): Tensor | undefined {
+    const rounded = this.#rounded[slot];
+    return rounded?.dtype === dtype ? rounded : this.cotangents[slot]?.cast(dtype);
+  }
+
+  /**
+   * Adds the gradient that came through a norm to that of the stream it read, and gives the norm's parameters theirs. `increment`: the type
+   * in which the stream's gradient will be wanted next.
+   */
+  receiveFromNorm(slot: number, { norm, value, statistics, gradient }: NormPull, increment: DType): void {
+    const before = this.cotangents[slot];
+    const { operands } = norm;
+    const inputs = [value, operands[0]!, ...statistics, gradient, ...(before === undefined ? [] : [before])];
+    const { fractionBits } = this.arithmetic;
+    const attrs = {
+      eps: norm.eps,
+      hasMean: operands.length === 2,
+      ...(fractionBits === undefined ? {} : { fractionBits }),
+    };
+    const isRounded = increment !== operands[0]!.dtype;
+    const [sum, ...rest] = value.applyAll(ops.addNormBackward, inputs, isRounded ? { ...attrs, to: increment } : attrs);
+    this.replaceCotangent(slot, sum);
+    if (isRounded) this.#rounded[slot] = this.engine.keep(rest.shift()!);
+    this.pull(operands, rest, []);
+  }
+
   /** Adds to the streams' gradients, the last first: the order of an ordinary backward pass over a step's reads. */
   receive(slots: readonly number[], gradients: readonly (Tensor | undefined)[]): void {
     for (let i = slots.length - 1; i >= 0; i--) {
       const gradient = gradients[i];
       if (gradient === undefined) continue;
       const before = this.cotangents[slots[i]!];
+      this.#forgetRounded(slots[i]!);
       this.cotangents[slots[i]!] = this.engine.keep(before === undefined ? gradient : before.addDonating(gradient));
       before?.dispose();
     }
@@ -75,6 +122,7 @@ export class BackwardPass extends StreamPass {
 
   /** The gradient of a stream that a step has replaced. */
   replaceCotangent(slot: number, gradient: Tensor | undefined): void {
+    this.#forgetRounded(slot);
     this.cotangents[slot]?.dispose();
     this.cotangents[slot] = gradient === undefined ? undefined : this.engine.keep(gradient);
   }

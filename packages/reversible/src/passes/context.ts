@@ -1,5 +1,5 @@
 import { Module, type WithModes } from "@revnet-zero/nn";
-import type { Engine, Key } from "@revnet-zero/tensor";
+import type { AmbientState, Engine, Key } from "@revnet-zero/tensor";
 import type { Branch } from "../branch.ts";
 
 /** Runs the branches of step number `step` the way they ran the first time. */
@@ -14,11 +14,13 @@ export interface BranchRunner {
 export class PassContext implements BranchRunner {
   readonly #engine: Engine;
   readonly #key: Key | undefined;
+  readonly #autocast: AmbientState["autocast"];
   readonly #modes: readonly WithModes[];
 
   constructor(engine: Engine, branches: readonly Branch[]) {
     this.#engine = engine;
     this.#key = engine.ambient.nextKey();
+    this.#autocast = engine.ambient.autocast;
     this.#modes = [...new Set(branches)].flatMap((b) => (b instanceof Module ? [b.captureModes()] : []));
   }
 
@@ -28,8 +30,9 @@ export class PassContext implements BranchRunner {
     return this.#engine.withKey(key, () => this.#engine.withFoldedKey(step, f));
   }
 
-  /** Runs a whole second pass with the flags of the first. */
+  /** Runs a whole second pass with the flags and the precision of the first. */
   again<T>(f: () => T): T {
-    return this.#modes.reduceRight<() => T>((inner, restore) => () => restore(inner), f)();
+    const inModes = this.#modes.reduceRight<() => T>((inner, restore) => () => restore(inner), f);
+    return this.#engine.autocast(this.#autocast, inModes);
   }
 }

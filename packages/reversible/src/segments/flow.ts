@@ -2,6 +2,7 @@ import { type Engine, isFloat, Tensor, tensorsIn } from "@revnet-zero/tensor";
 import type { StoredArithmetic, StreamArithmetic } from "../arithmetic/arithmetic.ts";
 import type { BackwardUpdate } from "../backwardUpdate.ts";
 import type { BlockChecks } from "../blockChecks.ts";
+import type { BlockObserver } from "../observer.ts";
 import type { OffloadStore, SharedOffload } from "../offload.ts";
 import type { PassContext } from "../passes/context.ts";
 
@@ -30,6 +31,7 @@ export interface SegmentRun {
   readonly offload: OffloadStore;
   readonly checks: BlockChecks | undefined;
   readonly update: BackwardUpdate | undefined;
+  readonly observer: BlockObserver | undefined;
 }
 
 /** A flow as the inputs or outputs of one node, and back. */

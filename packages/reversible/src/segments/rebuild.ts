@@ -18,7 +18,7 @@ interface Left {
 
 /** Blocks as one node, whose backward pass rebuilds the streams from its outputs. */
 export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: SegmentRun): Flow {
-  const { engine, arithmetic, runner, context, counts, checks, update, offload, drifts, noteSide } = run;
+  const { engine, arithmetic, runner, context, counts, checks, update, offload, drifts, noteSide, observer } = run;
   const shared = { engine, arithmetic, runner, context };
   const hasLogDeterminant = flow.logDeterminant !== undefined;
   const keeps = engine.recordsGradients;
@@ -37,6 +37,7 @@ export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: Seg
       const owned = (): (Tensor | undefined)[] => [...streams, pass.logDeterminant];
       const runAndKeep = (): void => {
         pass.runBlocks(blocks, (block, runSteps) => {
+          observer?.forward(block.index);
           checks?.note(startOf(block), streams);
           if (update === undefined) runSteps();
           else update.watch(block, engine, runSteps);
@@ -68,6 +69,7 @@ export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: Seg
       try {
         runner.again(() =>
           pass.runBlocks(blocks, (block, runSteps) => {
+            observer?.backward(block.index);
             runSteps();
             checks?.compare(startOf(block), streams, block.order);
             update?.apply(block);

@@ -1,13 +1,15 @@
 import type { Segment } from "../plan.ts";
 import { enterStored, type Flow, flat, type SegmentRun } from "./flow.ts";
 import { rebuild } from "./rebuild.ts";
-import { fetchAgain, keepEverything, runAgain } from "./stored.ts";
+import { fetchAgain, keepCompressed, keepElsewhere, keepEverything, runAgain } from "./stored.ts";
 
 const runners: { readonly [K in Segment["kind"]]: (flow: Flow, segment: Segment, run: SegmentRun) => Flow } = {
   reconstruct: rebuild,
   store: keepEverything,
   checkpoint: runAgain,
   offload: fetchAgain,
+  swap: keepElsewhere,
+  store8: keepCompressed,
 };
 
 /** Runs all segments; what goes between them is freed, the inputs are left alone. */
@@ -22,5 +24,6 @@ export function runSegments(segments: readonly Segment[], inputs: Flow, run: Seg
     const entered = segment.kind === "reconstruct" ? flow : next(flow, enter);
     return next(entered, (before) => runners[segment.kind](before, segment, run));
   }, inputs);
+  run.observer?.forward(segments.reduce((n, { blocks }) => n + blocks.length, 0));
   return next(last, enter);
 }

@@ -1,8 +1,10 @@
 import { checkpointAll, defineFunction, type Tensor } from "@revnet-zero/tensor";
 import { endOf } from "../blockChecks.ts";
+import { CompressedBuffers } from "../compressed.ts";
 import { SharedOffload } from "../offload.ts";
 import { StoredPass } from "../passes/storedPass.ts";
 import type { Segment } from "../plan.ts";
+import { SwappedBuffers } from "../swap.ts";
 import { contextTensors, type Flow, flat, type SegmentRun, unflat } from "./flow.ts";
 
 /** Blocks by ordinary recorded ops. */
@@ -10,8 +12,22 @@ export function keepEverything(flow: Flow, { blocks }: Segment, run: SegmentRun)
   const { engine, stored: arithmetic, runner, context } = run;
   const { streams: inputs, logDeterminant } = flow;
   const pass = new StoredPass({ engine, arithmetic, inputs, runner, context, logDeterminant });
-  for (const { steps, first } of blocks) pass.runSteps(steps, first);
+  for (const { steps, first, index } of blocks) {
+    if (!engine.isReplay) run.observer?.forward(index);
+    pass.runSteps(steps, first);
+  }
   return { streams: pass.streams, logDeterminant: pass.logDeterminant, isEntered: true };
+}
+
+/** The same with what the ops save in the offload store. */
+export function keepElsewhere(flow: Flow, segment: Segment, run: SegmentRun): Flow {
+  const { engine, offload } = run;
+  return engine.withSavedKeeper(new SwappedBuffers(offload), () => keepEverything(flow, segment, run));
+}
+
+/** The same with what the ops save in 8 bits a number. */
+export function keepCompressed(flow: Flow, segment: Segment, run: SegmentRun): Flow {
+  return run.engine.withSavedKeeper(new CompressedBuffers(), () => keepEverything(flow, segment, run));
 }
 
 /** The stored form of one block with its inputs kept: backward runs it again. */

@@ -36,6 +36,9 @@ export interface Multiplied extends Product {
 const floorDivide = (x: Tensor, y: Tensor): Tensor => x.apply(ops.floorDivide, [x, y], undefined);
 const floorMod = (x: Tensor, y: Tensor): Tensor => x.apply(ops.floorMod, [x, y], undefined);
 
+/** What few heads do while factors are 1 on average. */
+const moving = "byte leaves the head of an information buffer";
+
 /** Where normalisation puts the bytes of heads that are too large, and finds those of heads that are too small. */
 interface Bytes {
   spill(bytes: Tensor, selected: Tensor, count: number): void;
@@ -87,7 +90,7 @@ function normalise(head: Tensor, low: Tensor, bytes: Bytes): Tensor {
   const least = (shift: number): Tensor => x.shiftRight(shift).greaterEqual(low).cast("i32");
   const spills = [16, 8].map(least);
   for (const selected of spills) {
-    const count = countSelected(selected);
+    const count = countSelected(selected, moving);
     if (count === 0) continue;
     bytes.spill(x.bitwiseAnd(255), selected, count);
     x = x.shiftRight(selected.mul(8));
@@ -95,7 +98,7 @@ function normalise(head: Tensor, low: Tensor, bytes: Bytes): Tensor {
   // Two bytes at most, and a look whether that was enough.
   for (let round = 0; round < 3; round++) {
     const selected = x.less(low).cast("i32");
-    const count = countSelected(selected);
+    const count = countSelected(selected, moving);
     if (count === 0) return x;
     x = x.shiftLeft(selected.mul(8)).add(bytes.pull(selected, count));
   }

@@ -1,11 +1,18 @@
 import { type DType, type Tensor, zeros } from "@revnet-zero/tensor";
+import { lacksValues } from "../lacksValues.ts";
 
 // Lists of the few elements that need something kept: what is kept is as long as the list. The length is read on the host, so
-// that such a list is for backends that can be read at once.
+// that such a list is for backends that can be read at once, and for those without values: few are expected, and there none.
 
-/** How many elements of an i32 tensor of zeros and ones are one. */
-export function countSelected(selected: Tensor): number {
-  return selected.engine.scope(() => selected.sum().itemSync());
+/** How many elements of an i32 tensor of zeros and ones are one. `what` they are is for a backend without values. */
+export function countSelected(selected: Tensor, what: string): number {
+  const { engine } = selected;
+  return engine.scope(() => {
+    const count = selected.sum();
+    if (!lacksValues(engine)) return count.itemSync();
+    engine.backend.assumptions!.add(`no ${what}`);
+    return 0;
+  });
 }
 
 /** The places of the selected elements in their list: 0, 1, 2, … in row-major order; what others get is of no account. */

@@ -24,7 +24,15 @@ export function encodeUlps(exact: Tensor, near: Tensor): UlpCode {
     // Not by its size: the smallest integer has none.
     const isFar = distance.add(1).lessEqual(2).logicalAnd(distance.add(1).greaterEqual(0)).logicalNot().cast("i32");
     const code = isFar.greater(0).where(ESCAPED, distance.add(1));
-    return { codes: packCodes(code, WIDTH), escapes: packSelected(distance, isFar, countSelected(isFar), "i32") };
+    return {
+      codes: packCodes(code, WIDTH),
+      escapes: packSelected(
+        distance,
+        isFar,
+        countSelected(isFar, "rebuilt element is off by more than one unit in the last place"),
+        "i32",
+      ),
+    };
   });
 }
 

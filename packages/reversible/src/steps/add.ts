@@ -1,4 +1,4 @@
-import { PreNormBranch } from "@revnet-zero/nn";
+import { normalise, PreNormBranch } from "@revnet-zero/nn";
 import { type Tensor, ValueError } from "@revnet-zero/tensor";
 import { type Branch, checkIncrement, runBranch } from "../branch.ts";
 import type { BackwardPass } from "../passes/backwardPass.ts";
@@ -42,6 +42,8 @@ class AddStep implements Step {
   readonly #sources: readonly number[];
   readonly #branch: Branch;
   readonly #times: number;
+  /** The branch, where it begins with a norm of its one source. */
+  readonly #begun: { readonly branch: PreNormBranch; readonly source: number } | undefined;
 
   constructor({ target, sources, branch, name, times }: Required<AddOptions>) {
     this.name = name;
@@ -51,6 +53,7 @@ class AddStep implements Step {
     this.#branch = branch;
     this.#times = times;
     if (branch instanceof PreNormBranch && sources.length === 1) {
+      this.#begun = { branch, source: sources[0]! };
       this.beginsWith = { stream: sources[0]!, norm: branch.norm };
     }
   }
@@ -79,12 +82,39 @@ class AddStep implements Step {
   }
 
   backward(pass: BackwardPass): void {
+    if (this.#begun !== undefined) {
+      this.#backwardFromNorm(pass, this.#begun.branch, this.#begun.source);
+      return;
+    }
     const leaves = this.#sources.map((s) => pass.read(s).requireGrad());
     const increment = pass.recompute(() => this.#increment(pass, leaves));
     pass.remove(this.#target, increment.detach(), this.#times);
+    pass.receive(this.#sources, this.#pull(pass, increment, leaves));
+  }
+
+  /**
+   * The same for a branch that begins with a norm: the norm's gradient joins the stream's in one pass over it, and the record begins
+   * behind the norm. The bits are those of the two one after the other.
+   */
+  #backwardFromNorm(pass: BackwardPass, branch: PreNormBranch, source: number): void {
+    const { norm } = branch;
+    const { fractionBits } = pass.arithmetic;
+    const value = fractionBits === undefined ? pass.read(source) : pass.streams[source]!;
+    const [normalised, ...statistics] = pass.recompute(() =>
+      pass.engine.noGrad(() => normalise(norm, value, fractionBits)),
+    );
+    const leaf = normalised!.requireGrad();
+    const increment = pass.recompute(() => this.#check(pass, branch.afterNorm(leaf, ...pass.context)));
+    pass.remove(this.#target, increment.detach(), this.#times);
+    const [gradient] = this.#pull(pass, increment, [leaf]);
+    if (gradient === undefined) return;
+    pass.receiveFromNorm(source, { norm, value, statistics, gradient }, increment.dtype);
+  }
+
+  /** Gradients of the leaves that an increment was computed from. */
+  #pull(pass: BackwardPass, increment: Tensor, leaves: readonly Tensor[]): (Tensor | undefined)[] {
     const added = pass.record(() => (this.#times === 1 ? increment : increment.cast("f32").mul(this.#times)));
-    const gradients = pass.pull([added], [pass.cotangents[this.#target]?.cast(added.dtype)], leaves);
-    pass.receive(this.#sources, gradients);
+    return pass.pull([added], [pass.cotangentAs(this.#target, added.dtype)], leaves);
   }
 
   record(pass: StoredPass): void {

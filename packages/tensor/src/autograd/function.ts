@@ -252,6 +252,7 @@ function callFunction(def: FunctionDef, inputs: readonly Tensor[]): Tensor[] {
     return outputs.map((t) => engine.adopt(t));
   }
   const node = new FunctionNode(engine, def, inputs, outputs, kept, captured, ambient);
+  node.modulePath = engine.tracedPath();
   return outputs.map((t, output) => {
     const tracked = engine.attach(t, { node, output });
     t.dispose();

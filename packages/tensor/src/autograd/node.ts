@@ -18,6 +18,8 @@ export abstract class GradientNode {
   /** Where each input came from; undefined for inputs that need no gradient. */
   readonly edges: readonly (Edge | undefined)[];
   readonly outputs: readonly Meta[];
+  /** Where it was recorded; only known while somebody listens to the engine's trace. */
+  modulePath: readonly string[] | undefined;
   #references = 0;
 
   constructor(id: number, name: string, edges: readonly (Edge | undefined)[], outputs: readonly Meta[]) {

@@ -86,18 +86,20 @@ export class Walk {
   #pull(node: GradientNode, gradients: readonly (Tensor | undefined)[]): void {
     const { createGraph, freeSaved } = this.options;
     const engine = gradients.find((g) => g !== undefined)!.engine;
+    if (engine.currentWalk === undefined) engine.notePull(node.id);
     const pass = (): void =>
       engine.withGradients(createGraph, () => {
         const needs = node.edges.map((e) => e !== undefined && this.needs(e.node));
-        const pull = (): ReturnType<GradientNode["pull"]> => node.pull(gradients, needs, createGraph);
-        const results = engine.withWalk(this, () => withoutAutocast(engine, pull));
+        const results = withoutAutocast(engine, () => node.pull(gradients, needs, createGraph));
         // Free before delivering: the donors of an accumulation must not still be saved by this node.
         if (freeSaved) node.releaseSaved();
         // Last input first: the reverse of the order in which a computation written out would have read them.
         for (let i = node.edges.length - 1; i >= 0; i--) this.#deliver(node, i, needs[i]! ? results[i] : undefined);
       });
+    const scoped = (): void => engine.withWalk(this, () => engine.scope(pass, `backward of ${node.name}`));
     try {
-      engine.scope(pass, `backward of ${node.name}`);
+      if (node.modulePath === undefined) scoped();
+      else engine.atModulePath(node.modulePath, scoped);
     } finally {
       for (const g of gradients) g?.dispose();
     }

@@ -30,6 +30,7 @@ const unaryRules: { readonly [K in UnaryOp]: ((a: Expr, node: Expr) => Expr) | u
   sin: (a) => cos(a),
   cos: (a) => neg(sin(a)),
   tanh: (_, y) => sub(1, mul(y, y)),
+  sigmoid: (_, y) => mul(y, sub(1, y)),
   erf: (a) => mul(2 / Math.sqrt(Math.PI), exp(neg(mul(a, a)))),
   toFloat: () => lift(1),
   sign: undefined,

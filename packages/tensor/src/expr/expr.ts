@@ -26,6 +26,7 @@ export type UnaryOp =
   | "sin"
   | "cos"
   | "tanh"
+  | "sigmoid"
   | "erf"
   | "floor"
   | "ceil"
@@ -88,6 +89,7 @@ export const sqrt: U = unary("sqrt");
 export const sin: U = unary("sin");
 export const cos: U = unary("cos");
 export const tanh: U = unary("tanh");
+export const sigmoid: U = unary("sigmoid");
 export const erf: U = unary("erf");
 export const floor: U = unary("floor");
 export const ceil: U = unary("ceil");

@@ -1,3 +1,6 @@
+import type { Shape } from "../shape.ts";
+import type { Storage } from "./storage.ts";
+
 /** What a byte is for. `workspace` is everything without a longer purpose: temporaries, inputs, results. */
 export const categories = ["parameters", "gradients", "optimizer", "streams", "saved", "workspace"] as const;
 export type MemoryCategory = (typeof categories)[number];
@@ -23,6 +26,14 @@ const zero = (): Record<MemoryCategory, number> => ({
   workspace: 0,
 });
 
+/** Told of every buffer of an engine, in order, after the ledger has counted it. */
+export interface MemoryObserver {
+  allocated(storage: Storage, shape: Shape): void;
+  /** It got another purpose, or lost it. */
+  moved(storage: Storage, from: MemoryCategory): void;
+  freed(storage: Storage): void;
+}
+
 /** Exact count of live and peak bytes. Every buffer of the engine passes here; nothing else writes it. */
 export class Ledger {
   #live = zero();
@@ -30,6 +41,21 @@ export class Ledger {
   #liveBytes = 0;
   #peakBytes = 0;
   #buffers = 0;
+  readonly #observers = new Set<MemoryObserver>();
+
+  /** Tells `observer` of every buffer until the returned function is called. */
+  watch(observer: MemoryObserver): () => void {
+    this.#observers.add(observer);
+    return () => void this.#observers.delete(observer);
+  }
+  /** @internal */
+  get isWatched(): boolean {
+    return this.#observers.size > 0;
+  }
+  /** @internal */
+  get observers(): ReadonlySet<MemoryObserver> {
+    return this.#observers;
+  }
 
   allocated(category: MemoryCategory, bytes: number): void {
     this.#live[category] += bytes;
@@ -56,10 +82,25 @@ export class Ledger {
     return this.#liveBytes;
   }
 
+  liveBytesOf(category: MemoryCategory): number {
+    return this.#live[category];
+  }
+
   /** Starts a new peak measurement from the present state. */
   resetPeak(): void {
     this.#peakBytes = this.#liveBytes;
     this.#atPeak = { ...this.#live };
+  }
+
+  /** Runs `f` and forgets the peak that it reached. */
+  apart<T>(f: () => T): T {
+    const [peakBytes, atPeak] = [this.#peakBytes, this.#atPeak];
+    try {
+      return f();
+    } finally {
+      this.#peakBytes = peakBytes;
+      this.#atPeak = atPeak;
+    }
   }
 
   report(): MemoryReport {

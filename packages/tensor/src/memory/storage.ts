@@ -1,6 +1,16 @@
+import type { Backend } from "../backend.ts";
 import type { DType } from "../dtype.ts";
 import type { Engine } from "../engine.ts";
 import type { MemoryCategory } from "./ledger.ts";
+
+/** What a backend gave. */
+interface Buffer {
+  readonly data: unknown;
+  readonly dtype: DType;
+  readonly elements: number;
+  /** For the ledger. */
+  readonly bytes: number;
+}
 
 /**
  * A reference-counted device buffer. Owners: tensor handles (views share a storage) and the graph's saved tensors.
@@ -11,21 +21,26 @@ export class Storage {
   readonly engine: Engine;
   readonly data: unknown;
   readonly dtype: DType;
+  readonly elements: number;
   readonly bytes: number;
   /** Where it was made: module path and op, when leak recording is on. */
   readonly site: string | undefined;
   version = 0;
+  /** Whose buffer it is: in a rehearsal the engine's is another. */
+  readonly #backend: Backend;
   #references = 1;
   #saves = 0;
   #category: MemoryCategory;
 
-  constructor(engine: Engine, data: unknown, dtype: DType, bytes: number, category: MemoryCategory, site?: string) {
+  constructor(engine: Engine, { data, dtype, elements, bytes }: Buffer, category: MemoryCategory, site?: string) {
     this.engine = engine;
     this.data = data;
     this.dtype = dtype;
+    this.elements = elements;
     this.bytes = bytes;
     this.#category = category;
     this.site = site;
+    this.#backend = engine.backend;
     engine.ledger.allocated(category, bytes);
     engine.storages.add(this);
   }
@@ -40,9 +55,12 @@ export class Storage {
 
   /** Gives the buffer a lasting purpose. */
   set category(to: MemoryCategory) {
-    if (to === this.#category) return;
-    this.engine.ledger.moved(this.#category, to, this.bytes);
+    const from = this.#category;
+    if (to === from) return;
+    const { ledger } = this.engine;
+    ledger.moved(from, to, this.bytes);
     this.#category = to;
+    if (ledger.isWatched) for (const o of ledger.observers) o.moved(this, from);
   }
 
   retain(): this {
@@ -52,9 +70,11 @@ export class Storage {
 
   release(): void {
     if (--this.#references > 0) return;
-    this.engine.ledger.freed(this.#category, this.bytes);
+    const { ledger } = this.engine;
+    ledger.freed(this.#category, this.bytes);
+    if (ledger.isWatched) for (const o of ledger.observers) o.freed(this);
     this.engine.storages.delete(this);
-    this.engine.backend.free(this.data);
+    this.#backend.free(this.data);
   }
 
   /** A reference held by the graph: workspace counts as `saved` while at least one is held. */

@@ -1,4 +1,4 @@
-import { isFloat } from "../dtype.ts";
+import { isFloat, statisticsType } from "../dtype.ts";
 import { DTypeError, describe, describeAll, ShapeError, ValueError } from "../errors.ts";
 import { type FusedOp, fused, type Meta } from "../op.ts";
 import { numel } from "../shape.ts";
@@ -14,7 +14,12 @@ export interface AttentionAttrs {
   readonly window?: number;
 }
 
-function check(name: string, inputs: readonly Meta[], { window, isCausal }: AttentionAttrs): readonly Meta[] {
+/** Output and log-sum-exp of attention of q, k and v, for the errors of `name`. */
+export function attentionMeta(
+  name: string,
+  inputs: readonly Meta[],
+  { window, isCausal }: AttentionAttrs,
+): readonly Meta[] {
   const [q, k, v] = inputs as [Meta, Meta, Meta];
   if (inputs.some((t) => t.shape.length !== 4)) {
     throw new ShapeError(
@@ -61,13 +66,14 @@ function check(name: string, inputs: readonly Meta[], { window, isCausal }: Atte
   }
   return [
     { shape: [...q.shape.slice(0, 3), v.shape[3]!], dtype: q.dtype },
-    { shape: q.shape.slice(0, 3), dtype: q.dtype },
+    { shape: q.shape.slice(0, 3), dtype: statisticsType(q.dtype) },
   ];
 }
 
 /**
  * softmax(scale · q kᵀ + mask) v with grouped-query heads: q `[b, h, t, d]`, k `[b, hk, s, d]`, v `[b, hk, s, e]` ->
- * `[b, h, t, e]`. Query head i uses key head floor(i / (h / hk)). Second output: the log-sum-exp of every row.
+ * `[b, h, t, e]`. Query head i uses key head floor(i / (h / hk)). Second output: the log-sum-exp of every row, in float32 (of
+ * float64 in float64): rounded to 16 bits it would cost backward as many digits as the weights have.
  * Source: Vaswani et al. 2017 (arXiv:1706.03762); Ainslie et al. 2023 (arXiv:2305.13245) for the groups.
  */
 export const attention: FusedOp<AttentionAttrs> = fused({
@@ -75,7 +81,7 @@ export const attention: FusedOp<AttentionAttrs> = fused({
   arity: 3,
   autocast: "low",
   doc: "scaled dot-product attention, grouped-query, causal and windowed, with its log-sum-exp",
-  meta: (inputs, attrs) => check("attention", inputs, attrs),
+  meta: (inputs, attrs) => attentionMeta("attention", inputs, attrs),
   flops: ([q, k, v], [o]) => (2 * numel(q!.shape) + 2 * numel(o!.shape)) * k!.shape[2]! + 0 * numel(v!.shape),
   decompose: ([q, k, v], attrs) => {
     const { probabilities, lse } = weights(q!, k!, attrs);
@@ -92,11 +98,10 @@ export const attention: FusedOp<AttentionAttrs> = fused({
 export const attentionBackward: FusedOp<AttentionAttrs> = fused({
   name: "attentionBackward",
   arity: 6,
-  autocast: "low",
   doc: "gradients of attention by q, k and v from its output and log-sum-exp",
   meta: (inputs, attrs) => {
     const [q, k, v] = inputs as [Meta, Meta, Meta];
-    const [o, lse] = check("attentionBackward", [q, k, v], attrs) as [Meta, Meta];
+    const [o, lse] = attentionMeta("attentionBackward", [q, k, v], attrs) as [Meta, Meta];
     mustBe("attentionBackward", inputs, [q, k, v, o, lse, o]);
     return [q, k, v];
   },
@@ -139,13 +144,17 @@ function weights(q: Tensor, k: Tensor, attrs: AttentionAttrs): { probabilities: 
   const top = s.detach().max(-1, { keepDims: true });
   const shifted = s.sub(top).exp();
   const total = shifted.sum(-1, { keepDims: true });
-  return { probabilities: shifted.div(total), lse: total.log().add(top).reshape(q.shape.slice(0, 3)) };
+  return {
+    probabilities: shifted.div(total),
+    lse: total.log().add(top).reshape(q.shape.slice(0, 3)).cast(statisticsType(q.dtype)),
+  };
 }
 
 function pull(q: Tensor, k: Tensor, v: Tensor, o: Tensor, lse: Tensor, g: Tensor, attrs: AttentionAttrs): Tensor[] {
   const p = scores(q, k, attrs)
     .sub(group(lse.unsqueeze(-1), k))
-    .exp(); // [b, hk, group, t, s]
+    .exp()
+    .cast(q.dtype); // [b, hk, group, t, s]
   const gGroup = group(g, k);
   const dv = p.transpose().matmul(gGroup).sum([2]);
   const dp = gGroup.matmul(v.unsqueeze(2).transpose());

@@ -1,7 +1,9 @@
+import { isFloat } from "../dtype.ts";
 import { DTypeError, describe, describeAll, ShapeError, ValueError } from "../errors.ts";
 import * as e from "../expr/expr.ts";
 import { type ElementwiseOp, elementwise, type FusedOp, fused, type Meta } from "../op.ts";
 import { sameShape } from "../shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 
 // The fixed-point residual streams: value = int32 * 2^-s, s = fractionBits. One specification for every backend
 // (docs/reversibility.md). Gradients are straight-through in units of the value: a stream's cotangent is the float
@@ -60,7 +62,12 @@ export const countsMeta: Meta = { shape: [3], dtype: "i32" };
 export function checkStep(name: string, inputs: readonly Meta[], attrs: FixedPoint): void {
   const [x, f] = inputs as [Meta, Meta];
   checkFixedPoint(name, x, "i32", attrs);
-  checkFixedPoint(name, f, "f32", attrs);
+  if (!isFloat(f.dtype) || f.dtype === "f64")
+    throw new DTypeError(
+      name,
+      `needs an increment of f32, bf16 or f16, got ${describe(f)}`,
+      'cast it first: f.cast("f32")',
+    );
   if (!sameShape(x.shape, f.shape)) {
     throw new ShapeError(
       name,
@@ -84,20 +91,21 @@ export const fixedPointAdd: FusedOp<CouplingStep> = fused({
     checkStep("fixedPointAdd", inputs, attrs);
     return [inputs[0]!, countsMeta];
   },
-  decompose: ([x, f], { fractionBits, sign }) => {
-    const q = f!.quantise(fractionBits);
+  decompose: ([x, given], { fractionBits, sign }) => {
+    const f = given!.cast("f32");
+    const q = f.quantise(fractionBits);
     const y = sign === 1 ? x!.add(q) : x!.sub(q);
     const bound = 2 ** (31 - fractionBits);
     // The largest value that still rounds below 2^31 is 2^31 - 1 - 0.5 exclusive, which f32 cannot come near.
-    const saturated = f!.greaterEqual(bound).logicalOr(f!.less(-bound));
+    const saturated = f.greaterEqual(bound).logicalOr(f.less(-bound));
     const increment = sign === 1 ? q : q.bitwiseNot();
     // A sum wrapped when both operands have one sign and the result the other (x - q is x + ~q + 1).
     const wrapped = x!.bitwiseXor(y).bitwiseAnd(increment.bitwiseXor(y)).less(0);
-    const count = (t: typeof f): typeof f => t!.cast("i32").sum().reshape([1]);
-    return [y, count(saturated)!.concat([count(wrapped)!, count(f!.isNaN())!], 0)];
+    const count = (t: Tensor): Tensor => t.cast("i32").sum().reshape([1]);
+    return [y, count(saturated).concat([count(wrapped), count(f.isNaN())], 0)];
   },
   gradient: {
     saves: () => ({}),
-    vjp: ({ gradients: [g] }, { sign }) => [g, sign === 1 ? g : g?.neg()],
+    vjp: ({ gradients: [g], inputs }, { sign }) => [g, (sign === 1 ? g : g?.neg())?.cast(inputs[1]!.dtype)],
   },
 });

@@ -1,6 +1,6 @@
 // THE OP TABLE: this module's namespace. A new op is one line here; every backend then fails to compile until it has
 // a kernel (elementwise ops, views and ops with a decomposition need none).
-export { addNorm, fixedPointAddNorm } from "./addNorm.ts";
+export { addNorm, addNormBackward, fixedPointAddNorm, fixedPointNorm } from "./addNorm.ts";
 export { attention, attentionBackward } from "./attention.ts";
 export {
   add,
@@ -35,7 +35,8 @@ export { assign, cast, copy, fill } from "./copy.ts";
 export { dequantise, fixedPointAdd, quantise } from "./fixedPoint.ts";
 export { scatterAdd, scatterAddAlong, take, takeAlong } from "./gather.ts";
 export { gridAdd, snapToGrid } from "./grid.ts";
-export { linear, matmul } from "./matmul.ts";
+export { headAttention, headAttentionBackward } from "./headAttention.ts";
+export { linear, matmul, matmulAdd } from "./matmul.ts";
 export { concat, pad, writeSlice } from "./move.ts";
 export { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward } from "./norm.ts";
 export { adamw, globalNorm, lion } from "./optimizer.ts";
@@ -43,8 +44,16 @@ export { fromOrdered, toOrdered } from "./ordered.ts";
 export { bitsToNormal, bitsToUniform, dropout, randomBits } from "./random.ts";
 export { argmax, argmin, cumsum, max, min, prod, sum } from "./reduce.ts";
 export { rope } from "./rope.ts";
-export { crossEntropy, crossEntropyBackward, logSoftmax, softmax, softmaxBackward } from "./softmax.ts";
+export {
+  crossEntropy,
+  crossEntropyBackward,
+  crossEntropyWithGradient,
+  logSoftmax,
+  softmax,
+  softmaxBackward,
+} from "./softmax.ts";
 export { sort, topk } from "./sort.ts";
+export { sparseAttention, sparseAttentionBackward } from "./sparseAttention.ts";
 export {
   abs,
   bitwiseNot,

@@ -1,7 +1,7 @@
-import { isFloat } from "../dtype.ts";
+import { isFloat, promote } from "../dtype.ts";
 import { DTypeError, describe, describeAll, ShapeError, ValueError } from "../errors.ts";
 import { type FusedOp, fused, type Meta, type PrimitiveOp, primitive } from "../op.ts";
-import { broadcastShapes, numel, type Shape } from "../shape.ts";
+import { broadcastShapes, numel, type Shape, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { pullUnary } from "./derive.ts";
 import { gelu, geluExact, relu, silu } from "./unary.ts";
@@ -60,6 +60,41 @@ function transposeHint(a: Shape, b: Shape): string {
   if (a[a.length - 2] === b[b.length - 2]) return "did you mean a.transpose().matmul(b)?";
   return "the last axis of the first must equal the second-last of the second";
 }
+
+/**
+ * sum + a b, written over the sum `[m, n]`: a `[m, k]`, b `[k, n]` of one float type, which may be coarser than the sum's. What is
+ * added up part by part (a weight's gradient over chunks of rows) is rounded as the sum is, not as a and b are.
+ */
+export const matmulAdd: FusedOp = fused({
+  name: "matmulAdd",
+  arity: 3,
+  doc: "sum + a b in place, the sum in its own float type",
+  mutates: () => [0],
+  meta: (inputs) => {
+    const [sum, a, b] = inputs as [Meta, Meta, Meta];
+    const [m, k] = a.shape as unknown as [number, number];
+    const n = b.shape[1]!;
+    const isProduct = inputs.every(({ shape }) => shape.length === 2) && b.shape[0] === k;
+    if (!isProduct || !sameShape(sum.shape, [m, n])) {
+      throw new ShapeError(
+        "matmulAdd",
+        `sum and factors do not fit: ${describeAll(inputs)}`,
+        "give a sum [m, n] and factors [m, k] and [k, n]",
+      );
+    }
+    if (!isFloat(a.dtype) || a.dtype !== b.dtype || promote(sum.dtype, a.dtype) !== sum.dtype) {
+      throw new DTypeError(
+        "matmulAdd",
+        `the sum cannot hold the product: ${describeAll(inputs)}`,
+        'give float factors of one dtype, and add up in float32: zeros(shape, { dtype: "f32" })',
+      );
+    }
+    return [sum];
+  },
+  flops: ([sum, a]) => 2 * numel(sum!.shape) * a!.shape[1]!,
+  decompose: ([sum, a, b]) => [sum!.assign(sum!.add(a!.matmul(b!)))],
+  gradient: "none",
+});
 
 export type Activation = "none" | "gelu" | "geluExact" | "silu" | "relu";
 

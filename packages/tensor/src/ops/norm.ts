@@ -1,4 +1,4 @@
-import { isFloat } from "../dtype.ts";
+import { type DType, isFloat } from "../dtype.ts";
 import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
 import { type FusedOp, fused, type Meta } from "../op.ts";
 import { numel } from "../shape.ts";
@@ -7,6 +7,21 @@ import { mustBe } from "./operands.ts";
 
 export interface NormAttrs {
   readonly eps: number;
+  /** The float type of y, where it is not that of x: what reads it next may want 16 bits. */
+  readonly to?: DType;
+}
+
+/** The meta of y for rows x. */
+export function resultMeta(name: string, x: Meta, { to }: NormAttrs): Meta {
+  if (to === undefined) return x;
+  if (!isFloat(to)) throw new DTypeError(name, `cannot give ${to}`, 'give floats: to "bf16"');
+  return { shape: x.shape, dtype: to };
+}
+
+/** The meta that a gradient of y must have: its shape, and any float type. */
+export function gradientMeta(name: string, x: Meta, gradient: Meta): Meta {
+  if (!isFloat(gradient.dtype)) throw new DTypeError(name, `needs a float gradient, got ${describe(gradient)}`, "");
+  return { shape: x.shape, dtype: gradient.dtype };
 }
 
 /** Checks x `[..., d]` and per-channel parameters `[d]`; gives the meta of the per-row statistics. */
@@ -37,16 +52,16 @@ export const layerNorm: FusedOp<NormAttrs> = fused({
   arity: 3,
   autocast: "high",
   doc: "(x - mean) / σ · weight + bias over the last axis",
-  meta: (inputs) => {
+  meta: (inputs, attrs) => {
     const row = rowMeta("layerNorm", inputs);
-    return [inputs[0]!, row, row];
+    return [resultMeta("layerNorm", inputs[0]!, attrs), row, row];
   },
   flops: ([x]) => 8 * numel(x!.shape),
-  decompose: ([x, w, b], { eps }) => {
+  decompose: ([x, w, b], { eps, to = x!.dtype }) => {
     const mean = x!.mean(-1, { keepDims: true });
     const centred = x!.sub(mean);
     const inverse = centred.square().mean(-1, { keepDims: true }).add(eps).rsqrt();
-    return [centred.mul(inverse).mul(w!).add(b!), mean.squeeze(-1), inverse.squeeze(-1)];
+    return [centred.mul(inverse).mul(w!).add(b!).cast(to), mean.squeeze(-1), inverse.squeeze(-1)];
   },
   gradient: {
     saves: () => ({ inputs: [0, 1], outputs: [1, 2] }),
@@ -60,11 +75,12 @@ export const layerNormBackward: FusedOp<NormAttrs> = fused({
   name: "layerNormBackward",
   arity: 5,
   autocast: "high",
+  readsAnyFloat: [4],
   doc: "gradients of layerNorm by input, weight and bias",
   meta: (inputs) => {
     const [x, w] = inputs as [Meta, Meta];
     const row = rowMeta("layerNormBackward", [x, w]);
-    mustBe("layerNormBackward", inputs, [x, w, row, row, x]);
+    mustBe("layerNormBackward", inputs, [x, w, row, row, gradientMeta("layerNormBackward", x, inputs[4]!)]);
     return [x, w, w];
   },
   flops: ([x]) => 12 * numel(x!.shape),
@@ -78,7 +94,8 @@ export const layerNormBackward: FusedOp<NormAttrs> = fused({
   },
 });
 
-function layerNormPull(x: Tensor, w: Tensor, mean: Tensor, inverse: Tensor, g: Tensor): Tensor[] {
+function layerNormPull(x: Tensor, w: Tensor, mean: Tensor, inverse: Tensor, gradient: Tensor): Tensor[] {
+  const g = gradient.cast(x.dtype);
   const r = inverse.unsqueeze(-1);
   const normalised = x.sub(mean.unsqueeze(-1)).mul(r);
   const gw = g.mul(w);
@@ -95,11 +112,11 @@ export const rmsNorm: FusedOp<NormAttrs> = fused({
   arity: 2,
   autocast: "high",
   doc: "x / sqrt(mean x² + ε) · weight over the last axis",
-  meta: (inputs) => [inputs[0]!, rowMeta("rmsNorm", inputs)],
+  meta: (inputs, attrs) => [resultMeta("rmsNorm", inputs[0]!, attrs), rowMeta("rmsNorm", inputs)],
   flops: ([x]) => 5 * numel(x!.shape),
-  decompose: ([x, w], { eps }) => {
+  decompose: ([x, w], { eps, to = x!.dtype }) => {
     const inverse = x!.square().mean(-1, { keepDims: true }).add(eps).rsqrt();
-    return [x!.mul(inverse).mul(w!), inverse.squeeze(-1)];
+    return [x!.mul(inverse).mul(w!).cast(to), inverse.squeeze(-1)];
   },
   gradient: {
     saves: () => ({ inputs: [0, 1], outputs: [1] }),
@@ -112,10 +129,12 @@ export const rmsNormBackward: FusedOp<NormAttrs> = fused({
   name: "rmsNormBackward",
   arity: 4,
   autocast: "high",
+  readsAnyFloat: [3],
   doc: "gradients of rmsNorm by input and weight",
   meta: (inputs) => {
     const [x, w] = inputs as [Meta, Meta];
-    mustBe("rmsNormBackward", inputs, [x, w, rowMeta("rmsNormBackward", [x, w]), x]);
+    const row = rowMeta("rmsNormBackward", [x, w]);
+    mustBe("rmsNormBackward", inputs, [x, w, row, gradientMeta("rmsNormBackward", x, inputs[3]!)]);
     return [x, w];
   },
   flops: ([x]) => 8 * numel(x!.shape),
@@ -125,7 +144,8 @@ export const rmsNormBackward: FusedOp<NormAttrs> = fused({
   },
 });
 
-function rmsNormPull(x: Tensor, w: Tensor, inverse: Tensor, g: Tensor): Tensor[] {
+function rmsNormPull(x: Tensor, w: Tensor, inverse: Tensor, gradient: Tensor): Tensor[] {
+  const g = gradient.cast(x.dtype);
   const r = inverse.unsqueeze(-1);
   const normalised = x.mul(r);
   const gw = g.mul(w);

@@ -1,3 +1,4 @@
+import { widestFloat } from "../backend.ts";
 import { isFloat } from "../dtype.ts";
 import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
 import * as e from "../expr/expr.ts";
@@ -15,7 +16,7 @@ export const globalNorm: FusedOp = fused({
   meta: () => [{ shape: [], dtype: "f32" }],
   flops: (inputs) => inputs.reduce((n, x) => n + 2 * numel(x.shape), 0),
   decompose: (inputs) => {
-    const squares = inputs.map((x) => x.cast("f64").square().sum());
+    const squares = inputs.map((x) => x.cast(widestFloat(x.engine.backend)).square().sum());
     return [
       squares
         .reduce((total, s) => total.add(s))

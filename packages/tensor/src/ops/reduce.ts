@@ -1,3 +1,4 @@
+import { widestFloat } from "../backend.ts";
 import { type DType, isFloat } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import { type FusedOp, fused, type Meta, type PrimitiveOp, primitive, type VjpContext } from "../op.ts";
@@ -65,7 +66,7 @@ export const prod: FusedOp<ReduceAttrs> = fused({
     const kept = shape.flatMap((_, d) => (attrs.axes.includes(d) ? [] : [d]));
     let n = attrs.axes.reduce((size, d) => size * shape[d]!, 1);
     let left: Tensor = x!
-      .cast(isFloat(x!.dtype) ? "f64" : "i32")
+      .cast(isFloat(x!.dtype) ? widestFloat(x!.engine.backend) : "i32")
       .permute([...attrs.axes, ...kept])
       .reshape([n, ...kept.map((d) => shape[d]!)]);
     for (; n > 1; n = left.shape[0]!) {

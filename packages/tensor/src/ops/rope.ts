@@ -1,4 +1,4 @@
-import { isFloat } from "../dtype.ts";
+import { isFloat, statisticsType } from "../dtype.ts";
 import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
 import { type FusedOp, fused, type Meta } from "../op.ts";
 import { numel } from "../shape.ts";
@@ -12,13 +12,12 @@ export interface RopeAttrs {
 
 /**
  * Rotary position embedding of x `[..., time, dim]` at i32 positions `[time]`: coordinates (i, i + dim/2) turn by
- * position · base^(-2i/dim).
+ * position · base^(-2i/dim). Angles of 16-bit floats are float32, and the result is rounded once.
  * Source: Su et al. 2021 (arXiv:2104.09864), eq. 34, in the half-split pairing of GPT-NeoX.
  */
 export const rope: FusedOp<RopeAttrs> = fused({
   name: "rope",
   arity: 2,
-  autocast: "high",
   doc: "rotary position embedding over the last two axes [time, dim]",
   meta: (inputs) => {
     const [x, positions] = inputs as [Meta, Meta];
@@ -40,20 +39,22 @@ export const rope: FusedOp<RopeAttrs> = fused({
     return [x];
   },
   flops: ([x]) => 6 * numel(x!.shape),
-  decompose: ([x, positions], { base, direction }) => {
-    const half = x!.shape[x!.shape.length - 1]! / 2;
-    const frequency = x!
+  decompose: ([given, positions], { base, direction }) => {
+    const x = given!.cast(statisticsType(given!.dtype));
+    const half = x.shape[x.shape.length - 1]! / 2;
+    const frequency = x
       .rangeOf(half)
       .mul(-Math.log(base) / half)
       .exp();
-    const angle = positions!.cast(x!.dtype).unsqueeze(1).mul(frequency); // [time, dim / 2]
+    const angle = positions!.cast(x.dtype).unsqueeze(1).mul(frequency); // [time, dim / 2]
     const [c, s] = [angle.cos(), angle.sin().mul(direction)];
-    const [a, b] = [x!.narrow(-1, 0, half), x!.narrow(-1, half, half)];
+    const [a, b] = [x.narrow(-1, 0, half), x.narrow(-1, half, half)];
     return [
       a
         .mul(c)
         .sub(b.mul(s))
-        .concat([b.mul(c).add(a.mul(s))], -1),
+        .concat([b.mul(c).add(a.mul(s))], -1)
+        .cast(given!.dtype),
     ];
   },
   gradient: {

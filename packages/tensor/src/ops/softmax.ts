@@ -1,4 +1,4 @@
-import { isFloat } from "../dtype.ts";
+import { isFloat, statisticsType } from "../dtype.ts";
 import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
 import { type FusedOp, fused, type Meta } from "../op.ts";
 import { numel } from "../shape.ts";
@@ -90,27 +90,28 @@ function crossEntropyRow(name: string, x: Meta, t: Meta): Meta {
       `needs float logits and i32 targets, got ${describeAll([x, t])}`,
       'cast first: x.cast("f32"), targets.cast("i32")',
     );
-  return { shape: t.shape, dtype: x.dtype };
+  return { shape: t.shape, dtype: statisticsType(x.dtype) };
 }
 
 /**
  * Cross-entropy of logits `[n, classes]` against i32 targets `[n]`, in nats per row `[n]`; a negative target is
- * ignored (loss 0, no gradient). Second output: the log-sum-exp of each row, for backward.
+ * ignored (loss 0, no gradient). Second output: the log-sum-exp of each row, for backward. Both are float32 where logits are 16-bit
+ * floats: so under autocast logits stay as the head gave them.
  */
 export const crossEntropy: FusedOp = fused({
   name: "crossEntropy",
   arity: 2,
-  autocast: "high",
   doc: "log Σ e^x - x[target] per row; negative targets are ignored",
   meta: ([x, t]) => {
     const row = crossEntropyRow("crossEntropy", x!, t!);
     return [row, row];
   },
   flops: ([x]) => 4 * numel(x!.shape),
-  decompose: ([x, t]) => {
-    const top = x!.max(-1, { keepDims: true });
-    const lse = x!.sub(top).exp().sum(-1).log().add(top.squeeze(-1));
-    const chosen = x!.takeAlong(t!.maximum(0).unsqueeze(1), 1).squeeze(1);
+  decompose: ([logits, t]) => {
+    const x = logits!.cast(statisticsType(logits!.dtype));
+    const top = x.max(-1, { keepDims: true });
+    const lse = x.sub(top).exp().sum(-1).log().add(top.squeeze(-1));
+    const chosen = x.takeAlong(t!.maximum(0).unsqueeze(1), 1).squeeze(1);
     return [t!.less(0).where(0, lse.sub(chosen)), lse];
   },
   gradient: {
@@ -119,7 +120,9 @@ export const crossEntropy: FusedOp = fused({
       const fromLoss = g?.apply(crossEntropyBackward, [input(0), input(1), output(1), g], undefined);
       // d lse / dx is the softmax.
       const fromLse =
-        gLse === undefined ? undefined : input(0).sub(output(1).unsqueeze(1)).exp().mul(gLse.unsqueeze(1));
+        gLse === undefined
+          ? undefined
+          : input(0).sub(output(1).unsqueeze(1)).exp().mul(gLse.unsqueeze(1)).cast(input(0).dtype);
       return [fromLoss === undefined ? fromLse : fromLse === undefined ? fromLoss : fromLoss.add(fromLse)];
     },
   },
@@ -129,7 +132,6 @@ export const crossEntropy: FusedOp = fused({
 export const crossEntropyBackward: FusedOp = fused({
   name: "crossEntropyBackward",
   arity: 4,
-  autocast: "high",
   doc: "gradient of crossEntropy from logits, targets, log-sum-exp and the rows' gradients",
   meta: (inputs) => {
     const [x, t] = inputs as [Meta, Meta];
@@ -140,16 +142,38 @@ export const crossEntropyBackward: FusedOp = fused({
   flops: ([x]) => 4 * numel(x!.shape),
   decompose: ([x, t, lse, g]) => [crossEntropyPull(x!, t!, lse!, g!)],
   gradient: {
-    through: ([x, t, , g]) => {
-      const top = x!.detach().max(-1, { keepDims: true });
-      return [crossEntropyPull(x!, t!, x!.sub(top).exp().sum(-1).log().add(top.squeeze(-1)), g!)];
+    through: ([logits, t, , g]) => {
+      const x = logits!.cast(statisticsType(logits!.dtype));
+      const top = x.detach().max(-1, { keepDims: true });
+      return [crossEntropyPull(logits!, t!, x.sub(top).exp().sum(-1).log().add(top.squeeze(-1)), g!)];
     },
   },
+});
+
+/**
+ * crossEntropy and its gradient for an incoming gradient of 1, in one pass: what a loss that is not kept for backward needs. Outputs: the
+ * gradient by the logits, which may be written over them, and the losses.
+ */
+export const crossEntropyWithGradient: FusedOp = fused({
+  name: "crossEntropyWithGradient",
+  arity: 2,
+  doc: "softmax(x) - onehot(target), zero for ignored rows, and the losses of crossEntropy",
+  mayAlias: 0,
+  meta: ([x, t]) => [x!, crossEntropyRow("crossEntropyWithGradient", x!, t!)],
+  flops: ([x]) => 8 * numel(x!.shape),
+  decompose: ([x, t]) => {
+    const [loss, lse] = x!.applyAll(crossEntropy, [x!, t!], undefined) as [Tensor, Tensor];
+    return [x!.apply(crossEntropyBackward, [x!, t!, lse, loss.onesLike()], undefined), loss];
+  },
+  gradient: "none",
 });
 
 function crossEntropyPull(x: Tensor, t: Tensor, lse: Tensor, g: Tensor): Tensor {
   const kept = t.less(0).where(0, g).unsqueeze(1);
   const probabilities = x.sub(lse.unsqueeze(1)).exp();
   const classes = x.rangeOf(x.shape[1]!).unsqueeze(0);
-  return probabilities.sub(classes.equal(t.unsqueeze(1)).cast(x.dtype)).mul(kept);
+  return probabilities
+    .sub(classes.equal(t.unsqueeze(1)).cast(lse.dtype))
+    .mul(kept)
+    .cast(x.dtype);
 }

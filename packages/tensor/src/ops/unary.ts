@@ -57,12 +57,7 @@ export const cos: ElementwiseOp = float("cos", e.cos, { doc: "cosine of radians"
 export const tanh: ElementwiseOp = byOutput("tanh", e.tanh, (y) => e.sub(1, e.mul(y, y)), {
   doc: "hyperbolic tangent",
 });
-/** 1 / (1 + e^-x), in the form that does not overflow: e^-|x| is at most 1. */
-const sigmoidBody: Body = (x) => {
-  const t = e.exp(e.neg(e.abs(x)));
-  return e.div(e.select(e.lt(x, 0), t, 1), e.add(1, t));
-};
-export const sigmoid: ElementwiseOp = byOutput("sigmoid", sigmoidBody, (y) => e.mul(y, e.sub(1, y)), {
+export const sigmoid: ElementwiseOp = byOutput("sigmoid", e.sigmoid, (y) => e.mul(y, e.sub(1, y)), {
   doc: "1 / (1 + e^-x)",
 });
 export const erf: ElementwiseOp = float("erf", e.erf, { doc: "error function" });
@@ -70,12 +65,15 @@ export const relu: ElementwiseOp = float("relu", (x) => e.select(e.le(x, 0), 0, 
   doc: "max(x, 0); gradient 0 at 0; NaN stays NaN",
 });
 
-/** Source: Hendrycks & Gimpel 2016 (arXiv:1606.08415), the tanh approximation. */
+/**
+ * Source: Hendrycks & Gimpel 2016 (arXiv:1606.08415), the tanh approximation x/2 · (1 + tanh u), which is x · sigmoid(2u): that
+ * loses nothing where the tangent is near -1.
+ */
 export const gelu: ElementwiseOp = float(
   "gelu",
   (x) => {
-    const inner = e.mul(Math.sqrt(2 / Math.PI), e.mul(x, e.add(1, e.mul(0.044715, e.mul(x, x)))));
-    return e.mul(e.mul(0.5, x), e.add(1, e.tanh(inner)));
+    const slope = 2 * Math.sqrt(2 / Math.PI);
+    return e.mul(x, e.sigmoid(e.mul(x, e.add(slope, e.mul(slope * 0.044715, e.mul(x, x))))));
   },
   { doc: "GELU, tanh form" },
 );
@@ -84,7 +82,7 @@ export const geluExact: ElementwiseOp = float(
   (x) => e.mul(e.mul(0.5, x), e.add(1, e.erf(e.mul(Math.SQRT1_2, x)))),
   { doc: "GELU, x times the normal distribution function" },
 );
-export const silu: ElementwiseOp = float("silu", (x) => e.mul(x, sigmoidBody(x)), { doc: "x * sigmoid(x) (swish)" });
+export const silu: ElementwiseOp = float("silu", (x) => e.mul(x, e.sigmoid(x)), { doc: "x * sigmoid(x) (swish)" });
 export const softplus: ElementwiseOp = float("softplus", (x) => e.add(e.max(x, 0), e.log1p(e.exp(e.neg(e.abs(x))))), {
   doc: "log(1 + e^x) without overflow",
 });

@@ -34,17 +34,7 @@ export function dispatch<A>(
   engine.noteUse(given);
   const inputs = castForPolicy(engine, op, given);
   const metas = op.meta(inputs, attrs);
-  const start = engine.trace.isOn ? performance.now() : 0;
-  const outputs = run(engine, op, inputs, metas, attrs, options);
-  if (engine.trace.isOn) {
-    engine.trace.emit({
-      op: op.name,
-      module: engine.modulePath.join("."),
-      inputs: inputs.map(metaOf),
-      outputs: metas.map(metaOf),
-      timeMs: performance.now() - start,
-    });
-  }
+  const outputs = (engine.trace.isOn ? runTraced : run)(engine, op, inputs, metas, attrs, options);
   if (engine.checksFinite) checkFinite(engine, op, outputs);
   const recorded = record(engine, op, inputs, outputs, attrs);
   // What autocast made lives on only where the graph saved it.
@@ -53,9 +43,6 @@ export function dispatch<A>(
   });
   return recorded;
 }
-
-/** Shape and type alone: a listener may keep events, and must not keep tensors. */
-const metaOf = ({ shape, dtype }: Meta): Meta => ({ shape, dtype });
 
 function checkInputs(engine: Engine, op: AnyOp, inputs: readonly Tensor[]): void {
   if (op.arity !== "variadic" && op.arity !== inputs.length) {
@@ -78,8 +65,8 @@ function castForPolicy(engine: Engine, op: AnyOp, inputs: readonly Tensor[]): re
   const low = engine.ambient.autocast;
   if (low === undefined || op.autocast === undefined) return inputs;
   const target = op.autocast === "low" ? low : "f32";
-  return inputs.map((t) =>
-    isFloat(t.dtype) && t.dtype !== "f64" && t.dtype !== target
+  return inputs.map((t, i) =>
+    isFloat(t.dtype) && t.dtype !== "f64" && t.dtype !== target && op.readsAnyFloat?.includes(i) !== true
       ? dispatch(engine, cast, [t], { dtype: target })[0]!
       : t,
   );
@@ -123,6 +110,13 @@ function run<A>(
     return makeTensor({ engine, storage, layout: contiguous(shape), dtype });
   });
 }
+
+/** Runs it for the trace's listeners. Shapes and types alone: they may keep events, and must not keep tensors. */
+const runTraced: typeof run = (engine, op, inputs, metas, attrs, options) => {
+  const [module, metaOf] = [engine.modulePath.join("."), ({ shape, dtype }: Meta): Meta => ({ shape, dtype })];
+  const traced = { op: op.name, module, inputs: inputs.map(metaOf), outputs: metas.map(metaOf) };
+  return engine.trace.run(traced, () => run(engine, op, inputs, metas, attrs, options));
+};
 
 /** The backend's kernel, if it takes these dtypes: of a fused op that it does not take, the decomposition runs. */
 function kernelFor(engine: Engine, op: AnyOp, inputs: readonly Tensor[]): AnyKernel | undefined {
@@ -249,6 +243,7 @@ const isRecorded = (engine: Engine, op: AnyOp, inputs: readonly Tensor[]): boole
 function record(engine: Engine, op: AnyOp, inputs: readonly Tensor[], outputs: Tensor[], attrs: unknown): Tensor[] {
   if (!isRecorded(engine, op, inputs)) return outputs;
   const node = new OpNode(engine.nextNodeId(), op, attrs, inputs, outputs);
+  node.modulePath = engine.tracedPath();
   return outputs.map((t, output) => {
     if (!isTracked(op, inputs, t)) return t;
     const edge: Edge = { node, output };

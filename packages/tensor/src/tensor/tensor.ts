@@ -1,3 +1,4 @@
+import type { DType } from "../dtype.ts";
 import { type Engine, linkIsTensor } from "../engine.ts";
 import { attention } from "../ops/attention.ts";
 import { conv2d } from "../ops/conv.ts";
@@ -48,12 +49,12 @@ export class Tensor<S extends Shape = Shape> extends MovementTensor<S> {
   linear(weight: Tensor, bias?: Tensor, activation: Activation = "none"): Tensor {
     return this.apply(linear, bias === undefined ? [this.self, weight] : [this.self, weight, bias], { activation });
   }
-  /** Over the last axis. */
-  layerNorm(weight: Tensor, bias: Tensor, eps = 1e-5): Tensor<S> {
-    return this.apply(layerNorm, [this.self, weight, bias], { eps }) as Tensor<S>;
+  /** Over the last axis; the result in the type `to`, by default this tensor's. */
+  layerNorm(weight: Tensor, bias: Tensor, eps = 1e-5, to?: DType): Tensor<S> {
+    return this.apply(layerNorm, [this.self, weight, bias], to === undefined ? { eps } : { eps, to }) as Tensor<S>;
   }
-  rmsNorm(weight: Tensor, eps = 1e-6): Tensor<S> {
-    return this.apply(rmsNorm, [this.self, weight], { eps }) as Tensor<S>;
+  rmsNorm(weight: Tensor, eps = 1e-6, to?: DType): Tensor<S> {
+    return this.apply(rmsNorm, [this.self, weight], to === undefined ? { eps } : { eps, to }) as Tensor<S>;
   }
   /** Rotary positions over the last two axes [time, dim]; positions are i32 `[time]`. */
   rope(positions: Tensor, base = 10000): Tensor<S> {

@@ -114,7 +114,7 @@ export async function checkDifferences(
 }
 
 /** The straight-through gradient is the cotangent itself, or its negative. */
-export function checkStraightThrough(backend: Backend, subject: Subject, sample: Sample): Promise<void> {
+export async function checkStraightThrough(backend: Backend, subject: Subject, sample: Sample): Promise<void> {
   const engine = new Engine(backend);
   const { op, sampler, name } = subject;
   // Operands past the list (scales) are constants.
@@ -127,11 +127,10 @@ export function checkStraightThrough(backend: Backend, subject: Subject, sample:
     return [xs, w] as const;
   });
   for (const [i, e] of expected.entries()) {
-    const g = leaves[i]!.grad!.dataSync();
+    const g = await leaves[i]!.grad!.data();
     expectSame(g, new Array(g.length).fill(e), leaves[i]!.shape, `gradient ${i} of ${name}`);
   }
   for (const t of [...leaves, cotangent]) t.dispose();
-  return Promise.resolve();
 }
 
 /** `saves` names exactly what the vjp reads: less would throw, more would keep memory alive for nothing. */

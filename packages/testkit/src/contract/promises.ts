@@ -17,8 +17,10 @@ import type { Judge } from "./values.ts";
 
 export interface PromiseOptions extends Judge {
   readonly backend: Backend;
-  /** Types the device has. Default: all. */
+  /** Types to draw. Default: those the device has. */
   readonly dtypes?: readonly DType[];
+  /** Why NaN, infinities and subnormals are not asked for of this backend. Default: they are. */
+  readonly noSpecials?: string;
   /** Multiplies the number of runs of every property. Default 1; the deep variant takes 10. */
   readonly effort?: number;
   /** Of the first type; the next ones count up. Default: REVNET_SEED, or one that fast-check draws. */
@@ -35,10 +37,24 @@ export interface OpPromise {
 
 /** Everything an op promises on a backend, as properties over drawn samples. */
 export function promisesOf(one: Subject, options: PromiseOptions): OpPromise[] {
-  const { backend, dtypes = allDTypes, effort = 1, seed } = options;
+  const { backend, effort = 1, seed } = options;
+  const device = backend.dtypes ?? allDTypes;
+  const { dtypes = device } = options;
   const { op, sampler } = one;
+  const isTooNarrow = sampler.multipliesInDouble === true && !device.includes("f64");
+  const noSpecials =
+    sampler.noSpecials ??
+    options.noSpecials ??
+    (isTooNarrow ? `${backend.name} has no f64, in which squares and products do not overflow` : undefined);
   const types = sampler.dtypes.filter((d) => dtypes.includes(d) && takes(backend, one, d));
   const floating = types.filter(isFloat);
+
+  // Types of an op's own: streams of 16 bits have no meaning on a device without them.
+  const missing =
+    (sampler.needs ?? []).find((d) => !device.includes(d)) ?? (types.length === 0 ? sampler.dtypes[0] : undefined);
+  if (missing !== undefined) {
+    return [{ title: `takes ${missing}`, skip: `${backend.name} has no ${missing}`, run: () => Promise.resolve() }];
+  }
 
   type Check = (sample: Sample) => void | Promise<void>;
   /** A promise kept for `count` samples of every type. */
@@ -46,13 +62,15 @@ export function promisesOf(one: Subject, options: PromiseOptions): OpPromise[] {
     title: string,
     count: number,
     drawn: readonly DType[],
-    sampling: Omit<SampleOptions, "dtype">,
+    sampling: Omit<SampleOptions, "dtype" | "device">,
     check: Check,
   ): OpPromise => ({
     title,
     run: async () => {
       for (const [i, dtype] of drawn.entries()) {
-        const property = fc.asyncProperty(samples(sampler, { ...sampling, dtype }), async (sample) => check(sample));
+        const property = fc.asyncProperty(samples(sampler, { ...sampling, dtype, device }), async (sample) =>
+          check(sample),
+        );
         await fc.assert(
           property,
           runs(Math.ceil(count * effort * (sampler.variety ?? 1)), seed === undefined ? seed : seed + i),
@@ -81,7 +99,7 @@ export function promisesOf(one: Subject, options: PromiseOptions): OpPromise[] {
         extremes,
         (s) => checkValues(options, backend, one, s),
       ),
-      ...(sampler.noSpecials === undefined ? {} : { skip: sampler.noSpecials }),
+      ...(noSpecials === undefined ? {} : { skip: noSpecials }),
     },
     promise("gives the same bits again", 3, types, everything, (s) => checkDeterminism(backend, one, s)),
     promise("takes the memory that the meta backend predicts, and leaves none", 4, types.slice(0, 2), everything, (s) =>

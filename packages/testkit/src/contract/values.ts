@@ -22,7 +22,19 @@ export interface Judge {
   readonly reference: Backend;
   /** How many times the yardstick is allowed. */
   readonly factor: number;
+  /** Allowed besides, of the value and of the terms it came from. */
+  readonly tolerance?: Tolerance;
 }
+
+/** Errors that a device's arithmetic makes wherever it rounds: relative ones, and absolute ones near 0. */
+export interface Tolerance {
+  readonly relative: number;
+  readonly absolute: number;
+}
+
+/** What a tolerance adds to the allowed error of a value. */
+const more = (tolerance: Tolerance | undefined, size: number): number =>
+  tolerance === undefined || !Number.isFinite(size) ? 0 : tolerance.relative * Math.abs(size) + tolerance.absolute;
 
 /** Throws where `actual` is not what the op must give for the sample. */
 export async function expectValues(
@@ -80,7 +92,7 @@ const extraInDouble = 8;
 
 /** Holds every output to the tolerance rule; integers to the bits of the reference. */
 export function expectOutcome(
-  { factor }: Judge,
+  { factor, tolerance }: Judge,
   actual: Outcome,
   { plain, exact, sizes, termSize }: Yardstick,
   what: string,
@@ -91,16 +103,17 @@ export function expectOutcome(
       expectSame(values, plain.values[k]!, shape, `${what}, output ${k}`);
       return;
     }
-    const more = dtype === "f64" ? extraInDouble : 1;
+    const extra = dtype === "f64" ? extraInDouble : 1;
     const sized = Float64Array.from(sizes?.values[k] ?? exact.values[k]!, (v) =>
       Number.isFinite(v) ? Math.abs(v) : 0,
     );
     const most = sizes === undefined ? sized.reduce((a, b) => Math.max(a, b), termSize) : 0;
-    const scale = sized.map((v) => more * Math.max(v, most));
-    const allowed = allowedErrors({ exact: exact.values[k]!, naive: plain.values[k]!, scale, dtype, factor });
+    const scale = sized.map((v) => extra * Math.max(v, most));
+    const own = allowedErrors({ exact: exact.values[k]!, naive: plain.values[k]!, scale, dtype, factor });
+    const allowed = own.map((v, i) => v + more(tolerance, scale[i]!));
     // Where NaN or an infinity arises may depend on the order of operations: the reference's own answer counts too.
-    const own = plain.values[k]!;
-    const judged = Float64Array.from(values, (v, i) => (Object.is(v, own[i]) ? exact.values[k]![i]! : v));
+    const likely = plain.values[k]!;
+    const judged = Float64Array.from(values, (v, i) => (Object.is(v, likely[i]) ? exact.values[k]![i]! : v));
     const excess = firstExcess(judged, exact.values[k]!, allowed, dtype, shape);
     if (excess !== undefined) throw new Error(`${what}, output ${k}: ${excess}`);
   });
@@ -143,7 +156,7 @@ const show = (v: number | undefined): string => (Object.is(v, -0) ? "-0" : Strin
 const computedIn = (d: DType): number => floatLimits[d === "f64" ? "f64" : "f32"]!.unit;
 
 async function expectBody(
-  { factor, reference }: Judge,
+  { factor, reference, tolerance }: Judge,
   op: ElementwiseOp<never>,
   sample: Sample,
   actual: Outcome,
@@ -165,12 +178,13 @@ async function expectBody(
     const want = stored(value, dtype, wrapped);
     if (got === want || (Number.isNaN(got) && Number.isNaN(want))) return;
     const limits = floatLimits[dtype];
-    const allowed =
-      limits === undefined || isExact ? 0 : factor * error + limits.unit * Math.abs(value) + limits.smallest;
-    const excess =
-      limits === undefined || isExact
-        ? `is ${show(got)}, expected exactly ${show(want)}`
-        : firstExcess([got], [value], [allowed], dtype)?.replace("element 0 ", "");
+    const mustBeExact = limits === undefined || (isExact && tolerance === undefined);
+    const allowed = mustBeExact
+      ? 0
+      : factor * error + limits.unit * Math.abs(value) + limits.smallest + more(tolerance, value);
+    const excess = mustBeExact
+      ? `is ${show(got)}, expected exactly ${show(want)}`
+      : firstExcess([got], [value], [allowed], dtype)?.replace("element 0 ", "");
     if (excess === undefined) return;
     throw new Error(`${what}: element ${position(i, shape)} ${excess}, of (${args.map(show).join(", ")})`);
   });

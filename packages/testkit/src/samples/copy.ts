@@ -23,8 +23,8 @@ export const copySamplers: Pick<SamplerTable, "fill" | "copy" | "cast" | "assign
     compare: "bits",
     variety: 4,
     widen: ({ dtype }) => ({ dtype: isFloat(dtype) ? "f64" : dtype }),
-    plan: ({ dtype, ...sizes }) =>
-      fc.tuple(shapes(sizes), fc.constantFrom<DType>(...allDTypes)).map(([shape, to]) => ({
+    plan: ({ dtype, device = allDTypes, ...sizes }) =>
+      fc.tuple(shapes(sizes), fc.constantFrom<DType>(...device)).map(([shape, to]) => ({
         operands: [{ shape, dtype }],
         attrs: { dtype: to },
       })),

@@ -145,6 +145,7 @@ const written: Pick<SamplerTable, WrittenName> = {
   },
   quantiseChannels: {
     dtypes: ["f32"],
+    needs: ["i16", "i8"],
     compare: "bits",
     straightThrough: () => [1],
     plan: (options) =>

@@ -1,4 +1,13 @@
-import { allDTypes, type DType, isFloat, numel, ops, type Shape, type Tensor } from "@revnet-zero/tensor";
+import {
+  allDTypes,
+  type DType,
+  isFloat,
+  numel,
+  ops,
+  type Shape,
+  statisticsType,
+  type Tensor,
+} from "@revnet-zero/tensor";
 import fc from "fast-check";
 import type { OperandFacts, OperandPlan, Plan, PlanOptions, SamplerTable } from "../sample.ts";
 import { axisSize, shapes } from "../shapes.ts";
@@ -9,22 +18,55 @@ import { rows } from "./reduce.ts";
 const floats = allDTypes.filter(isFloat);
 const eps = fc.constantFrom(1e-5, 0.1).map((e) => ({ eps: e }));
 
+/** The type of a norm's result: that of its rows, or a coarser one. */
+const results = (dtype: DType): fc.Arbitrary<{ readonly to?: DType }> =>
+  dtype === "f32" ? fc.constantFrom({}, { to: "bf16" as const }) : fc.constant({});
+/** What is added to rows of a type: it may be coarser. */
+const increments = (dtype: DType): fc.Arbitrary<DType> =>
+  dtype === "f32" ? fc.constantFrom("f32" as const, "bf16" as const) : fc.constant(dtype);
+
 /** Rows x `[..., d]` and as many vectors `[d]` as named, then whatever else has the shape of x. */
 const normPlan =
   (vectors: number, like: number) =>
   ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<{ readonly eps: number }>> =>
-    fc.tuple(rows({ dtype, ...sizes }), eps).map(([x, attrs]) => {
+    fc.tuple(rows({ dtype, ...sizes }), eps, results(dtype)).map(([x, attrs, { to = dtype }]) => {
       const d: Shape = [x[x.length - 1]!];
-      const list = [x, ...new Array<Shape>(vectors).fill(d), ...new Array<Shape>(like).fill(x)];
-      return { operands: list.map((shape) => ({ shape, dtype })), attrs };
+      const vector = { shape: d, dtype };
+      const gradient = { shape: x, dtype: to };
+      const operands = [{ shape: x, dtype }, ...Array(vectors).fill(vector), ...Array(like).fill(gradient)];
+      return { operands, attrs: to === dtype || like > 0 ? attrs : { ...attrs, to } };
     });
 
 /** Stream and increment `[..., d]`, then weight and perhaps bias `[d]`. */
-const addNormPlan = ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<{ readonly eps: number }>> =>
-  fc.tuple(rows({ dtype, ...sizes }), eps, fc.boolean()).map(([x, attrs, hasMean]) => {
-    const d: Shape = [x[x.length - 1]!];
-    return { operands: [x, x, d, ...(hasMean ? [d] : [])].map((shape) => ({ shape, dtype })), attrs };
-  });
+const addNormPlan = ({
+  dtype,
+  ...sizes
+}: PlanOptions): fc.Arbitrary<Plan<{ readonly eps: number; readonly to?: DType }>> =>
+  fc
+    .tuple(rows({ dtype, ...sizes }), eps, fc.boolean(), results(dtype), increments(dtype))
+    .map(([x, attrs, hasMean, result, increment]) => {
+      const d: Shape = [x[x.length - 1]!];
+      const operands = [x, x, d, ...(hasMean ? [d] : [])].map((shape, i) => ({
+        shape,
+        dtype: i === 1 ? increment : dtype,
+      }));
+      return { operands, attrs: { ...attrs, ...result } };
+    });
+
+/** Sum, weight, the norm's gradient and perhaps the sum's. */
+const addNormBackwardPlan = ({
+  dtype,
+  ...sizes
+}: PlanOptions): fc.Arbitrary<Plan<{ readonly eps: number; readonly hasMean: boolean; readonly to?: DType }>> =>
+  fc
+    .tuple(rows({ dtype, ...sizes }), eps, fc.boolean(), fc.boolean(), results(dtype), increments(dtype))
+    .map(([x, attrs, hasMean, hasDirect, result, gradient]) => {
+      const list = [x, [x[x.length - 1]!], x, ...(hasDirect ? [x] : [])];
+      return {
+        operands: list.map((shape, i) => ({ shape, dtype: i === 2 ? gradient : dtype })),
+        attrs: { ...attrs, ...result, hasMean },
+      };
+    });
 
 const rowPlan =
   (count: number) =>
@@ -48,7 +90,7 @@ const crossEntropyPlan =
       operands: [
         { shape: [n, classes], dtype: options.dtype },
         targets(n, classes),
-        ...(hasGradient ? [{ shape: [n], dtype: options.dtype }] : []),
+        ...(hasGradient ? [{ shape: [n], dtype: statisticsType(options.dtype) }] : []),
       ],
       attrs: undefined,
     }));
@@ -57,6 +99,11 @@ interface Attention {
   readonly scale: number;
   readonly isCausal: boolean;
   readonly window?: number;
+}
+
+interface HeadAttention extends Attention {
+  readonly keyHeads: number;
+  readonly base: number;
 }
 
 /** Grouped-query heads; a causal mask where no query is left without a key; a window now and then. */
@@ -84,6 +131,30 @@ const attentionPlan =
           operands: list.map((shape) => ({ shape, dtype })),
           attrs: { scale, isCausal, ...(isCausal && window !== undefined ? { window } : {}) },
         };
+      });
+
+/** Packed heads of queries, keys and values, with positions or without; then a gradient of the output. */
+const headAttentionPlan =
+  (hasGradient: boolean) =>
+  ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<HeadAttention>> =>
+    fc
+      .record({
+        b: fc.integer({ min: 1, max: 2 }),
+        keyHeads: fc.integer({ min: 1, max: 2 }),
+        group: fc.integer({ min: 1, max: 2 }),
+        t: axisSize({ ...sizes, allowsEmpty: false }),
+        half: fc.integer({ min: 1, max: 2 }),
+        scale: fc.constantFrom(1, 0.5),
+        isCausal: fc.boolean(),
+        window: fc.option(fc.integer({ min: 1, max: 4 }), { nil: undefined }),
+        isTurned: fc.boolean(),
+      })
+      .map(({ b, keyHeads, group, t, half, scale, isCausal, window, isTurned }) => {
+        const operands: OperandPlan[] = [{ shape: [b, t, keyHeads * (group + 2), 2 * half], dtype }];
+        if (hasGradient) operands.push({ shape: [b, t, keyHeads * group, 2 * half], dtype });
+        if (isTurned) operands.push({ shape: [t], dtype: "i32", values: (random) => random.integer(0, 60) });
+        const attrs = { keyHeads, base: 50, scale, isCausal, ...(isCausal && window !== undefined ? { window } : {}) };
+        return { operands, attrs };
       });
 
 const skips = "kernels skip masked keys, which the decomposition multiplies by zero";
@@ -132,8 +203,11 @@ export const fusedSamplers: Pick<
   | "logSoftmax"
   | "crossEntropy"
   | "crossEntropyBackward"
+  | "crossEntropyWithGradient"
   | "addNorm"
+  | "addNormBackward"
   | "fixedPointAddNorm"
+  | "fixedPointNorm"
   | "layerNorm"
   | "layerNormBackward"
   | "rmsNorm"
@@ -141,6 +215,8 @@ export const fusedSamplers: Pick<
   | "rope"
   | "attention"
   | "attentionBackward"
+  | "headAttention"
+  | "headAttentionBackward"
   | "fixedPointAdd"
   | "channelFixedPointAdd"
   | "gridAdd"
@@ -166,7 +242,36 @@ export const fusedSamplers: Pick<
       return [x, t, x.applyAll(ops.crossEntropy, [x, t], undefined)[1]!, g];
     },
   },
+  crossEntropyWithGradient: { dtypes: floats, compare: "rounded", plan: crossEntropyPlan(false) },
   addNorm: { dtypes: floats, compare: "rounded", plan: addNormPlan, differentiableOutputs: [0, 1] },
+  addNormBackward: {
+    dtypes: floats,
+    compare: "rounded",
+    plan: addNormBackwardPlan,
+    termSize: ([x, w, g, direct]) =>
+      Math.max(1, w!.largest) * g!.largest * Math.sqrt(rowsOf(x!)) * Math.max(1, Math.min(1e3, 1 / x!.least)) +
+      (direct?.largest ?? 0),
+    complete: (free, { hasMean, eps }) => {
+      const [x, w, g, direct] = first(free);
+      const statistics = hasMean
+        ? x.applyAll(ops.layerNorm, [x, w, w], { eps })
+        : x.applyAll(ops.rmsNorm, [x, w], { eps });
+      return [x, w, ...statistics.slice(1), g, ...(direct === undefined ? [] : [direct])];
+    },
+  },
+  fixedPointNorm: {
+    dtypes: ["f32"],
+    compare: "parts",
+    differentiableOutputs: [0],
+    plan: (options) =>
+      fc
+        .tuple(normPlan(1, 0)(options), fc.boolean(), fc.integer({ min: 4, max: 24 }))
+        .map(([plan, hasMean, fractionBits]) => {
+          const [x, w] = plan.operands as [OperandPlan, OperandPlan];
+          const operands: OperandPlan[] = [{ ...x, dtype: "i32" }, w, ...(hasMean ? [w] : [])];
+          return { operands, attrs: { ...plan.attrs, fractionBits } };
+        }),
+  },
   fixedPointAddNorm: {
     dtypes: ["f32"],
     compare: "parts",
@@ -241,6 +346,24 @@ export const fusedSamplers: Pick<
       const [q, k, v, g] = first(free);
       const [o, lse] = q.applyAll(ops.attention, [q, k, v], attrs);
       return [q, k, v, o!, lse!, g];
+    },
+  },
+  headAttention: {
+    dtypes: floats,
+    compare: "rounded",
+    plan: headAttentionPlan(false),
+    differentiableOutputs: [0, 1],
+    noSpecials: skips,
+  },
+  headAttentionBackward: {
+    dtypes: floats,
+    compare: "rounded",
+    plan: headAttentionPlan(true),
+    noSpecials: skips,
+    termSize: ([x, g]) => g!.largest * x!.largest * Math.max(x!.largest, 1),
+    complete: ([x, g, ...positions], attrs) => {
+      const outputs = x!.applyAll(ops.headAttention, [x!, ...positions], attrs);
+      return [...outputs, g!, ...positions];
     },
   },
   fixedPointAdd: {

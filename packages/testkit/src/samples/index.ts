@@ -5,6 +5,7 @@ import { fusedSamplers } from "./fused.ts";
 import { moveSamplers } from "./move.ts";
 import { productSamplers } from "./product.ts";
 import { reduceSamplers } from "./reduce.ts";
+import { sparseAttentionSamplers } from "./sparseAttention.ts";
 
 /** How calls of every op are drawn: complete by type, so that an op without a sampler does not compile. */
 export const samplers: SamplerTable = {
@@ -14,4 +15,5 @@ export const samplers: SamplerTable = {
   ...moveSamplers,
   ...productSamplers,
   ...fusedSamplers,
+  ...sparseAttentionSamplers,
 };

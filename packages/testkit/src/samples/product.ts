@@ -57,7 +57,7 @@ const linearPlan = ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<{ reado
 
 export const productSamplers: Pick<
   SamplerTable,
-  "matmul" | "linear" | "conv2d" | "conv2dInputGradient" | "conv2dWeightGradient"
+  "matmul" | "matmulAdd" | "linear" | "conv2d" | "conv2dInputGradient" | "conv2dWeightGradient"
 > = {
   matmul: {
     dtypes: [...floats, "i8"],
@@ -78,6 +78,23 @@ export const productSamplers: Pick<
         })),
   },
   // The second output is a residual, but its gradient is asked for under second derivatives: both count.
+  matmulAdd: {
+    dtypes: floats,
+    compare: "rounded",
+    plan: ({ dtype, ...sizes }) =>
+      fc
+        .record({ m: axisSize(sizes), k: axisSize(sizes), n: axisSize(sizes), isCoarse: fc.boolean() })
+        .map(({ m, k, n, isCoarse }) => {
+          const factor = isCoarse && dtype === "f32" ? "bf16" : dtype;
+          const operands = [
+            { shape: [m, n], dtype, isContiguous: true },
+            { shape: [m, k], dtype: factor },
+            { shape: [k, n], dtype: factor },
+          ];
+          return { operands, attrs: undefined };
+        }),
+    termSize: ([, a, b]) => a!.largest * b!.largest * Math.sqrt(a!.shape[1] ?? 1),
+  },
   linear: { dtypes: floats, compare: "rounded", plan: linearPlan },
   conv2d: {
     dtypes: floats,

@@ -54,7 +54,7 @@ export const reduceSamplers: Pick<
   "sum" | "prod" | "max" | "min" | "argmax" | "argmin" | "cumsum" | "sort" | "topk" | "globalNorm"
 > = {
   sum: { dtypes: allDTypes, compare: "rounded", isMultilinear: true, plan: reduction(false) },
-  prod: { dtypes: allDTypes, compare: "rounded", plan: reduction(false) },
+  prod: { dtypes: allDTypes, compare: "rounded", multipliesInDouble: true, plan: reduction(false) },
   max: extremum,
   min: extremum,
   argmax: argExtremum,
@@ -87,6 +87,7 @@ export const reduceSamplers: Pick<
       ),
   },
   globalNorm: {
+    multipliesInDouble: true,
     dtypes: allDTypes.filter(isFloat),
     compare: "rounded",
     plan: ({ dtype, ...sizes }) =>

@@ -1,8 +1,10 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { root } from "../packages.ts";
+import { courseTable } from "./courseTable.ts";
 import { envPage } from "./envPage.ts";
 import { floatErrorsTable, modesTable } from "./exactnessTables.ts";
+import { learningTable, regretTable, schedulersTable } from "./memoryTables.ts";
 import { opsPage } from "./opsPage.ts";
 import { performancePage } from "./performancePage.ts";
 import { withRegions } from "./regions.ts";
@@ -12,8 +14,11 @@ const pages: Readonly<Record<string, () => string>> = {
   "docs/generated/env.md": envPage,
   "docs/generated/ops.md": opsPage,
   "docs/generated/performance.md": performancePage,
+  "docs/memory.md": () =>
+    withRegions("docs/memory.md", { schedulers: schedulersTable, learning: learningTable, regret: regretTable }),
   "docs/reversibility.md": () =>
     withRegions("docs/reversibility.md", { modes: modesTable, "float errors": floatErrorsTable }),
+  "examples/README.md": () => withRegions("examples/README.md", { course: courseTable }),
 };
 
 const isCheck = process.argv.includes("--check");

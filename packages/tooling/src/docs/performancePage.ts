@@ -1,3 +1,4 @@
+import { attentionTables, longContextTables } from "./attentionTables.ts";
 import { gpuTargetsTable } from "./gpuTargets.ts";
 import {
   figure,
@@ -146,6 +147,18 @@ const sections: { readonly [suite: string]: Section } = {
         },
       ),
     ],
+  },
+  attention: {
+    title: "Attention against length",
+    about:
+      "Causal, two heads of 64, float32, forward and backward: milliseconds, medians; what takes over ten seconds is measured once. Bytes at the peak beside inputs, output gradient and gradients.",
+    tables: attentionTables,
+  },
+  "long-context": {
+    title: "Long contexts",
+    about:
+      "Exact reversible transformers trained alike, three seeds, 95 % intervals of the mean by Student's t: held-out State of the Union addresses, and questions about needles in them.",
+    tables: longContextTables,
   },
   startup: {
     title: "Startup",

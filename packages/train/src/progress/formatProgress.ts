@@ -1,4 +1,4 @@
-import { formatBytes, formatCount, formatDuration, formatFigure } from "../units.ts";
+import { formatBytes, formatCount, formatDuration, formatFigure } from "@revnet-zero/plot";
 
 /** How far training is; what is not known is left out of the line. */
 export interface ProgressState {

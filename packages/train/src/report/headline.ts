@@ -1,4 +1,4 @@
-import { formatBytes, formatCount, formatDuration, groupDigits } from "../units.ts";
+import { formatBytes, formatCount, formatDuration, groupDigits } from "@revnet-zero/plot";
 import type { ReportData } from "./reportData.ts";
 
 /** One large figure at the top of a report. */

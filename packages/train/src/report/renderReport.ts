@@ -1,9 +1,16 @@
-import { formatBytes, formatFigure, groupDigits } from "../units.ts";
+import {
+  type ChartPoint,
+  formatBytes,
+  formatFigure,
+  groupDigits,
+  html,
+  Markup,
+  type MarkupValue,
+  pageStyle,
+  svgLineChart,
+} from "@revnet-zero/plot";
 import { type HeadlineFigure, headlineFigures } from "./headline.ts";
-import { html, Markup, type MarkupValue } from "./markup.ts";
 import type { ExactnessProof, LossCurves, MemoryCurves, ReportData, TextSample } from "./reportData.ts";
-import { reportStyle } from "./reportStyle.ts";
-import { type ChartPoint, svgLineChart } from "./svgLineChart.ts";
 
 /**
  * A training run as one HTML page: no script, nothing loaded from anywhere, light and dark, readable by ear and on paper.
@@ -19,7 +26,7 @@ export function renderReport(data: ReportData): string {
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>${title} \u2014 RevNet-Zero</title>
-<style>${reportStyle}</style>
+<style>${pageStyle}</style>
 </head>
 <body>
 <header>

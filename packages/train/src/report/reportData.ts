@@ -1,4 +1,4 @@
-import type { ChartPoint } from "./svgLineChart.ts";
+import type { ChartPoint } from "@revnet-zero/plot";
 
 /** Everything a report shows. Plain data: it is stored in the page as JSON too, for programs to read. */
 export interface ReportData {

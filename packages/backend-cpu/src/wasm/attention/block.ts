@@ -10,7 +10,6 @@ import {
   type V128,
   v128,
 } from "../assembler/index.ts";
-import { emitGemm } from "../gemm/gemm.ts";
 import { gemmScratchBytes, type Tile } from "../gemm/tile.ts";
 import type { Multiply } from "../multiply.ts";
 import { mapRow } from "../rows/row.ts";
@@ -26,11 +25,12 @@ export interface Operand {
   readonly column: I32;
 }
 
-/** Which keys a query sees: i sees [i + reach - window, i + reach) of s keys. */
-export interface Mask {
-  readonly s: L;
-  readonly reach: L;
-  readonly window: L;
+/** A run of keys: query i of the block sees [i + low, i + high) of [from, to). */
+export interface Run {
+  readonly from: L;
+  readonly to: L;
+  readonly low: L;
+  readonly high: L;
 }
 
 /** Keys of a block: the first, and how many. */
@@ -55,7 +55,6 @@ export const bytes = (count: I32): I32 => i32.shl(count, i32.const(2));
 export const at = (base: I32, index: I32, step: I32): I32 => i32.add(base, i32.mul(index, step));
 const bounded = (x: I32, low: I32, high: I32): I32 => i32.max(low, i32.min(x, high));
 const lanesFrom = (n: number): V128 => i32x4.constants([n, n + 1, n + 2, n + 3]);
-type Four = [Local<"v128">, Local<"v128">, Local<"v128">, Local<"v128">];
 
 /** Row-major `[rows, columns]`, or its transpose. */
 export const matrix = (base: I32, columns: I32): Operand => ({ at: base, row: bytes(columns), column: i32.const(4) });
@@ -100,11 +99,11 @@ export class AttentionCode {
   }
 
   /** Runs `body` for the blocks of keys that queries [i, i + rows) see. */
-  eachKeyBlock(i: L, rows: L, mask: Mask, body: (keys: KeyBlock) => void): void {
+  eachKeyBlock(i: L, rows: L, run: Run, body: (keys: KeyBlock) => void): void {
     const { f } = this;
     const [first, count, from, to] = f.locals("i32", 4) as [L, L, L, L];
-    f.set(from, firstSeen(i, mask));
-    f.set(to, endOfSeen(i32.sub(i32.add(i, rows), i32.const(1)), mask));
+    f.set(from, firstSeen(i, run));
+    f.set(to, endOfSeen(i32.sub(i32.add(i, rows), i32.const(1)), run));
     f.for(first, from, to, scoreBlock.keys, () => {
       f.set(count, i32.min(i32.sub(to, first), i32.const(scoreBlock.keys)));
       body({ first, count });
@@ -112,7 +111,7 @@ export class AttentionCode {
   }
 
   /** Runs `body` for strips of `rows` queries from i on. */
-  eachStrip(i: L, rows: L, mask: Mask, { first, count }: KeyBlock, body: (strip: Strip) => void): void {
+  eachStrip(i: L, rows: L, run: Run, { first, count }: KeyBlock, body: (strip: Strip) => void): void {
     const { f, w } = this;
     const lanes = 4 * w.width;
     const [start, query, lastQuery, offset] = f.locals("i32", 4) as [L, L, L, L];
@@ -122,13 +121,13 @@ export class AttentionCode {
       f.set(offset, bytes(start));
       f.set(query, i32.add(i, start));
       f.set(lastQuery, i32.add(query, i32.const(lanes - 1)));
-      f.set(to, bounded(i32.sub(endOfSeen(lastQuery, mask), first), i32.const(0), count));
-      f.set(from, bounded(i32.sub(firstSeen(query, mask), first), i32.const(0), to));
-      f.set(allFrom, bounded(i32.sub(firstSeen(lastQuery, mask), first), from, to));
-      f.set(allTo, bounded(i32.sub(endOfSeen(query, mask), first), allFrom, to));
-      const [low, high] = this.#bounds(query, first, mask);
+      f.set(to, bounded(i32.sub(endOfSeen(lastQuery, run), first), i32.const(0), count));
+      f.set(from, bounded(i32.sub(firstSeen(query, run), first), i32.const(0), to));
+      f.set(allFrom, bounded(i32.sub(firstSeen(lastQuery, run), first), from, to));
+      f.set(allTo, bounded(i32.sub(endOfSeen(query, run), first), allFrom, to));
+      const [low, high] = this.#bounds(query, first, run);
       const [key, end] = [f.local("i32"), f.local("i32")];
-      const run = (begin: I32, stop: I32, bases: readonly I32[], body: (addresses: readonly L[]) => void): void => {
+      const go = (begin: I32, stop: I32, bases: readonly I32[], body: (addresses: readonly L[]) => void): void => {
         const addresses = bases.map((b) => f.let(i32.add(at(b, begin, i32.const(KEY_BYTES)), offset)));
         f.set(end, stop);
         f.for(key, begin, end, 1, () => {
@@ -140,38 +139,34 @@ export class AttentionCode {
         offset,
         eachKey: (bases, body) => {
           const runHidden = (begin: I32, stop: I32): void =>
-            run(begin, stop, bases, (addresses) => {
+            go(begin, stop, bases, (addresses) => {
               const at = i32x4.splat(key);
               const sees = w.map((k) => v128.and(i32x4.gtS(high[k]!, at), i32x4.leS(low[k]!, at)));
               body(addresses, (values, value) => w.select(sees, values, w.float(value)));
             });
           runHidden(from, allFrom);
-          run(allFrom, allTo, bases, (addresses) => body(addresses, (values) => values));
+          go(allFrom, allTo, bases, (addresses) => body(addresses, (values) => values));
           runHidden(allTo, to);
         },
         zeroRest: (bases) => {
           const zero = ([...addresses]: readonly L[]): void => {
             for (const a of addresses) this.storeStrip(a, w.float(0));
           };
-          run(i32.const(0), from, bases, zero);
-          run(to, count, bases, zero);
+          go(i32.const(0), from, bases, zero);
+          go(to, count, bases, zero);
         },
       });
     });
   }
 
   /** The keys that the queries of a strip see, lane by lane, counted from `first`: [low, high). */
-  #bounds(query: L, first: L, { s, reach, window }: Mask): readonly [Vectors, Vectors] {
-    const { w } = this;
-    const zero = i32x4.const(0);
+  #bounds(query: L, first: L, { low, high }: Run): readonly [Vectors, Vectors] {
     // Splats that all vectors have in common: of different ones V8 makes no 256-bit vectors.
-    const [firstEnd, end, size, start] = [i32.add(query, reach), s, window, first].map((x) =>
-      this.f.let(i32x4.splat(x)),
-    ) as Four;
-    const ends = w.map((k) => i32x4.maxS(zero, i32x4.minS(i32x4.add(firstEnd, lanesFrom(4 * k)), end)));
-    const starts = w.map((k) => i32x4.maxS(zero, i32x4.sub(ends[k]!, size)));
-    const relative = (x: Vectors): Vectors => w.map((k) => i32x4.sub(x[k]!, start));
-    return [relative(starts), relative(ends)];
+    const lanes = (edge: L): Vectors => {
+      const start = this.f.let(i32x4.splat(i32.sub(i32.add(query, edge), first)));
+      return this.w.map((k) => i32x4.add(start, lanesFrom(4 * k)));
+    };
+    return [lanes(low), lanes(high)];
   }
 
   loadStrip(address: I32): Vectors {
@@ -198,22 +193,27 @@ export class AttentionCode {
   }
 }
 
-/** The keys that query i sees begin and end here. */
-const endOfSeen = (i: I32, { s, reach }: Mask): I32 => bounded(i32.add(i, reach), i32.const(0), s);
-const firstSeen = (i: I32, mask: Mask): I32 => i32.max(i32.const(0), i32.sub(endOfSeen(i, mask), mask.window));
+/** The keys of a run that query i sees begin and end here. */
+const endOfSeen = (i: I32, { from, to, high }: Run): I32 => bounded(i32.add(i, high), from, to);
+const firstSeen = (i: I32, { from, to, low }: Run): I32 => bounded(i32.add(i, low), from, to);
 
-/** A function over the code above, in a module that brings its own matrix product. */
-export function attentionFunction(
+/** A function over the code above, in a module that brings its own matrix product: (scratch, from, to, ...names), all i32. */
+export function attentionFunction<const N extends string>(
   m: ModuleBuilder,
   name: string,
-  parameters: number,
+  names: readonly N[],
   tile: Tile,
   multiply: Multiply,
-  write: (code: AttentionCode, parameters: readonly L[]) => void,
+  gemm: FunctionBuilder,
+  write: (code: AttentionCode, parameters: Readonly<Record<N | "from" | "to", L>>) => void,
 ): void {
-  const { gemm } = emitGemm(m, tile, multiply);
-  const types = Array.from({ length: parameters }, () => "i32" as const);
-  m.function(name, types, (f, scratch, ...rest) => {
-    write(new AttentionCode(f, scratch as L, tile, multiply, gemm), rest as readonly L[]);
+  const all = ["scratch", "from", "to", ...names];
+  const types = all.map(() => "i32" as const);
+  m.function(name, types, (f, ...locals) => {
+    const parameters = Object.fromEntries(all.map((n, i) => [n, locals[i]])) as Record<
+      N | "scratch" | "from" | "to",
+      L
+    >;
+    write(new AttentionCode(f, parameters.scratch, tile, multiply, gemm), parameters);
   });
 }

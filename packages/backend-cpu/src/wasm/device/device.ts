@@ -34,6 +34,17 @@ export interface Work {
   readonly least?: number;
   /** About how long one unit takes, to tell whether threads are worth waking. */
   readonly nanosecondsPerUnit: number;
+  /** What goes over each part when it is done, and still in the cache: parts are of `least` units. */
+  readonly next?: Follower;
+}
+
+/** A kernel that reads what another wrote. */
+export interface Follower {
+  readonly kernel: LoadedKernel;
+  /** Its units to each unit of the first. */
+  readonly scale: number;
+  readonly nanosecondsPerUnit: number;
+  readonly args: readonly number[];
 }
 
 /** Below this, a job for other threads costs more than it saves: workers awake, and asleep. */
@@ -107,19 +118,27 @@ export class Device {
 
   /** Runs a kernel over all its units, on as many threads as are worth it. */
   run({ index, run }: LoadedKernel, work: Work, ...args: number[]): void {
-    const { units, align = 1, least = align, nanosecondsPerUnit } = work;
+    const { units, align = 1, least = align, nanosecondsPerUnit, next } = work;
+    const scratch = this.#scratchStart;
+    const runPart = (from: number, to: number): void => {
+      call(run, scratch, from, to, args);
+      if (next !== undefined) call(next.kernel.run, scratch, from * next.scale, to * next.scale, next.args);
+    };
     const pool = this.#pool;
-    const total = units * nanosecondsPerUnit;
+    const total = units * (nanosecondsPerUnit + (next === undefined ? 0 : next.scale * next.nanosecondsPerUnit));
     const worth = pool?.isAwake === true ? worthNanoseconds.awake : worthNanoseconds.asleep;
     if (pool === undefined || total < worth || units <= align || !pool.isReady) {
       if (pool !== undefined && total >= worthNanoseconds.awake) this.#wakeForMore(pool, total);
-      call(run, this.#scratchStart, 0, units, args);
+      const step = next === undefined ? units : least;
+      for (let from = 0; from < units; from += step) runPart(from, Math.min(units, from + step));
       return;
     }
     const aligned = (count: number): number => Math.ceil(count / align) * align;
     const share = aligned(units / this.threads);
-    const part = total < WORTH_HELP_NANOSECONDS ? share : Math.max(least, aligned(share / PARTS_A_SHARE));
-    pool.run(index, { units, share, part }, args, (from, to) => call(run, this.#scratchStart, from, to, args));
+    const helped = total < WORTH_HELP_NANOSECONDS ? share : Math.max(least, aligned(share / PARTS_A_SHARE));
+    const part = next === undefined ? helped : least;
+    const following = next && { ...next, kernel: next.kernel.index };
+    pool.run(index, { units, share, part }, args, runPart, following);
   }
 
   #wakeForMore(pool: Pool, nanoseconds: number): void {

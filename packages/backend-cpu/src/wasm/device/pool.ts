@@ -14,6 +14,14 @@ export interface Division {
   readonly part: number;
 }
 
+/** What another kernel does to every part as soon as the first has written it. */
+export interface Following {
+  readonly kernel: number;
+  /** Its units to each unit of the first. */
+  readonly scale: number;
+  readonly args: readonly number[];
+}
+
 export interface PoolOptions {
   readonly heap: Heap;
   readonly threads: number;
@@ -76,14 +84,27 @@ export class Pool {
     if (this.#workers !== undefined) Atomics.notify(this.#control, word.epoch);
   }
 
-  /** Runs a kernel on all threads; `run` does units [from, to) here. */
-  run(kernel: number, work: Division, args: readonly number[], run: (from: number, to: number) => void): void {
-    if (args.length > MOST_ARGUMENTS) throw new RangeError(`a kernel takes at most ${MOST_ARGUMENTS} arguments`);
+  /** Runs a kernel, and what follows it, on all threads; `run` does units [from, to) here. */
+  run(
+    kernel: number,
+    work: Division,
+    args: readonly number[],
+    run: (from: number, to: number) => void,
+    next?: Following,
+  ): void {
+    const count = args.length + (next?.args.length ?? 0);
+    if (count > MOST_ARGUMENTS) throw new RangeError(`kernels of a job take at most ${MOST_ARGUMENTS} arguments`);
     const { units, share, part } = work;
     const control = this.#control;
     const { threads, firstCounter, counterWords } = this.#team;
     for (let i = 0; i < args.length; i++) control[word.arguments + i] = args[i]!;
     control[word.argumentCount] = args.length;
+    control[word.next] = next?.kernel ?? order.none;
+    if (next !== undefined) {
+      control.set(next.args, word.arguments + args.length);
+      control[word.nextScale] = next.scale;
+      control[word.nextArgumentCount] = next.args.length;
+    }
     control[word.part] = part;
     for (let t = 0; t < threads; t++) control[firstCounter + counterWords * t] = t * share;
     this.#start(kernel, units, share);

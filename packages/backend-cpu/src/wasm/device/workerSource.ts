@@ -19,7 +19,11 @@ export const word = {
   argumentCount: 8,
   /** Workers that have started. */
   started: 9,
-  arguments: 10,
+  /** Number of the kernel that follows on every part, or `none`; its units to each of the first's; its arguments, after the first's. */
+  next: 10,
+  nextScale: 11,
+  nextArgumentCount: 12,
+  arguments: 13,
 } as const;
 
 const HEADER_WORDS = 64;
@@ -40,8 +44,8 @@ export const teamOf = (threads: number): Team => ({
   counterWords: COUNTER_WORDS,
 });
 
-/** Orders in place of a kernel number. `load`: a module of `units` bytes lies at address `share`. */
-export const order = { load: -1, stop: -2 } as const;
+/** Orders in place of a kernel number. `load`: a module of `units` bytes lies at address `share`. `none`: no kernel follows. */
+export const order = { load: -1, stop: -2, none: -3 } as const;
 
 /** What a worker is started with. */
 export interface WorkerStart {
@@ -114,8 +118,15 @@ function runJob(control: Int32Array, start: WorkerStart, kernels: Kernel[], take
   } else if (kernel >= 0) {
     const run = kernels[kernel]!;
     const scratch = start.scratchStart + index * start.scratchBytes;
-    const args = Array.from(control.subarray(word.arguments, word.arguments + control[word.argumentCount]!));
-    take(control, team, index, [units, share, control[word.part]!], (from, to) => run(scratch, from, to, ...args));
+    const end = word.arguments + control[word.argumentCount]!;
+    const args = Array.from(control.subarray(word.arguments, end));
+    const next = kernels[control[word.next]!];
+    const scale = control[word.nextScale]!;
+    const nextArgs = Array.from(control.subarray(end, end + control[word.nextArgumentCount]!));
+    take(control, team, index, [units, share, control[word.part]!], (from, to) => {
+      run(scratch, from, to, ...args);
+      if (next !== undefined) next(scratch, from * scale, to * scale, ...nextArgs);
+    });
   }
   return kernel !== order.stop;
 }

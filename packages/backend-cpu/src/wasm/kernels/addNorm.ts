@@ -1,14 +1,17 @@
-import type { BufferView, FusedKernels, TypedArray } from "@revnet-zero/tensor";
+import { type BufferView, contiguous, type FusedKernels, numel, type TypedArray } from "@revnet-zero/tensor";
+import { identity } from "../../plain/copy.ts";
+import { plainKernels } from "../../plain/index.ts";
 import type { Device, LoadedKernel } from "../device/device.ts";
 import { emitAddNorm, emitFixedPointAddNorm } from "../rows/addNorm.ts";
+import type { ElementwiseKernels } from "./elementwise.ts";
 import { floatBits } from "./floatBits.ts";
 import { rowsOf } from "./rows.ts";
 
 type View = BufferView<TypedArray>;
 type Kernels = Required<Pick<FusedKernels<TypedArray>, "addNorm" | "fixedPointAddNorm">>;
 
-/** Residual sums with the norm behind them. Other types than float32 round the sum between two kernels. */
-export function addNormKernels(device: Device): Kernels {
+/** Residual sums with the norm behind them, which may be rounded to 16 bits. Other types than float32 round the sum between two kernels. */
+export function addNormKernels(device: Device, elementwise: ElementwiseKernels): Kernels {
   const { multiply } = device.tier;
   const loaded = device.load(
     (m) => {
@@ -27,6 +30,20 @@ export function addNormKernels(device: Device): Kernels {
     eps: number,
     rest: readonly number[],
   ): void => {
+    if (y!.dtype !== "f32") {
+      const data = device.heap.allocate("f32", numel(y!.shape));
+      const wide: View = { data, dtype: "f32", ...contiguous(y!.shape) };
+      run(
+        [layer, rms],
+        [x!, r!, weight!, ...(bias === undefined ? [] : [bias])],
+        [sum!, wide, first!, second!],
+        eps,
+        rest,
+      );
+      if (!elementwise.run(identity, undefined, [wide], y!)) plainKernels.copy.run([wide], [y!], undefined);
+      device.heap.free(data);
+      return;
+    }
     const { size, rows } = rowsOf(x!);
     const hasMean = bias !== undefined;
     const [mean, inverse] = hasMean ? [first, second] : [undefined, first];
@@ -42,6 +59,7 @@ export function addNormKernels(device: Device): Kernels {
     },
     fixedPointAddNorm: {
       inputs: "contiguous",
+      dtypes: ["f32"],
       run: (inputs, outputs, { eps, fractionBits, sign }) => {
         const counts = outputs[outputs.length - 1]!;
         counts.data.fill(0);

@@ -10,7 +10,7 @@ import {
   type TypedArray,
 } from "@revnet-zero/tensor";
 import { scalarKind } from "../../scalar.ts";
-import type { Device, LoadedKernel } from "../device/device.ts";
+import type { Device, Follower, LoadedKernel } from "../device/device.ts";
 import { vectorBody, type Written } from "../vector/body.ts";
 import { conversion, writeConversion } from "../vector/conversion.ts";
 import { emitLoop, LOOP_ALIGN, type Operand, type Pattern } from "../vector/loop.ts";
@@ -82,6 +82,16 @@ export class ElementwiseKernels {
     return true;
   }
 
+  /** A unary op on dense float32, as what follows a kernel on `input`, so many elements to each of its units. */
+  following(op: ElementwiseOp, input: View, output: View, scale: number): Follower {
+    const views = [output, input];
+    const compiled = this.#find(op, undefined, views, ["neighbour", "neighbour"], 1);
+    if (compiled === undefined) throw new Error(`${op.name} has no vector form`);
+    const args = views.map((v) => this.#device.addressOf(v));
+    const { kernel, nanosecondsPerElement } = compiled;
+    return { kernel, scale, nanosecondsPerUnit: nanosecondsPerElement, args: [...args, numel(output.shape)] };
+  }
+
   #find(
     op: Op,
     attrs: unknown,
@@ -111,8 +121,9 @@ export class ElementwiseKernels {
   #compile(op: Op, attrs: unknown, [output, ...inputs]: readonly Operand[], rank: number): Compiled | undefined {
     const written = op === conversion ? writeConversion(inputs[0]!.dtype, output!.dtype) : writeBody(op, attrs, inputs);
     if (written === undefined || written.type !== scalarKind(output!.dtype as DType)) return undefined;
-    const width = written.cost < 20 ? 4 : 8;
-    const { multiply } = this.#device.tier;
+    const { multiply, name } = this.#device.tier;
+    // Every function's constants are loaded anew for each round of the loop; more vectors than this leave the registers.
+    const width = written.cost >= 20 && written.isJoined && name === "wide" ? 10 : 4;
     const { loop } = this.#device.load(
       (m) =>
         emitLoop(m, multiply, {

@@ -9,6 +9,7 @@ export function fixedPointKernel(device: Device): Kernel {
   const { fixedPointAdd } = device.load((m) => emitFixedPointAdd(m), ["fixedPointAdd"]);
   return {
     inputs: "contiguous",
+    dtypes: ["f32"],
     run: ([x, f], [y, counts], { fractionBits, sign }) => {
       const units = numel(x!.shape);
       counts!.data.fill(0);

@@ -38,14 +38,14 @@ export function kernelTable(device: Device, elementwise: ElementwiseKernels): Ke
   const served = Object.entries(float).map(([name, fast]) => [
     name,
     // biome-ignore lint/suspicious/noExplicitAny: attribute types differ op by op.
-    serve<any>(device, elementwise, fast, plainKernels[name as OpName & keyof typeof plainKernels]!),
+    serve<any>(device, elementwise, fast, plainKernels[name as OpName & keyof typeof plainKernels]),
   ]);
   return {
     ...plainKernels,
     ...moveKernels(elementwise),
     ...Object.fromEntries(served),
     ...optimizerKernels(device),
-    ...addNormKernels(device),
+    ...addNormKernels(device, elementwise),
     channelFixedPointAdd: channelFixedPointKernel(device),
     fixedPointAdd: fixedPointKernel(device),
     randomBits,

@@ -5,7 +5,7 @@ import { type Gemm, matrixOf, multiply } from "./matmul.ts";
 
 type LinearKernel = NonNullable<FusedKernels<TypedArray>["linear"]>;
 
-/** x · Wᵀ with the bias added as the sums leave the registers; then the activation, on what is still in the cache. */
+/** x · Wᵀ with the bias added as the sums leave the registers; then the activation, on rows that are still in the cache. */
 export const linearKernel = (device: Device, elementwise: ElementwiseKernels, gemm: Gemm): LinearKernel => ({
   inputs: "contiguous",
   run: ([x, w, b], [y, before], { activation }) => {
@@ -21,7 +21,9 @@ export const linearKernel = (device: Device, elementwise: ElementwiseKernels, ge
       b: { at, rowBytes: columnBytes, columnBytes: rowBytes },
       c: target.data.byteOffset,
       bias: b === undefined ? 0 : device.addressOf(b),
+      ...(before !== undefined && activation !== "none"
+        ? { next: elementwise.following(ops[activation], before, y!, columns) }
+        : {}),
     });
-    if (before !== undefined && activation !== "none") elementwise.run(ops[activation], undefined, [before], y!);
   },
 });

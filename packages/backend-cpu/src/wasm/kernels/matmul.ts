@@ -1,7 +1,8 @@
 import { type BufferView, numel, type PrimitiveKernels, type TypedArray } from "@revnet-zero/tensor";
-import type { Device, LoadedKernel } from "../device/device.ts";
+import type { Device, Follower, LoadedKernel } from "../device/device.ts";
 import { emitGemmParts } from "../gemm/parts.ts";
 import { shared } from "../gemm/tile.ts";
+import { LOOP_ALIGN } from "../vector/loop.ts";
 import { batchSteps, stepTo, uniform } from "./batch.ts";
 import { multiplyInt8 } from "./int8.ts";
 import { loadThin, multiplyThin, multiplyThinBatches, type ThinKernels } from "./thin.ts";
@@ -31,6 +32,8 @@ export interface Product {
   readonly isAdded?: boolean;
   /** Address of a row added to every row of C, after the sum. */
   readonly bias?: number;
+  /** Goes over the rows of C. */
+  readonly next?: Follower;
 }
 
 export function loadGemm(device: Device): Gemm {
@@ -45,28 +48,37 @@ const PACKING = 0.4;
 /** A part of fewer rows reads packed B too often. A multiple of every tile's rows. */
 const LEAST_ROWS = 48;
 
-/** C (+)= A · B (+ bias), divided by rows, or by columns where there are few rows. */
+/** C (+)= A · B (+ bias), then what follows on the rows of C. */
 export function multiply(device: Device, gemm: Gemm, product: Product): void {
-  const { rows, columns, k, a, b, c, isAdded = false, bias = 0 } = product;
+  const { rows, columns, k, next } = product;
   if (rows * columns === 0) return;
-  if (k === 0) {
-    emptySums(device, product);
-    return;
-  }
-  if (multiplyThin(device, gemm.thin, product)) return;
   const { tile } = device.tier;
-  if (rows >= 2 * tile.rows * device.threads || rows >= columns) {
-    byRows(device, gemm, product);
-    return;
+  if (k === 0) emptySums(device, product);
+  else if (!multiplyThin(device, gemm.thin, product)) {
+    if (rows < 2 * tile.rows * device.threads && rows < columns) byColumns(device, gemm, product);
+    else if (byRows(device, gemm, product)) return;
   }
+  if (next === undefined) return;
+  const { kernel, scale, nanosecondsPerUnit, args } = next;
+  device.run(kernel, { units: rows * scale, align: LOOP_ALIGN, nanosecondsPerUnit }, ...args);
+}
+
+/** Where there are few rows. */
+function byColumns(device: Device, gemm: Gemm, product: Product): void {
+  const { rows, columns, k, a, b, c, isAdded = false, bias = 0 } = product;
+  const { tile } = device.tier;
   const work = { units: columns, align: tile.columns, nanosecondsPerUnit: (rows * k) / PER_NANOSECOND };
   const matrices = [a.at, a.rowBytes, a.columnBytes, b.at, b.rowBytes, b.columnBytes, c, columns * 4] as const;
   device.run(gemm.gemmColumns, work, rows, k, ...matrices, isAdded ? 1 : 0, bias);
 }
 
-/** Parts of B as large as the shared scratch: packed by all threads, then multiplied by rows of A. */
-function byRows(device: Device, gemm: Gemm, product: Product): void {
-  const { rows, columns, k, a, b, c, isAdded = false, bias = 0 } = product;
+/**
+ * Parts of B as large as the shared scratch: packed by all threads, then multiplied by rows of A. Whether rows were finished one after
+ * the other, and what follows ran.
+ */
+function byRows(device: Device, gemm: Gemm, product: Product): boolean {
+  const { rows, columns, k, a, b, c, isAdded = false, bias = 0, next } = product;
+  let isFollowed = false;
   const { tile } = device.tier;
   const packed = device.sharedScratch;
   for (let pc = 0; pc < k; pc += shared.k) {
@@ -79,12 +91,17 @@ function byRows(device: Device, gemm: Gemm, product: Product): void {
       const bAt = b.at + pc * b.rowBytes + jc * b.columnBytes;
       const panels = { units: Math.ceil(nc / tile.columns), nanosecondsPerUnit: PACKING * tile.columns * kc };
       device.run(gemm.gemmPack, panels, nc, kc, bAt, b.rowBytes, b.columnBytes, packed);
-      const work = { units: rows, align: tile.rows, least: LEAST_ROWS, nanosecondsPerUnit: (nc * kc) / PER_NANOSECOND };
+      isFollowed = isLast && nc === columns;
+      const work = {
+        ...{ units: rows, align: tile.rows, least: LEAST_ROWS, nanosecondsPerUnit: (nc * kc) / PER_NANOSECOND },
+        ...(isFollowed && next !== undefined ? { next } : {}),
+      };
       const [aAt, biasAt] = [a.at + pc * a.columnBytes, isLast && bias !== 0 ? bias + 4 * jc : 0];
       const to = [packed, c + 4 * jc, 4 * columns] as const;
       device.run(gemm.gemmRows, work, nc, kc, aAt, a.rowBytes, a.columnBytes, ...to, adds, biasAt);
     }
   }
+  return isFollowed;
 }
 
 /** Sums of nothing: zero, and the bias. */

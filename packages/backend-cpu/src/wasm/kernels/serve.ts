@@ -15,15 +15,18 @@ import type { ElementwiseKernels } from "./elementwise.ts";
 
 type View = BufferView<TypedArray>;
 
+/** What a float32 kernel serves by itself. */
+const served: readonly DType[] = ["f32", "bf16"];
+
 /**
  * A float32 kernel for float32 and bfloat16 tensors: bfloat16 is read into float32 copies and rounded once at the end. With any other
- * type, the plain kernel serves, on row-major copies where it needs them.
+ * type, the plain kernel serves, on row-major copies where it needs them; where there is none, the op is decomposed.
  */
 export function serve<A>(
   device: Device,
   elementwise: ElementwiseKernels,
   fast: Kernel<TypedArray, A>,
-  plain: Kernel<TypedArray, A>,
+  plain: Kernel<TypedArray, A> | undefined,
 ): Kernel<TypedArray, A> {
   const run: Kernel<TypedArray, A>["run"] = (inputs, outputs, attrs) => {
     const types = [...inputs, ...outputs].map((v) => v.dtype).filter(isFloat);
@@ -35,7 +38,7 @@ export function serve<A>(
   /** The type in which a kernel reads and writes a view through a row-major copy; undefined for the view itself. */
   type Copied = (v: View) => DType | undefined;
   const widened: Copied = ({ dtype }) => (dtype === "bf16" ? "f32" : undefined);
-  const dense: Copied = (v) => (plain.inputs !== "contiguous" || isContiguous(v) ? undefined : v.dtype);
+  const dense: Copied = (v) => (plain?.inputs !== "contiguous" || isContiguous(v) ? undefined : v.dtype);
 
   const withCopies = (copied: Copied, inputs: readonly View[], outputs: readonly View[], attrs: A): void => {
     const copies: TypedArray[] = [];
@@ -56,7 +59,7 @@ export function serve<A>(
         return own;
       });
       const written = outputs.map(forKernel);
-      (copied === widened ? fast : plain).run(read, written, attrs);
+      (copied === widened ? fast : plain!).run(read, written, attrs);
       outputs.forEach((v, i) => {
         if (written[i] !== v) copy(written[i]!, v);
       });
@@ -65,5 +68,6 @@ export function serve<A>(
     }
   };
   const wants = fast.inputs ?? "strided";
-  return { inputs: wants, ...(plain.dtypes === undefined ? {} : { dtypes: plain.dtypes }), run };
+  const dtypes = plain === undefined ? served : plain.dtypes;
+  return { inputs: wants, ...(dtypes === undefined ? {} : { dtypes }), run };
 }

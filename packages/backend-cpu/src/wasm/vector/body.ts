@@ -1,6 +1,6 @@
 import { expr } from "@revnet-zero/tensor";
 import { f32x4, i32x4, type V128, v128 } from "../assembler/index.ts";
-import { erf, exp, expm1, log, log1p, tanh } from "./functions.ts";
+import { erf, exp, expm1, log, log1p, sigmoid, tanh } from "./functions.ts";
 import { cos, sin } from "./trigonometry.ts";
 import type { VectorCode, Vectors } from "./vectors.ts";
 
@@ -43,6 +43,7 @@ const floatUnary: UnaryTable = {
   log,
   log1p,
   tanh,
+  sigmoid,
   erf,
   sin,
   cos,
@@ -98,9 +99,12 @@ export interface Written {
   readonly write: (v: VectorCode, inputs: readonly Vectors[], memo: Map<string, Vectors>) => Vectors;
   /** Instructions, roughly: for the choice of how many vectors go side by side. */
   readonly cost: number;
+  /** Whether V8 joins its vectors to 256 bits: no sine. */
+  readonly isJoined: boolean;
 }
 
-const heavy: ReadonlySet<string> = new Set(["exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos"]);
+const heavy: ReadonlySet<string> = new Set(["exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "sin", "cos"]);
+const apart: ReadonlySet<string> = new Set(["sin", "cos"]);
 
 /** The body as vector code, equal subexpressions computed once; undefined when an op of it has no vector form. */
 export function vectorBody(body: Expr, args: readonly expr.ScalarType[]): Written | undefined {
@@ -108,7 +112,8 @@ export function vectorBody(body: Expr, args: readonly expr.ScalarType[]): Writte
   const visit = (e: Expr, hint: expr.ScalarType): Written | undefined => {
     const own = expr.scalarType(e, args);
     const type = own === "constant" ? hint : own;
-    if (e.kind === "argument") return { type, key: `x${e.index}`, write: (_, inputs) => inputs[e.index]!, cost: 0 };
+    if (e.kind === "argument")
+      return { type, key: `x${e.index}`, write: (_, inputs) => inputs[e.index]!, cost: 0, isJoined: true };
     if (e.kind === "constant") return constant(e.value, type);
     const [children, make] = parts(e, type, args);
     const written = children.map(([child, as]) => visit(child, as));
@@ -120,6 +125,7 @@ export function vectorBody(body: Expr, args: readonly expr.ScalarType[]): Writte
       known.set(key, {
         type,
         key,
+        isJoined: !apart.has(name) && operands.every((o) => o.isJoined),
         cost: (heavy.has(name) ? 20 : 1) + operands.reduce((sum, o) => sum + o.cost, 0),
         write: (v, inputs, memo) => {
           const ready = memo.get(key);
@@ -138,7 +144,7 @@ export function vectorBody(body: Expr, args: readonly expr.ScalarType[]): Writte
 function constant(value: number, type: expr.ScalarType): Written {
   const write = (v: VectorCode): Vectors =>
     type === "float" ? v.float(value) : v.int(type === "int" ? value : value === 0 ? 0 : -1);
-  return { type, key: `${type}${Object.is(value, -0) ? "-0" : value}`, write, cost: 0 };
+  return { type, key: `${type}${Object.is(value, -0) ? "-0" : value}`, write, cost: 0, isJoined: true };
 }
 
 type Operand = readonly [Expr, expr.ScalarType];

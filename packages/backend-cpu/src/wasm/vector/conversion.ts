@@ -42,5 +42,5 @@ function converter(from: VectorDType, to: VectorDType): Convert | undefined {
 export function writeConversion(from: VectorDType, to: VectorDType): Written | undefined {
   const convert = converter(from, to);
   if (convert === undefined) return undefined;
-  return { type: dtypes[to].kind, key: "conversion", cost: 4, write: (v, [x]) => convert(v, x!) };
+  return { type: dtypes[to].kind, key: "conversion", cost: 4, isJoined: true, write: (v, [x]) => convert(v, x!) };
 }

@@ -5,48 +5,73 @@ import type { VectorCode, Vectors } from "./vectors.ts";
 // Reduction: Cody & Waite 1980; coefficients of exp, log and tanh: the Cephes library
 // (Moshier 1989); of erf: a rational minimax fit.
 
-/** x = n·ln 2 + r with |r| <= ln 2 / 2, ln 2 in two parts so that r is exact: n as float and integer, and r. */
-function reduce(v: VectorCode, x: Vectors): { readonly n: Vectors; readonly r: Vectors } {
-  const magic = v.float(12582912); // 1.5 · 2^23: its sum with a small number is that number rounded.
+/** 1.5 · 2^23: the last bits of its sum with a small number are that number, rounded. */
+const MAGIC = 12582912;
+
+/** x = n·ln 2 + r with |r| <= ln 2 / 2, ln 2 in two parts so that r is exact: n's bits end those of `shifted`, which begin above bit 21. */
+function reduce(v: VectorCode, x: Vectors): { readonly shifted: Vectors; readonly r: Vectors } {
+  const magic = v.float(MAGIC);
   const shifted = v.madd(x, v.float(Math.LOG2E), magic);
   const n = v.sub(shifted, magic);
   const r = v.nmadd(n, v.float(-2.1219444e-4), v.nmadd(n, v.float(0.693359375), x));
-  return { n: v.binary(i32x4.sub, shifted, magic), r };
+  return { shifted, r };
 }
 
-/** e^r - 1 - r over r², |r| <= 0.35. */
-const exponential = [1.98756915e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5];
+/** e^r - 1 - r over r², |r| <= 0.35, within 3.1e-9 of e^r: minimax, highest power first. */
+const exponential = [0.00138145401768, 0.00836874510894, 0.0416683907835, 0.16666520399, 0.499999934321] as const;
 
-/** 2^n for integers -126 <= n <= 127. */
-const power = (v: VectorCode, n: Vectors): Vectors => v.shift(i32x4.shl, v.binary(i32x4.add, n, v.int(127)), 23);
+/** The same with r² at hand: shorter chains of additions than power after power. */
+function overSquare(v: VectorCode, r: Vectors, r2: Vectors, [a, b, c, d, e]: typeof exponential): Vectors {
+  const [low, high] = [v.madd(r, v.float(d), v.float(e)), v.madd(r, v.float(b), v.float(c))];
+  return v.madd(v.madd(v.float(a), r2, high), r2, low);
+}
+
+/** The bits of 1: its exponent. */
+const ONE = 127 << 23;
+
+/** 2^n, -126 <= n <= 127. */
+const power = (v: VectorCode, shifted: Vectors): Vectors =>
+  v.binary(i32x4.add, v.shift(i32x4.shl, shifted, 23), v.int(ONE));
+
+/** Exponents of 2^h and 2^n, without that of 1, for h the whole half of n. */
+function exponents(v: VectorCode, shifted: Vectors): { readonly half: Vectors; readonly whole: Vectors } {
+  const doubled = v.shift(i32x4.shl, shifted, 22);
+  const half = v.binary(v128.and, doubled, v.int(-1 << 23));
+  return { half, whole: v.binary(i32x4.add, doubled, doubled) };
+}
 
 /** e^x; overflows to infinity, underflows through the subnormal numbers to 0. */
 export function exp(v: VectorCode, x: Vectors): Vectors {
-  const { n, r } = reduce(v, v.clamp(x, -104, 89));
+  const { shifted, r } = reduce(v, v.clamp(x, -104, 89));
   // Two factors: 2^n alone would leave the range before the product does.
-  const half = v.shift(i32x4.shrS, n, 1);
-  return v.mul(v.mul(nearOne(v, r), power(v, half)), power(v, v.binary(i32x4.sub, n, half)));
+  const { half, whole } = exponents(v, shifted);
+  const one = v.int(ONE);
+  const first = v.mul(nearOne(v, r), v.binary(i32x4.add, half, one));
+  return v.mul(first, v.binary(i32x4.add, v.binary(i32x4.sub, whole, half), one));
 }
 
 /** e^x for -87 <= x <= 88. */
 function expWithin(v: VectorCode, x: Vectors): Vectors {
-  const { n, r } = reduce(v, x);
-  return v.mul(nearOne(v, r), power(v, n));
+  const { shifted, r } = reduce(v, x);
+  return v.mul(nearOne(v, r), power(v, shifted));
 }
 
 /** e^r */
-const nearOne = (v: VectorCode, r: Vectors): Vectors =>
-  v.madd(v.mul(r, r), v.polynomial(r, exponential), v.add(r, v.float(1)));
+function nearOne(v: VectorCode, r: Vectors): Vectors {
+  const r2 = v.mul(r, r);
+  return v.madd(r2, overSquare(v, r, r2, exponential), v.add(r, v.float(1)));
+}
 
 /** e^x - 1, accurate near 0. */
 export function expm1(v: VectorCode, x: Vectors): Vectors {
-  const { n, r } = reduce(v, v.clamp(x, -30, 89));
-  const q = v.madd(v.mul(r, r), v.polynomial(r, exponential), r);
+  const { shifted, r } = reduce(v, v.clamp(x, -30, 89));
+  const r2 = v.mul(r, r);
+  const q = v.madd(r2, overSquare(v, r, r2, exponential), r);
   // 2^n·q + (2^n - 1) with half the power, doubled: 2^128 is no float.
-  const s = power(v, v.binary(i32x4.sub, n, v.int(1)));
+  const s = power(v, v.binary(i32x4.sub, shifted, v.int(1)));
   const half = v.madd(s, q, v.sub(s, v.float(0.5)));
   // Where n is 0 the sum is q itself: keeps what is too small to be added.
-  const isSmall = v.binary(i32x4.eq, n, v.int(0));
+  const isSmall = v.binary(i32x4.eq, shifted, v.float(MAGIC));
   return withSign(v, v.select(isSmall, q, v.add(half, half)), x);
 }
 
@@ -103,6 +128,23 @@ export function tanh(v: VectorCode, x: Vectors): Vectors {
   const x2 = v.mul(x, x);
   const small = v.madd(v.mul(v.polynomial(x2, tangent), x2), x, x);
   return withSign(v, v.select(v.binary(f32x4.lt, magnitude, v.float(0.625)), small, large), x);
+}
+
+/** e^-r - 1 + r over r². */
+const inverseExponential = exponential.map((c, i) => (i % 2 === 1 ? -c : c)) as unknown as typeof exponential;
+
+/**
+ * 1 / (1 + e^-x). With x = n·ln 2 + r, both 1 and e^-x are scaled by half the power of 2, so that the quotient underflows through the
+ * subnormal numbers and nothing overflows.
+ */
+export function sigmoid(v: VectorCode, x: Vectors): Vectors {
+  const { shifted, r } = reduce(v, v.clamp(x, -104, 104));
+  const r2 = v.mul(r, r);
+  // e^-r, 1 taking part last: the one rounding of its size.
+  const near = v.sub(v.float(1), v.nmadd(r2, overSquare(v, r, r2, inverseExponential), r));
+  const { half, whole } = exponents(v, shifted);
+  const one = v.binary(i32x4.add, half, v.int(ONE));
+  return v.div(one, v.madd(near, v.binary(i32x4.sub, one, whole), one));
 }
 
 /** The sign of x for a result that has it already, or is a zero that lost it, or was computed without. */

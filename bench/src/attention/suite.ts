@@ -1,0 +1,146 @@
+import { fitLine, median, timeColumns } from "../statistics.ts";
+import { Subject } from "../subject.ts";
+import type { Row, Suite } from "../suite.ts";
+import { ratio } from "../tasks/contest.ts";
+import { type AttentionAnswer, type MechanismName, size } from "./ways.ts";
+
+/** How far each is taken: what is quadratic ends where a pass takes most of a minute. */
+const longest: Readonly<Record<MechanismName, number>> = {
+  unfused: 4096,
+  tiled: 65_536,
+  hierarchical: 262_144,
+  "hierarchical, 4 levels": 262_144,
+  "hierarchical, recall": 16_384,
+  "window and global": 262_144,
+  linear: 262_144,
+  "random features": 65_536,
+};
+const names = Object.keys(longest) as MechanismName[];
+const lengths = { full: [1024, 2048, 4096, 16_384, 65_536, 262_144], quick: [128, 256] } as const;
+
+/** So long the repeats of one length may take, for each way. */
+const BUDGET_MS = 2500;
+const MOST_REPEATS = 9;
+/** A pass that takes longer is made once, cold. */
+const LONGEST_REPEAT_MS = 10_000;
+
+interface Measured {
+  readonly mechanism: MechanismName;
+  readonly tokens: number;
+  readonly times: readonly number[];
+  readonly bytesPerToken: number;
+}
+
+/** A forward and backward pass of causal attention against the length of the sequence, for every way to attend. */
+export const attention: Suite = {
+  about: "time and memory of causal attention, forward and backward, against the length of the sequence",
+  run: async ({ isQuick, backend, log }) => {
+    const subject = Subject.node("attention", new URL("./subject.ts", import.meta.url));
+    const measured: Measured[] = [];
+    const rows: Row[] = [];
+    try {
+      for (const tokens of isQuick ? lengths.quick : lengths.full) {
+        for (const found of await measureLength(subject, tokens, isQuick)) {
+          const { mechanism, times, answer } = found;
+          const bytesPerToken = answer.peakBytes / tokens;
+          measured.push({ mechanism, tokens, times, bytesPerToken });
+          const forwardMs = answer.forwardMs;
+          const { keysPerQuery } = answer;
+          rows.push({
+            ...{ backend, dtype: "f32", mechanism, tokens, keysPerQuery, bytesPerToken, forwardMs },
+            ...timeColumns(times),
+          });
+          log(
+            `  ${mechanism}, ${tokens} tokens: ${median(times).toFixed(1)} ms, ${bytesPerToken.toFixed(0)} bytes a token`,
+          );
+        }
+      }
+    } finally {
+      subject[Symbol.dispose]();
+    }
+    return { settings: { ...size, isCausal: true, longest }, rows, summary: summarise(measured) };
+  },
+  chart: (rows) => ({
+    title: "Attention, forward and backward",
+    xLabel: "tokens",
+    yLabel: "nanoseconds a token",
+    yFrom: 0,
+    series: names.map((name) => ({
+      name,
+      points: rows
+        .filter((r) => r.mechanism === name && (r.tokens as number) <= 65_536)
+        .map((r) => ({ x: r.tokens as number, y: (1e6 * (r.timeMs as number)) / (r.tokens as number) })),
+    })),
+  }),
+};
+
+/** All ways of one length in turn, as often as each has time for. */
+async function measureLength(subject: Subject, tokens: number, isQuick: boolean) {
+  const mechanisms = names.filter((name) => tokens <= longest[name]);
+  const found = mechanisms.map((mechanism) => ({
+    mechanism,
+    times: [] as number[],
+    answer: undefined as unknown as AttentionAnswer,
+  }));
+  const ask = (mechanism: MechanismName) => subject.ask<AttentionAnswer>({ mechanism, tokens });
+  const first: number[] = [];
+  for (const one of found) {
+    one.answer = await ask(one.mechanism);
+    first.push(one.answer.timeMs);
+  }
+  const again = (ms: number): number => (ms > LONGEST_REPEAT_MS ? 0 : Math.max(1, Math.floor(BUDGET_MS / ms)));
+  const repeats = first.map((ms) => (isQuick ? 1 : Math.min(MOST_REPEATS, again(ms))));
+  for (let n = 0; n < Math.max(1, ...repeats); n++)
+    for (const [i, one] of found.entries()) {
+      if (n >= repeats[i]!) continue;
+      one.answer = await ask(one.mechanism);
+      one.times.push(one.answer.timeMs);
+    }
+  // What takes too long for a second pass has its first.
+  for (const [i, one] of found.entries()) if (one.times.length === 0) one.times.push(first[i]!);
+  return found;
+}
+
+function summarise(measured: readonly Measured[]): Record<string, unknown> {
+  const of = (name: MechanismName, tokens?: number): Measured[] =>
+    measured.filter((m) => m.mechanism === name && (tokens === undefined || m.tokens === tokens));
+  const against = (slow: MechanismName, fast: MechanismName): Record<number, number> =>
+    Object.fromEntries(
+      of(slow).flatMap(({ tokens, times }) => {
+        const other = of(fast, tokens)[0];
+        if (other === undefined) return [];
+        return [
+          [
+            tokens,
+            times.length === other.times.length ? ratio(times, other.times) : median(times) / median(other.times),
+          ],
+        ];
+      }),
+    );
+  return {
+    tiledOverUnfused: against("unfused", "tiled"),
+    hierarchicalOverTiled: against("tiled", "hierarchical"),
+    fourLevelsOverTiled: against("tiled", "hierarchical, 4 levels"),
+    growth: Object.fromEntries(names.filter((name) => of(name).length > 2).map((name) => [name, growthOf(of(name))])),
+  };
+}
+
+/**
+ * How time grows from 4096 tokens on: the exponent p of t = c · n^p, beside that of n log n over the same lengths; and t / n = a + b log2 n by
+ * least squares, with the largest distance of a length from that line.
+ */
+function growthOf(measured: readonly Measured[]) {
+  const long = measured.filter(({ tokens }) => tokens >= 4096);
+  const points = (long.length > 2 ? long : measured).map(({ tokens, times }) => [tokens, median(times)] as const);
+  const exponent = (f: (n: number, t: number) => number): number =>
+    fitLine(points.map(([n, t]) => [Math.log(n), Math.log(f(n, t))])).slope;
+  const line = fitLine(points.map(([n, t]) => [Math.log2(n), (1e6 * t) / n]));
+  return {
+    exponent: exponent((_, t) => t),
+    exponentOfNLogN: exponent((n) => n * Math.log2(n)),
+    nanosecondsPerToken: { intercept: line.intercept, perDoubling: line.slope, deviation: line.largestDeviation },
+    from: points[0]![0],
+    to: points.at(-1)![0],
+    bytesPerToken: [measured[0]!.bytesPerToken, measured.at(-1)!.bytesPerToken],
+  };
+}

@@ -1,0 +1,111 @@
+import { dtypes, type FusedKernels, numel } from "@revnet-zero/tensor";
+import type { Block } from "../device/allocator.ts";
+import { addressOf, type CudaDevice, type CudaView, THREADS } from "../device/device.ts";
+import { cTypes } from "../device/sources.ts";
+import { sumColumns } from "./columns.ts";
+import type { Context } from "./context.ts";
+import { wideType } from "./reduce.ts";
+import { launchRows, rowSize, rowUnit } from "./rows.ts";
+
+type Kernels = Pick<FusedKernels<Block>, "layerNormBackward" | "rmsNormBackward" | "addNormBackward">;
+
+/** Rows of one partial sum for the gradient of a parameter, at least; and the most partial sums: two waves of an H100's blocks. */
+const LEAST_ROWS = 32;
+const MOST_PARTS = 528;
+/** Shared memory of a block at most: float64 sums of rows of 1024. */
+const MOST_SHARED = 2 * 8 * 1024 * 8;
+
+interface Views {
+  readonly x: CudaView;
+  /** Where x is a fixed-point stream. */
+  readonly fractionBits?: number | undefined;
+  readonly weight: CudaView;
+  readonly mean: CudaView | undefined;
+  readonly inverse: CudaView;
+  readonly gradient: CudaView;
+  readonly direct?: CudaView | undefined;
+  readonly dx: CudaView;
+  /** dx again, in another type. */
+  readonly low?: CudaView | undefined;
+  readonly byWeight: CudaView;
+  readonly byBias: CudaView | undefined;
+}
+
+const addressOr0 = (view: CudaView | undefined): number => (view === undefined ? 0 : addressOf(view));
+
+function pull(device: CudaDevice, views: Views): void {
+  const { x, fractionBits, weight, mean, inverse, gradient, direct, dx, low, byWeight, byBias } = views;
+  const [rows, length] = [numel(inverse.shape), weight.shape[0]!];
+  if (length === 0) return;
+  const parts = Math.max(1, Math.min(MOST_PARTS, Math.ceil(rows / LEAST_ROWS)));
+  const held = wideType(weight.dtype);
+  const bytes = parts * length * dtypes[held].bytes;
+  device.withWorkspace(2 * bytes, (sums) => {
+    const types = {
+      ...{ X: cTypes[x.dtype], T: cTypes[weight.dtype] },
+      ...{ G: cTypes[gradient.dtype], L: cTypes[(low ?? weight).dtype] },
+    };
+    const has = (view: CudaView | undefined): number => Number(view !== undefined);
+    const constants = {
+      HAS_MEAN: has(mean),
+      HAS_DIRECT: has(direct),
+      HAS_LOW: has(low),
+      IS_STREAM: Number(fractionBits !== undefined),
+    };
+    const unit = { files: ["rows", "normBackward"], types, constants };
+    const of = { rows, length, operands: [x, weight, gradient, direct, dx, low] };
+    const pack = (): void => {
+      const p = device.parameters.start().pointer(addressOf(x)).pointer(addressOf(weight)).pointer(addressOr0(mean));
+      p.pointer(addressOf(inverse)).pointer(addressOf(gradient)).pointer(addressOr0(direct)).pointer(addressOf(dx));
+      p.pointer(addressOr0(low))
+        .pointer(sums)
+        .pointer(sums + bytes)
+        .long(rows)
+        .long(Math.ceil(rows / parts))
+        .int(length)
+        .float(2 ** -(fractionBits ?? 0));
+    };
+    pack();
+    if (rowSize(length) === "Warp") {
+      // Sums of weight and bias of each of the eight warps.
+      const shared = 2 * 8 * 4 * Math.ceil(length / 4) * dtypes[held].bytes;
+      const kernel = device.kernel(rowUnit(unit, of), "normBackwardWarp", MOST_SHARED);
+      device.launch(kernel, parts, 1, 1, THREADS, shared);
+    } else {
+      launchRows(device, unit, "normBackward", of);
+      pack();
+      device.launch(device.kernel(rowUnit(unit, of), "normParameters"), Math.ceil(length / THREADS), parts);
+    }
+    const partial = { dtype: held, rows: parts, length };
+    sumColumns(device, { ...partial, address: sums }, held, byWeight);
+    if (byBias !== undefined) sumColumns(device, { ...partial, address: sums + bytes }, held, byBias);
+  });
+}
+
+export const normBackwardKernels = ({ device }: Context): Kernels => ({
+  layerNormBackward: {
+    inputs: "contiguous",
+    run: ([x, weight, mean, inverse, gradient], [dx, byWeight, byBias]) => {
+      const given = { x: x!, weight: weight!, mean, inverse: inverse!, gradient: gradient! };
+      pull(device, { ...given, dx: dx!, byWeight: byWeight!, byBias });
+    },
+  },
+  rmsNormBackward: {
+    inputs: "contiguous",
+    run: ([x, weight, inverse, gradient], [dx, byWeight]) => {
+      const given = { x: x!, weight: weight!, mean: undefined, inverse: inverse!, gradient: gradient! };
+      pull(device, { ...given, dx: dx!, byWeight: byWeight!, byBias: undefined });
+    },
+  },
+  addNormBackward: {
+    inputs: "contiguous",
+    run: ([x, weight, ...rest], [dx, ...outputs], { hasMean, to, fractionBits }) => {
+      const mean = hasMean ? rest.shift() : undefined;
+      const [inverse, gradient, direct] = rest;
+      const low = to === undefined ? undefined : outputs.shift();
+      const [byWeight, byBias] = outputs;
+      const given = { x: x!, weight: weight!, mean, inverse: inverse!, gradient: gradient!, direct };
+      pull(device, { ...given, fractionBits, dx: dx!, low, byWeight: byWeight!, byBias });
+    },
+  },
+});

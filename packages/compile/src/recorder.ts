@@ -1,0 +1,139 @@
+import type { Backend, BufferView, DType, Engine, Kernel, Storage, Tensor } from "@revnet-zero/tensor";
+import type { Instruction, Result, Slot, SlotView } from "./program.ts";
+
+/**
+ * A backend seen while it works: notes what it is asked for and passes it on. What cannot be run again without the program
+ * (values read by the host, buffers of others freed) becomes the reason why there is no recording; the work goes on.
+ */
+export class Recorder {
+  readonly instructions: Instruction[] = [];
+  readonly backend: Backend;
+  reason: string | undefined;
+  readonly #engine: Engine;
+  readonly #slots = new Map<unknown, Slot>();
+  readonly #captured = new Set<Storage>();
+  readonly #outside: ReadonlyMap<unknown, Storage>;
+
+  constructor(engine: Engine, args: readonly Tensor[]) {
+    const { backend } = engine;
+    this.#engine = engine;
+    this.#outside = new Map([...engine.storages].map((s) => [s.data, s]));
+    args.forEach((t, index) => {
+      if (!this.#slots.has(t.storage.data)) this.#slots.set(t.storage.data, { kind: "argument", index });
+    });
+    this.backend = this.#watched(backend);
+  }
+
+  #watched(backend: Backend): Backend {
+    const table = backend.kernels as Readonly<Record<string, Kernel<unknown, unknown>>>;
+    const kernels = Object.fromEntries(
+      Object.entries(table).map(([name, kernel]) => [name, this.#kernel(name, kernel)]),
+    );
+    const { readSync, arithmetic, assumptions, dtypes, bytesOf } = backend;
+    return {
+      name: backend.name,
+      isSynchronous: backend.isSynchronous,
+      ...(arithmetic === undefined ? {} : { arithmetic }),
+      ...(assumptions === undefined ? {} : { assumptions }),
+      ...(dtypes === undefined ? {} : { dtypes }),
+      ...(bytesOf === undefined ? {} : { bytesOf: bytesOf.bind(backend) }),
+      kernels: kernels as unknown as Backend["kernels"],
+      elementwise: (op, attrs, inputs, output) => {
+        backend.elementwise(op, attrs, inputs, output);
+        this.#note({ kind: "elementwise", op, attrs, inputs: this.#views(inputs), outputs: this.#views([output]) });
+      },
+      allocate: (dtype, elements) => {
+        const data = backend.allocate(dtype, elements);
+        this.#slots.set(data, { kind: "made", dtype, elements });
+        return data;
+      },
+      free: (data) => {
+        this.#slots.delete(data);
+        backend.free(data);
+      },
+      write: (data, values) => {
+        backend.write(data, values);
+        const slot = this.#slotOf(data);
+        if (slot.kind !== "made") this.refuse("it writes numbers of the host into a tensor made outside");
+        else {
+          const { dtype, elements } = slot;
+          const output: SlotView = { slot, dtype, shape: [elements], strides: [1], offset: 0 };
+          const words = values.slice();
+          this.#note({ kind: "write", words, inputs: [], outputs: [output] });
+        }
+      },
+      read: (data, dtype, elements) => {
+        this.refuse("it reads values on the host");
+        return backend.read(data, dtype, elements);
+      },
+      ...(readSync === undefined
+        ? {}
+        : {
+            readSync: (data: unknown, dtype: DType, elements: number) => {
+              this.refuse("it reads values on the host");
+              return readSync.call(backend, data, dtype, elements);
+            },
+          }),
+      releaseCaches: () => backend.releaseCaches?.(),
+    };
+  }
+
+  #kernel(name: string, kernel: Kernel<unknown, unknown>): Kernel<unknown, unknown> {
+    const run: Kernel<unknown, unknown>["run"] = (inputs, outputs, attrs) => {
+      kernel.run(inputs, outputs, attrs);
+      this.#note({
+        kind: "kernel",
+        name,
+        run: (...given) => kernel.run(...given),
+        attrs,
+        inputs: this.#views(inputs),
+        outputs: this.#views(outputs),
+      });
+    };
+    return { ...kernel, run };
+  }
+
+  #note(instruction: Instruction): void {
+    this.instructions.push(instruction);
+  }
+
+  /** Of a buffer that was made before: a recording would free it only once. */
+  noteFreed(storage: Storage): void {
+    if (this.#outside.get(storage.data) === storage) this.refuse("it frees a tensor that was made outside");
+  }
+
+  /** There will be no recording. The first reason counts. */
+  refuse(reason: string): void {
+    const { modulePath } = this.#engine;
+    this.reason ??= modulePath.length === 0 ? reason : `${reason} (in ${modulePath.join(".")})`;
+  }
+
+  #views(views: readonly BufferView<unknown>[]): SlotView[] {
+    return views.map(({ data, dtype, shape, strides, offset }) => {
+      return { slot: this.#slotOf(data), dtype, shape, strides, offset };
+    });
+  }
+
+  #slotOf(data: unknown): Slot {
+    const known = this.#slots.get(data);
+    if (known !== undefined) return known;
+    const storage = this.#outside.get(data)!;
+    const slot: Slot = { kind: "captured", storage };
+    this.#slots.set(data, slot);
+    this.#captured.add(storage);
+    return slot;
+  }
+
+  /** What the function returned, as slots; what it made and kept beside that is a reason. */
+  finish(results: readonly Tensor[]): { readonly results: Result[]; readonly captured: readonly Storage[] } {
+    const found = results.map(({ storage, layout: { shape, strides, offset }, dtype }) => {
+      return { slot: this.#slotOf(storage.data), dtype, shape, strides, offset, category: storage.category };
+    });
+    const returned = new Set<Slot>(found.map((r) => r.slot));
+    for (const slot of this.#slots.values()) {
+      if (slot.kind !== "made" || returned.has(slot)) continue;
+      this.refuse(`it keeps a tensor that it does not return (${slot.elements} elements, ${slot.dtype})`);
+    }
+    return { results: found, captured: [...this.#captured] };
+  }
+}

@@ -1,0 +1,232 @@
+import { CpuBackend, ReferenceBackend } from "@revnet-zero/backend-cpu";
+import { Engine, foldKey, randomKey, randomNormal, type Tensor, tensor, toWords } from "@revnet-zero/tensor";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { compile } from "../src/index.ts";
+
+const backends = [
+  ["cpu", () => new CpuBackend()],
+  ["reference", () => new ReferenceBackend()],
+] as const;
+
+const bits = (t: Tensor): unknown => toWords(t.dataSync(), t.dtype);
+
+/** Elementwise ops of one and two operands that stay finite. */
+const unary = ["neg", "abs", "tanh", "sigmoid", "relu", "gelu", "sin", "square", "exp"] as const;
+const binary = ["add", "sub", "mul", "maximum", "minimum"] as const;
+type Node = {
+  readonly op: (typeof unary)[number] | (typeof binary)[number] | "sum" | "transpose";
+  readonly a: number;
+  readonly b: number;
+};
+
+/** A program over a growing list of [3, 3] tensors. */
+const programs = fc.array(
+  fc.record({
+    op: fc.constantFrom(...unary, ...binary, "sum" as const, "transpose" as const),
+    a: fc.nat(),
+    b: fc.nat(),
+  }),
+  { minLength: 1, maxLength: 12 },
+);
+
+function runProgram(nodes: readonly Node[], ...args: readonly Tensor[]): Tensor[] {
+  const values = [...args];
+  for (const { op, a, b } of nodes) {
+    const x = values[a % values.length]!;
+    const y = values[b % values.length]!;
+    if (op === "sum") values.push(x.sum(0));
+    else if (op === "transpose") values.push(x.rank === 2 ? x.transpose() : x.neg());
+    else if ((binary as readonly string[]).includes(op)) values.push((x[op as "add"] as (y: Tensor) => Tensor)(y));
+    else values.push((x[op as "neg"] as () => Tensor)());
+  }
+  return values.slice(-2);
+}
+
+describe.each(backends)("a recorded function on %s", (_, make) => {
+  test("has the bits of the function, whatever it computes", () => {
+    fc.assert(
+      fc.property(programs, fc.integer({ min: 0, max: 999 }), (nodes, seed) => {
+        const engine = new Engine(make());
+        const recorded = compile((...args: readonly Tensor[]) => runProgram(nodes, ...args));
+        for (let call = 0; call < 4; call++) {
+          engine.scope(() => {
+            const key = foldKey(randomKey(seed), call);
+            const args = [0, 1].map((i) => randomNormal([3, 3], { key: foldKey(key, i), engine }));
+            const expected = runProgram(nodes, ...args);
+            const found = recorded(...args);
+            expect(found.map(bits)).toEqual(expected.map(bits));
+            expect(found.map((t) => t.shape)).toEqual(expected.map((t) => t.shape));
+          });
+        }
+        expect(recorded.reason).toBeUndefined();
+        recorded.dispose();
+        expect(engine.memory().liveBytes).toBe(0);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("draws new random numbers at every call, those that the function would draw", () => {
+    const engine = new Engine(make());
+    const f = (x: Tensor): Tensor => {
+      const first = x.dropout(0.5, engine.nextKey("first"));
+      return engine.withFoldedKey(7, () => first.dropout(0.25, engine.nextKey("second"))).add(1);
+    };
+    const recorded = compile(f);
+    const x = engine.keep(
+      tensor(
+        Array.from({ length: 64 }, (_, i) => i + 1),
+        { engine },
+      ),
+    );
+    const seen = new Set<string>();
+    for (let step = 0; step < 5; step++) {
+      const key = foldKey(randomKey(1), step);
+      const [found, expected, next, nextExpected] = engine.scope(() => {
+        const run = (g: (x: Tensor) => Tensor) => engine.withKey(key, () => [bits(g(x)), engine.nextKey("after")]);
+        return [...run(recorded), ...run(f)] as const;
+      }) as [unknown, unknown, unknown, unknown];
+      expect(found).toEqual(next);
+      expect(expected).toEqual(nextExpected);
+      seen.add(String(found));
+    }
+    expect(recorded.reason).toBeUndefined();
+    expect(seen.size).toBe(5);
+  });
+
+  test("writes to tensors made outside as the function does", () => {
+    const engine = new Engine(make());
+    const total = engine.keep(tensor([0, 0], { engine }));
+    const recorded = compile((x: Tensor) => {
+      total.assign(total.add(x));
+      return total.mul(2);
+    });
+    const results = [1, 2, 3, 4].map((v) =>
+      engine.scope(() => Array.from(recorded(tensor([v, -v], { engine })).dataSync())),
+    );
+    expect(results).toEqual([
+      [2, -2],
+      [6, -6],
+      [12, -12],
+      [20, -20],
+    ]);
+    expect(recorded.reason).toBeUndefined();
+    expect(Array.from(total.dataSync())).toEqual([10, -10]);
+  });
+});
+
+const engine = new Engine(new CpuBackend());
+const x = engine.keep(tensor([[1, 2, 3]], { engine }));
+
+/** Calls three times, by when a recording has been made and used where one can be. */
+const settle = (f: (x: Tensor) => Tensor): void => {
+  for (let call = 0; call < 3; call++) f(x).dispose();
+};
+
+test("joins elementwise ops that follow each other", () => {
+  const recorded = compile((t: Tensor) => t.mul(3).add(1).tanh().mul(t).sum());
+  settle(recorded);
+  expect(recorded.recordings).toMatchObject([{ recorded: 7, instructions: 2 }]);
+});
+
+test("records every kind of argument apart, and keeps eight", () => {
+  let runs = 0;
+  const recorded = compile((t: Tensor) => {
+    runs++;
+    return t.add(1);
+  });
+  for (let n = 1; n <= 10; n++) {
+    const t = engine.keep(tensor(new Float32Array(n), { engine }));
+    for (let call = 0; call < 4; call++) recorded(t).dispose();
+    t.dispose();
+  }
+  expect(runs).toBe(20);
+  expect(recorded.recordings.map((r) => r.signature.split("]")[0])).toEqual(
+    [3, 4, 5, 6, 7, 8, 9, 10].map((n) => `f32[${n}`),
+  );
+});
+
+describe("runs the function itself, and says why,", () => {
+  test("where it reads values on the host", () => {
+    const recorded = compile((t: Tensor) => t.mul(t.sum().itemSync()));
+    settle(recorded);
+    expect(recorded.reason).toBe("it reads values on the host");
+    expect(Array.from(recorded(x).dataSync())).toEqual([6, 12, 18]);
+  });
+
+  test("where it keeps a tensor that it does not return", () => {
+    const kept: Tensor[] = [];
+    const recorded = compile((t: Tensor) => {
+      kept.push(engine.keep(t.add(1)));
+      return t.mul(2);
+    });
+    settle(recorded);
+    expect(recorded.reason).toBe("it keeps a tensor that it does not return (3 elements, f32)");
+    expect(kept.length).toBe(3);
+    for (const t of kept) t.dispose();
+  });
+
+  test("where it frees a tensor that was made outside", () => {
+    const recorded = compile((t: Tensor) => {
+      const sum = t.add(1);
+      if (t !== x) t.dispose();
+      return sum;
+    });
+    for (let call = 0; call < 3; call++) recorded(x.mul(2)).dispose();
+    expect(recorded.reason).toBe("it frees a tensor that was made outside");
+  });
+
+  test("where the guard answers otherwise", () => {
+    let factor = 2;
+    const recorded = compile((t: Tensor) => t.mul(factor), { guard: () => `factor ${factor}` });
+    settle(recorded);
+    factor = 3;
+    expect(Array.from(recorded(x).dataSync())).toEqual([3, 6, 9]);
+    settle(recorded);
+    expect(Array.from(recorded(x).dataSync())).toEqual([3, 6, 9]);
+    expect(recorded.reason).toBeUndefined();
+    expect(recorded.recordings.length).toBe(2);
+  });
+
+  test("where a tensor that it used was disposed since", () => {
+    let weight = engine.keep(tensor([[2, 2, 2]], { engine }));
+    const recorded = compile((t: Tensor) => t.mul(weight));
+    settle(recorded);
+    weight.dispose();
+    weight = engine.keep(tensor([[5, 5, 5]], { engine }));
+    expect(Array.from(recorded(x).dataSync())).toEqual([5, 10, 15]);
+    expect(recorded.reason).toBe("a tensor that it used is nobody's any more: it is recorded anew");
+    expect(Array.from(recorded(x).dataSync())).toEqual([5, 10, 15]);
+    expect(recorded.reason).toBeUndefined();
+  });
+});
+
+test("refuses what it cannot promise, in words", () => {
+  const messages = [
+    () => (compile as unknown as (f: () => Tensor) => () => Tensor)(() => x)(),
+    () => compile((t: Tensor) => t.mul(2))(engine.keep(x.clone()).requireGrad()),
+    () => {
+      const f = compile((() => 3) as unknown as (t: Tensor) => Tensor);
+      f(x);
+      f(x);
+    },
+  ].map((f) => {
+    try {
+      f();
+      return "nothing";
+    } catch (error) {
+      return (error as Error).message;
+    }
+  });
+  expect(messages).toMatchInlineSnapshot(`
+    [
+      "compile: a recorded function takes one tensor or more, got nothing
+      hint: pass what changes as tensors, and close over the rest",
+      "compile: an argument is tracked, and the results of a recorded function are not
+      hint: compute gradients inside the function (grad, valueAndGrad), or pass x.detach()",
+      "compile: the function returns number, which would stay what it was at the first call
+      hint: return tensors, alone or in arrays and plain objects",
+    ]
+  `);
+});

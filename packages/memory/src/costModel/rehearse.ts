@@ -1,0 +1,78 @@
+import { MetaBackend, NoValuesError } from "@revnet-zero/backend-meta";
+import type { BlockPolicy } from "@revnet-zero/reversible";
+import { type Backend, BackendError, type Engine, type Tensor, zeros } from "@revnet-zero/tensor";
+import type { PlannedChain } from "./chains.ts";
+import { type RecordOptions, type StepRecord, StepRecorder } from "./stepRecorder.ts";
+
+/** A forward and a backward pass: what a plan is for. It may be run several times, and reads no values. */
+export type Pass = () => void;
+
+/** Runs passes on the tensors there are, without computing, under plans that were never run. */
+export class Rehearsal {
+  readonly #engine: Engine;
+  readonly #chains: readonly PlannedChain[];
+  readonly #parameters: readonly Tensor[];
+  readonly #backend: Backend;
+
+  constructor(engine: Engine, chains: readonly PlannedChain[], parameters: readonly Tensor[]) {
+    this.#engine = engine;
+    this.#chains = chains;
+    this.#parameters = parameters;
+    this.#backend = MetaBackend.like(engine.backend) as Backend;
+  }
+
+  /** The pass under a plan, with a policy for every block of every chain. Bytes are the ledger's of the pass itself. */
+  run(
+    pass: Pass,
+    plan: readonly (readonly BlockPolicy[])[],
+    { countsWork = false }: Partial<Pick<RecordOptions, "countsWork">> = {},
+  ): StepRecord {
+    const plans = this.#chains.map((c) => c.plan);
+    let record: StepRecord | undefined;
+    const apart = (): void => {
+      this.#chains.forEach((chain, i) => {
+        chain.plan = { blocks: plan[i]! };
+      });
+      record = new StepRecorder(this.#engine, this.#chains).record(pass, { clock: () => 0, countsWork });
+    };
+    try {
+      this.#engine.rehearse(this.#backend, () => this.#withoutGradients(apart));
+    } catch (error) {
+      if (!(error instanceof NoValuesError)) throw error;
+      throw new BackendError(
+        "scheduler",
+        "the pass reads a value",
+        "leave item() and data() out of the function given to the scheduler, and read what it returns",
+        { cause: error },
+      );
+    } finally {
+      this.#chains.forEach((chain, i) => {
+        chain.plan = plans[i];
+      });
+    }
+    return record!;
+  }
+
+  /** Gradients there are stand-ins' turn: those of before are not touched. What the pass leaves of gradients is freed. */
+  #withoutGradients(f: () => void): void {
+    const engine = this.#engine;
+    const before = this.#parameters.map((p) => p.grad);
+    this.#parameters.forEach((p, i) => {
+      p.grad = before[i] && this.#standIn(before[i]);
+    });
+    try {
+      engine.scope(f);
+    } finally {
+      this.#parameters.forEach((p, i) => {
+        p.grad?.dispose();
+        p.grad = before[i];
+      });
+    }
+  }
+
+  #standIn({ shape, dtype }: Tensor): Tensor {
+    const t = this.#engine.keep(zeros(shape, { dtype, engine: this.#engine }));
+    t.storage.category = "gradients";
+    return t;
+  }
+}

@@ -1,0 +1,318 @@
+import type { Module } from "@revnet-zero/nn";
+import { byteSizes, formatBytes, parseBytes } from "@revnet-zero/plot";
+import type { BlockPolicy, MemoryPlan } from "@revnet-zero/reversible";
+import { type Engine, OutOfMemoryError, type Tensor, ValueError } from "@revnet-zero/tensor";
+import { chainsOf, type PlannedChain } from "../costModel/chains.ts";
+import type { ChoiceTimes } from "../costModel/problemOf.ts";
+import { StepRecorder } from "../costModel/stepRecorder.ts";
+import type { TimeModel } from "../costModel/timeModel.ts";
+import { TimeNetwork } from "../costModel/timeNetwork.ts";
+import { readHostMemory, usualFile, writeHostMemory } from "./hostMemory.ts";
+import type { LayerScheduler } from "./layerScheduler.ts";
+import { type ModelPlan, ModelPlanner } from "./modelPlanner.ts";
+import { type MemoryStrategy, strategies, strategyNames } from "./strategies.ts";
+
+export interface MemorySchedulerOptions {
+  /** Default "ml-adaptive". */
+  readonly strategy?: MemoryStrategy;
+  /** Bytes that the engine may hold in a pass, all included: a number, or a text such as "2GB". Default: no bound. */
+  readonly budget?: number | string;
+  readonly layers?: LayerScheduler;
+  /** Policies to choose from. Default: store, checkpoint and reconstruct. */
+  readonly policies?: readonly BlockPolicy[];
+  /** Of the network's first parameters. Default 1. */
+  readonly seed?: number;
+  /** Where `ml-adaptive` keeps what it learned; false for nowhere. Default: a file for this machine and backend. */
+  readonly file?: string | false;
+  /** Milliseconds. Default: `performance.now`. The same readings give the same plans. */
+  readonly clock?: () => number;
+  /** Told in words when a plan had to be made smaller. Default: `console.warn`. */
+  readonly onMessage?: (message: string) => void;
+}
+
+/** What a step under a scheduler came to. */
+export interface ScheduledStep {
+  readonly plan: ModelPlan;
+  readonly timeMs: number;
+  /** Highest live bytes of the engine in the pass. */
+  readonly peakBytes: number;
+  /** Median of |expected / measured - 1| over the blocks' forward and backward times, as expected before. */
+  readonly medianError: number;
+}
+
+interface Situation {
+  readonly planner: ModelPlanner;
+  /** Live bytes where the pass begins, and budget, that the plan was made for. */
+  startBytes: number;
+  budgetBytes: number;
+  plan: ModelPlan;
+  /** Steps since it was made, and steps that it is kept for. */
+  age: number;
+  patience: number;
+}
+
+/** A plan that comes out the same again is kept for twice as many steps, up to so many. */
+const MOST_PATIENCE = 8;
+/** Times that were off by so much (a median) are a reason to plan anew. */
+const SURPRISE = 0.5;
+/** A step that went on within a thousandth of what was expected, in bytes, is one the plan was made for. */
+const SAME_BYTES = 1e-3;
+
+/**
+ * Keeps the forward and backward passes of a model within a byte budget, at the least time that its strategy knows of. In exact modes
+ * gradients are the same bits under every plan.
+ *
+ * The first pass is rehearsed (it computes nothing then) to learn what every policy keeps; every pass runs under a plan that was rehearsed,
+ * and under a limit of the ledger. Where memory runs out all the same (other shapes than before, a device that has less), the pass is
+ * taken back, and done again under a smaller plan, with a message.
+ *
+ * ```ts
+ * import { IntelligentMemoryScheduler, randomKey, ReversibleTransformer, zeros } from "revnet-zero";
+ *
+ * const shape = { vocabSize: 16, numLayers: 4, dModel: 8, numHeads: 2, maxSeqLen: 4 };
+ * const model = new ReversibleTransformer({ ...shape, key: randomKey(1) });
+ * const tokens = zeros([2, 4], { dtype: "i32" });
+ * using scheduler = new IntelligentMemoryScheduler(model, { strategy: "conservative", budget: "1MB" });
+ * const loss = scheduler.step(() => {
+ *   const loss = model.loss(tokens, tokens);
+ *   loss.backward();
+ *   return loss.detach();
+ * });
+ * loss.itemSync() > 0; // => true
+ * scheduler.lastStep.peakBytes < 1e6; // => true
+ * ```
+ */
+export class IntelligentMemoryScheduler {
+  readonly strategy: MemoryStrategy;
+  #budgetBytes: number;
+  readonly #model: Module;
+  readonly #engine: Engine;
+  readonly #options: MemorySchedulerOptions;
+  readonly #chains: readonly PlannedChain[];
+  readonly #plansBefore: readonly (MemoryPlan | undefined)[];
+  readonly #network: TimeNetwork | undefined;
+  readonly #times: TimeModel;
+  readonly #file: string | undefined;
+  /** By whether gradients were there before: a micro-batch after the first has more bytes live from the start. */
+  readonly #situations = new Map<boolean, Situation>();
+  #lastStep: ScheduledStep | undefined;
+
+  constructor(model: Module, options: MemorySchedulerOptions = {}) {
+    const { strategy = "ml-adaptive", budget = Number.POSITIVE_INFINITY, seed = 1, file } = options;
+    if (!strategyNames.includes(strategy)) {
+      throw new ValueError("scheduler", `unknown strategy "${strategy}"`, `use ${strategyNames.join(", ")}`);
+    }
+    this.strategy = strategy;
+    this.#budgetBytes = bytesOf(budget);
+    this.#model = model;
+    this.#engine = model.engine;
+    this.#options = options;
+    this.#chains = chainsOf(model);
+    this.#plansBefore = this.#chains.map((c) => c.plan);
+    const { usesNetwork, times } = strategies[strategy];
+    this.#network = usesNetwork ? new TimeNetwork({ engine: this.#engine, seed }) : undefined;
+    this.#times = times(this.#network);
+    this.#file = usesNetwork && file !== false ? (file ?? usualFile(this.#engine.backend.name)) : undefined;
+    const known = this.#file === undefined ? undefined : readHostMemory(this.#file);
+    if (known !== undefined) this.#network!.load(known);
+  }
+
+  /**
+   * Runs a forward and a backward pass within the budget, in a scope of its own: of what it makes, its result lives on. It may be run
+   * several times, and without values, so that it must not read any (`item()`), and what advances (the next batch) and updates (the
+   * optimizer's step) stays outside.
+   *
+   * @throws OutOfMemoryError where not even the smallest plan fits, with the least budget that would do.
+   */
+  step<T>(pass: () => T): T {
+    const hadGradients = this.#gradients().some((g) => g !== undefined);
+    const situation = this.#prepared(pass, hadGradients);
+    try {
+      return this.#run(pass, situation);
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      if (hadGradients) throw error;
+      return this.#runSmaller(pass, hadGradients, error);
+    }
+  }
+
+  /** Bytes that the engine may hold in a pass. */
+  get budgetBytes(): number {
+    return this.#budgetBytes;
+  }
+  /** Takes effect at the next step; a number, or a text such as "2GB". */
+  setBudget(budget: number | string): void {
+    this.#budgetBytes = bytesOf(budget);
+  }
+
+  /** The plan of the last step. */
+  get plan(): ModelPlan | undefined {
+    return this.#lastStep?.plan;
+  }
+  get lastStep(): ScheduledStep | undefined {
+    return this.#lastStep;
+  }
+
+  /** What plans the passes, and what it has learned: of passes without gradients from before, once there was one. */
+  get planner(): ModelPlanner | undefined {
+    return (this.#situations.get(false) ?? this.#situations.get(true))?.planner;
+  }
+
+  /** Saves what was learned, and gives the model the plans back that it had. */
+  [Symbol.dispose](): void {
+    this.#chains.forEach((chain, i) => {
+      chain.plan = this.#plansBefore[i];
+    });
+    if (this.#network === undefined) return;
+    try {
+      if (this.#file !== undefined && this.#lastStep !== undefined) writeHostMemory(this.#file, this.#network.save());
+    } catch (error) {
+      this.#say(`what was learned could not be saved: ${(error as Error).message}`);
+    }
+    this.#network.dispose();
+  }
+
+  #prepared(pass: () => unknown, hadGradients: boolean): Situation {
+    const startBytes = this.#engine.ledger.liveBytes;
+    const known = this.#situations.get(hadGradients);
+    if (known === undefined) return this.#learn(pass, hadGradients);
+    const budgetBytes = this.#budgetBytes;
+    const isSame = known.startBytes === startBytes && known.budgetBytes === budgetBytes;
+    if (isSame && known.age < known.patience) return known;
+    known.planner.times.prepare();
+    const plan = this.#planFor(known.planner, startBytes);
+    const isKept = isSame && plan.policies.join() === known.plan.policies.join();
+    const patience = isKept ? Math.min(2 * known.patience, MOST_PATIENCE) : 1;
+    Object.assign(known, { startBytes, budgetBytes, plan, patience, age: 0 });
+    return known;
+  }
+
+  #learn(pass: () => unknown, hadGradients: boolean): Situation {
+    const { layers, policies } = this.#options;
+    const times = this.#times;
+    const planner = new ModelPlanner(this.#model, () => void pass(), { layers, policies, times });
+    const startBytes = this.#engine.ledger.liveBytes;
+    const plan = this.#planFor(planner, startBytes);
+    const situation = { planner, startBytes, budgetBytes: this.#budgetBytes, plan, age: 0, patience: 1 };
+    this.#situations.set(hadGradients, situation);
+    return situation;
+  }
+
+  #planFor(planner: ModelPlanner, startBytes: number): ModelPlan {
+    const { share } = strategies[this.strategy];
+    const whole = Number.isFinite(this.#budgetBytes) ? this.#budgetBytes : planner.most.peakBytes + startBytes;
+    if (share === 1) return planner.planWithin(whole, startBytes);
+    const least = planner.least.peakBytes + startBytes;
+    return planner.planWithin(least > whole ? whole : Math.floor(least + share * (whole - least)), startBytes);
+  }
+
+  #run<T>(pass: () => T, situation: Situation): T {
+    const { planner, plan, startBytes } = situation;
+    planner.apply(plan);
+    const { clock = deviceClock(this.#engine) } = this.#options;
+    let result: T | undefined;
+    const record = this.#engine.withMemoryLimit(this.#budgetBytes, () =>
+      new StepRecorder(this.#engine, this.#chains).record(
+        () => {
+          result = this.#engine.scope(pass, "scheduled pass");
+        },
+        { clock },
+      ),
+    );
+    const { peakBytes, timeMs } = record;
+    const passes = record.items.map(({ forward, backward }) => ({
+      forwardMs: forward.timeMs,
+      backwardMs: backward?.timeMs ?? 0,
+    }));
+    const error = medianError(planner, plan, passes);
+    this.#lastStep = { plan, timeMs, peakBytes, medianError: error };
+    situation.age++;
+    if (error > SURPRISE) situation.patience = 1;
+    const isAsExpected =
+      record.items.length === planner.times.items.length &&
+      Math.abs(peakBytes - startBytes - plan.peakBytes) <= SAME_BYTES * plan.peakBytes;
+    if (isAsExpected) planner.times.observe(plan.plan, passes);
+    else this.#situations.clear();
+    return result as T;
+  }
+
+  /**
+   * The pass ran out of memory: its gradients are taken back, it is looked at anew, and done again under the plan that is best now; and where
+   * that has just failed (it is the device that has less than the budget), or does, under the smallest one.
+   */
+  #runSmaller<T>(pass: () => T, hadGradients: boolean, error: OutOfMemoryError): T {
+    this.#takeBack();
+    const situation = this.#learn(pass, hadGradients);
+    const { planner, plan, startBytes } = situation;
+    let failure = error;
+    for (const next of [plan, planner.least]) {
+      if (this.#isInUse(next)) continue;
+      const peak = formatBytes(next.peakBytes + startBytes);
+      this.#say(`memory ran out (${firstLine(failure)}); the pass is done again under a plan with a peak of ${peak}`);
+      try {
+        situation.plan = next;
+        return this.#run(pass, situation);
+      } catch (again) {
+        if (!(again instanceof OutOfMemoryError)) throw again;
+        failure = again;
+        this.#takeBack();
+      }
+    }
+    throw failure;
+  }
+
+  #takeBack(): void {
+    this.#model.zeroGrad();
+    this.#engine.backend.releaseCaches?.();
+    this.#situations.clear();
+  }
+
+  /** Whether the pass that failed ran under this plan. */
+  #isInUse({ policies }: ModelPlan): boolean {
+    return this.#chains.every((chain, i) => chain.plan?.blocks.join() === policies[i]!.join());
+  }
+
+  #gradients(): readonly (Tensor | undefined)[] {
+    return this.#model.parameters().map((p) => p.grad);
+  }
+
+  #say(message: string): void {
+    const { onMessage = (text) => console.warn(text) } = this.#options;
+    onMessage(`memory scheduler: ${message}`);
+  }
+}
+
+const firstLine = ({ message }: Error): string => message.split("\n")[0]!;
+
+function medianError({ times }: ModelPlanner, { plan }: ModelPlan, passes: readonly ChoiceTimes[]): number {
+  const { items } = times.expected();
+  const errors = times.items.flatMap(({ place }, i) => {
+    const measured = passes[i];
+    if (place === undefined || measured === undefined) return [];
+    const expected = items[i]!.choices[plan.choices[i]!]!;
+    return [expected.forwardMs / measured.forwardMs, expected.backwardMs / measured.backwardMs].map((r) =>
+      Math.abs(r - 1),
+    );
+  });
+  return errors.sort((a, b) => a - b)[errors.length >> 1] ?? Number.NaN;
+}
+
+/** Milliseconds at which the device has done what it was told: some go on computing while the program does. */
+function deviceClock({ backend }: Engine): () => number {
+  const { synchronize } = backend as { synchronize?: () => void };
+  if (synchronize === undefined) return () => performance.now();
+  return () => {
+    synchronize.call(backend);
+    return performance.now();
+  };
+}
+
+function bytesOf(budget: number | string): number {
+  const bytes = typeof budget === "string" ? parseBytes(budget) : budget;
+  if (bytes !== undefined && bytes > 0) return bytes;
+  throw new ValueError(
+    "scheduler",
+    `the budget is ${JSON.stringify(budget)}`,
+    `use a number of bytes, or ${byteSizes}`,
+  );
+}

@@ -1,0 +1,65 @@
+import { type Arm, type ArmTable, armsOf } from "../costModel/arms.ts";
+import type { ProbedItem } from "../costModel/probe.ts";
+import { type ChoiceTimes, problemOf } from "../costModel/problemOf.ts";
+import type { TimeModel } from "../costModel/timeModel.ts";
+import { evaluatePlan } from "../planner/evaluate.ts";
+import { leastPeakBytes, planChain } from "../planner/planChain.ts";
+import type { Plan, PlanProblem } from "../planner/problem.ts";
+
+/** The loop of a scheduler, without the steps: plans on what is believed, and is told what the planned passes took. */
+export class OnlinePlanner {
+  readonly items: readonly ProbedItem[];
+  readonly leastPeakBytes: number;
+  readonly #arms: ArmTable;
+  readonly #times: TimeModel;
+
+  constructor(items: readonly ProbedItem[], times: TimeModel) {
+    this.items = items;
+    this.#times = times;
+    this.#arms = armsOf(items);
+    this.prepare();
+    this.leastPeakBytes = leastPeakBytes(this.expected());
+  }
+
+  /** Has the time model look at these items again, where it has looked at others meanwhile. */
+  prepare(): void {
+    this.#times.prepare(this.#arms.flat(2));
+  }
+
+  /** The plan of least believed time within a budget (bytes beyond those where a step begins), where one fits. */
+  plan(budgetBytes: number): Plan | undefined {
+    return planChain(
+      this.#problem((arm) => this.#times.optimisticMs(arm)),
+      budgetBytes,
+    );
+  }
+
+  /** What a plan is expected to take. */
+  expectedMs({ choices }: Pick<Plan, "choices">): number {
+    return evaluatePlan(this.expected(), choices).timeMs;
+  }
+
+  /** The problem with expected times. */
+  expected(): PlanProblem {
+    return this.#problem((arm) => this.#times.expectedMs(arm));
+  }
+
+  observe({ choices }: Pick<Plan, "choices">, times: readonly ChoiceTimes[]): void {
+    this.#times.observe(
+      times.flatMap(({ forwardMs, backwardMs }, i) => {
+        const [forward, backward] = this.#arms[i]![choices[i]!]!;
+        return [
+          { arm: forward, ms: forwardMs },
+          { arm: backward, ms: backwardMs },
+        ];
+      }),
+    );
+  }
+
+  #problem(msOf: (arm: Arm) => number): PlanProblem {
+    return problemOf(this.items, (i, c) => {
+      const [forward, backward] = this.#arms[i]![c]!;
+      return { forwardMs: msOf(forward), backwardMs: msOf(backward) };
+    });
+  }
+}

@@ -1,0 +1,119 @@
+import type { BlockPolicy } from "@revnet-zero/reversible";
+import type { Engine } from "@revnet-zero/tensor";
+import { type ArmTable, armsOf } from "../costModel/arms.ts";
+import type { PlannedChain } from "../costModel/chains.ts";
+import type { ProbedItem } from "../costModel/probe.ts";
+import type { ChoiceTimes } from "../costModel/problemOf.ts";
+import type { Pass, Rehearsal } from "../costModel/rehearse.ts";
+import { StepRecorder } from "../costModel/stepRecorder.ts";
+
+export interface MeasureOptions {
+  readonly engine: Engine;
+  readonly chains: readonly PlannedChain[];
+  readonly items: readonly ProbedItem[];
+  readonly rehearsal: Rehearsal;
+  readonly pass: Pass;
+  /** No pass whose peak would be higher is run. */
+  readonly limitBytes: number;
+  /** Passes that are timed under each policy, after one that is not. Default 4. */
+  readonly repeats?: number;
+}
+
+/**
+ * Times of every choice of every item, from passes that were run: under each policy a pass with all blocks under it or, where that would
+ * not fit, every second, fourth, … one. Policies take turns, so that a slow moment is one of them all. The best of the repeats counts, and for items of equal work the median of theirs. What was not
+ * run gets the time that its work would take at the speed of the rest.
+ */
+export function measureTimes(options: MeasureOptions): (item: number, choice: number) => ChoiceTimes {
+  const { engine, chains, items, pass, repeats = 4 } = options;
+  const before = chains.map((c) => c.plan);
+  const best = new Map<string, number>();
+  const policies = new Set(chains.flatMap((c) => c.policies));
+  const plans = [...policies].flatMap((policy) => planThatFits(policy, options) ?? []);
+  const follow = (plan: ChainPlans): void =>
+    chains.forEach((chain, i) => {
+      chain.plan = { blocks: plan[i]! };
+    });
+  try {
+    for (const plan of plans) {
+      follow(plan);
+      engine.scope(pass);
+    }
+    for (let round = 0; round < repeats; round++) {
+      for (const plan of plans) {
+        follow(plan);
+        timePass(plan, options, best);
+      }
+    }
+  } finally {
+    chains.forEach((chain, i) => {
+      chain.plan = before[i];
+    });
+  }
+  return timesFrom(armsOf(items), best);
+}
+
+type ChainPlans = readonly (readonly BlockPolicy[])[];
+
+/** The policy on as many blocks as the limit allows, and the cheapest one in bytes elsewhere; undefined where no block is offered it. */
+function planThatFits(policy: BlockPolicy, options: MeasureOptions): [ChainPlans] | undefined {
+  const { chains, items, rehearsal, pass, limitBytes } = options;
+  const offered = (chain: number, block: number): readonly string[] =>
+    items.find(({ place }) => place?.chain === chain && place.block === block)?.choices.map((c) => c.policy) ?? [];
+  const most = Math.max(...chains.map((c) => c.numBlocks));
+  for (let stride = 1; stride <= most; stride *= 2) {
+    const plan = chains.map(({ numBlocks }, c) =>
+      Array.from({ length: numBlocks }, (_, block): BlockPolicy => {
+        const names = offered(c, block);
+        if (block % stride === 0 && names.includes(policy)) return policy;
+        return names.includes("reconstruct") ? "reconstruct" : (names.at(-1) as BlockPolicy);
+      }),
+    );
+    if (!plan.flat().includes(policy)) return undefined;
+    if (rehearsal.run(pass, plan).peakBytes <= limitBytes) return [plan];
+  }
+  return undefined;
+}
+
+const keyOf = (item: number, choice: number, pass: "forward" | "backward"): string => `${item} ${choice} ${pass}`;
+
+/** Runs the pass under the plan that the chains follow, and notes the best time of every item's choice. */
+function timePass(plan: ChainPlans, { engine, chains, items, pass }: MeasureOptions, best: Map<string, number>): void {
+  const clock = { clock: () => performance.now() };
+  const { items: found } = new StepRecorder(engine, chains).record(() => engine.scope(pass), clock);
+  found.forEach(({ forward, backward }, i) => {
+    const { place, choices } = items[i]!;
+    const policy = place === undefined ? choices[0]!.policy : plan[place.chain]![place.block]!;
+    const choice = choices.findIndex((c) => c.policy === policy);
+    const note = (name: "forward" | "backward", ms: number): void => {
+      const key = keyOf(i, choice, name);
+      best.set(key, Math.min(ms, best.get(key) ?? Number.POSITIVE_INFINITY));
+    };
+    note("forward", forward.timeMs);
+    note("backward", backward?.timeMs ?? 0);
+  });
+}
+
+/** Medians by kind of work; for kinds that were not run, the prior at the speed of what was. */
+function timesFrom(arms: ArmTable, best: ReadonlyMap<string, number>): (item: number, choice: number) => ChoiceTimes {
+  const kinds = new Map<string, number[]>();
+  let [measured, prior] = [0, 0];
+  for (const arm of arms.flat(2)) {
+    const ms = best.get(keyOf(arm.item, arm.choice, arm.pass));
+    if (ms === undefined) continue;
+    measured += ms;
+    prior += arm.priorMs;
+    const list = kinds.get(arm.kind);
+    if (list === undefined) kinds.set(arm.kind, [ms]);
+    else list.push(ms);
+  }
+  const speed = prior > 0 ? measured / prior : 1;
+  const medians = new Map([...kinds].map(([kind, times]) => [kind, times.sort((a, b) => a - b)[times.length >> 1]!]));
+  return (item, choice) => {
+    const [forward, backward] = arms[item]![choice]!;
+    return {
+      forwardMs: medians.get(forward.kind) ?? forward.priorMs * speed,
+      backwardMs: medians.get(backward.kind) ?? backward.priorMs * speed,
+    };
+  };
+}

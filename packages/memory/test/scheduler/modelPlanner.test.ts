@@ -1,0 +1,133 @@
+import { errorText, runs } from "@revnet-zero/testkit";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Arm } from "../../src/costModel/arms.ts";
+import { LayerScheduler, ModelPlanner, staticTimes } from "../../src/index.ts";
+import { languageModel, type Subject, subjects } from "./models.ts";
+import { sameBitsUnderAnyPlan } from "./planProperty.ts";
+
+/** The bytes that a pass really needs beyond those where it begins. */
+function peakOf({ engine, model, pass }: Subject): number {
+  const startBytes = engine.ledger.liveBytes;
+  engine.ledger.resetPeak();
+  engine.scope(pass);
+  const { peakBytes } = engine.memory();
+  model.zeroGrad();
+  return peakBytes - startBytes;
+}
+
+describe.each(subjects.map((make) => make()))("$name", (subject) => {
+  const { model } = subject;
+  const planner = new ModelPlanner(model, subject.pass);
+
+  test("a plan's peak is the ledger's, to the byte, and within the budget", () => {
+    const [least, most] = [planner.least.peakBytes, planner.most.peakBytes];
+    expect(most).toBeGreaterThan(least);
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 1, noNaN: true }), (share) => {
+        const budget = Math.floor(least + share * (most - least));
+        const plan = planner.plan(budget)!;
+        expect(plan.peakBytes).toBeLessThanOrEqual(budget);
+        planner.apply(plan);
+        expect(peakOf(subject)).toBe(plan.peakBytes);
+      }),
+      runs(5),
+    );
+  });
+
+  test("gradients are the same bits under any plan", () => {
+    fc.assert(sameBitsUnderAnyPlan(subject), runs(6));
+  });
+
+  test("a budget below the least peak is an error that says what is needed", () => {
+    const { peakBytes } = planner.least;
+    expect(errorText(() => planner.planWithin(peakBytes - 1 + 1000, 1000))).toContain(
+      `raise the budget to ${peakBytes + 1000} bytes`,
+    );
+    expect(planner.planWithin(peakBytes + 1000, 1000).peakBytes).toBe(peakBytes);
+  });
+
+  test("the curve goes from less memory to less time", () => {
+    const curve = planner.curve(4);
+    expect(curve.length).toBeGreaterThan(1);
+    curve.slice(1).forEach((plan, i) => {
+      expect(plan.timeMs).toBeLessThan(curve[i]!.timeMs);
+      expect(plan.peakBytes).toBeGreaterThan(curve[i]!.peakBytes);
+    });
+  });
+});
+
+test("the plan of a small model is the best of all plans, by their ledgers", () => {
+  const { model, pass } = languageModel(undefined, { numLayers: 3 });
+  const planner = new ModelPlanner(model, pass);
+  const policies = ["store", "checkpoint", "reconstruct"] as const;
+  const all = Array.from({ length: 27 }, (_, n) =>
+    [n % 3, Math.floor(n / 3) % 3, Math.floor(n / 9)].map((c) => policies[c]!),
+  );
+  const layers = new LayerScheduler(model);
+  const costs = all.map((plan) => {
+    // With every layer pinned there is one plan, which is rehearsed.
+    plan.forEach((policy, i) => void layers.pin(i, policy));
+    const { peakBytes } = new ModelPlanner(model, pass, { layers }).least;
+    const choices = planner.times.items.map(({ place }) =>
+      place === undefined ? 0 : policies.indexOf(plan[place.block]!),
+    );
+    return { peakBytes, timeMs: planner.times.expectedMs({ choices }) };
+  });
+  const [least, most] = [planner.least.peakBytes, planner.most.peakBytes];
+  for (const share of [0, 0.3, 0.6, 1]) {
+    const budget = Math.floor(least + share * (most - least));
+    const best = Math.min(...costs.filter((c) => c.peakBytes <= budget).map((c) => c.timeMs));
+    expect(planner.plan(budget)!.timeMs).toBeCloseTo(best, 9);
+  }
+  expect(least).toBe(Math.min(...costs.map((c) => c.peakBytes)));
+});
+
+test("a pinned layer keeps its policy in every plan", () => {
+  const { model, pass } = languageModel();
+  const layers = new LayerScheduler(model).pin("sequence.blocks.1", "store").pin(3, "checkpoint");
+  const planner = new ModelPlanner(model, pass, { layers });
+  for (const plan of [planner.least, planner.most]) {
+    expect(plan.policies[0]![1]).toBe("store");
+    expect(plan.policies[0]![3]).toBe("checkpoint");
+  }
+  expect(errorText(() => layers.pin(9, "store"))).toBe(
+    "ValueError: LayerScheduler: there is no layer 9\n  hint: use a number from 0 to 4, or a name such as sequence.blocks.0",
+  );
+  expect(errorText(() => layers.pin(0, "anchor"))).toContain('cannot have the policy "anchor"');
+  layers.unpin(1).unpin(3).apply();
+  expect(layers.pins).toEqual([]);
+});
+
+test("8-bit activations are planned where they are asked for, and only there", () => {
+  const { model, pass } = languageModel();
+  // By operations alone, as where tensors are large: starting ops costs nothing.
+  const msOf = (arm: Arm): number => arm.work.flops / 1e6;
+  const times = { ...staticTimes, expectedMs: msOf, optimisticMs: msOf };
+  const asked = new ModelPlanner(model, pass, { policies: ["store", "store8", "reconstruct"], times });
+  const [least, most] = [asked.least.peakBytes, asked.most.peakBytes];
+  const used = [0.2, 0.4, 0.6].map((share) => asked.plan(Math.floor(least + share * (most - least)))!.policies.flat());
+  expect(used.flat()).toContain("store8");
+  const usual = new ModelPlanner(model, pass, { times });
+  const [from, to] = [usual.least.peakBytes, usual.most.peakBytes];
+  const plans = [0, 0.2, 0.4, 0.6, 1].map((share) =>
+    usual.plan(Math.floor(from + share * (to - from)))!.policies.flat(),
+  );
+  expect(plans.flat()).not.toContain("store8");
+});
+
+test("a model without a choice is told so", () => {
+  const { model, pass } = languageModel();
+  (model as unknown as { reversibility: string }).reversibility = "store";
+  expect(errorText(() => new ModelPlanner(model, pass))).toContain("has no blocks whose policy could be chosen");
+});
+
+test("a pass that reads a value, and one that runs a part twice, are told what to do", () => {
+  const { model, pass } = languageModel();
+  expect(errorText(() => new ModelPlanner(model, () => pass().itemSync()))).toContain("the pass reads a value");
+  const twice = (): void => {
+    pass();
+    pass();
+  };
+  expect(errorText(() => new ModelPlanner(model, twice))).toContain("sequence.blocks.0 runs more than once in a pass");
+});
