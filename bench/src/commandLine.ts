@@ -18,7 +18,7 @@ export class BenchUsageError extends Error {
 
 export const usage = `npm run bench -- <suite> [options]
 
-  --backend name     what computes: cpu, or gpujs in suites that can
+  --backend name     what computes: cpu, or cuda or gpujs in suites that can
   --peers a,b|none   which peers to measure beside it; all by default
   --quick            small sizes, few repeats: to see that it runs
   --json             one JSON object on standard output, everything else on standard error

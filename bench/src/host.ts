@@ -6,17 +6,22 @@ export interface Host {
   readonly name: string;
   readonly cpu: string;
   readonly cores: number;
+  /** The GPU, where the figures are its. */
+  readonly device?: string;
   readonly memoryBytes: number;
   readonly node: string;
   readonly v8: string;
 }
 
-export function describeHost(): Host {
+/** `device` is the GPU that computed, where one did. */
+export function describeHost(device?: string): Host {
   const cores = availableParallelism();
   // The oldest Node we support has a slower tier; its figures lie apart.
   const oldest = versions.node.startsWith("20.") ? "-node20" : "";
+  const computing = device === undefined ? `${cores}core` : device.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
   return {
-    name: `${platform}-${arch}-${cores}core${oldest}`,
+    name: `${platform}-${arch}-${computing}${oldest}`,
+    ...(device === undefined ? {} : { device }),
     cpu: cpus()[0]?.model.trim() ?? "unknown",
     cores,
     memoryBytes: totalmem(),

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { deviceNameOf } from "./backends.ts";
 import { describeHost, type Host } from "./host.ts";
 import type { BenchContext, Suite, SuiteResult } from "./suite.ts";
 
@@ -19,7 +20,7 @@ export async function measure(name: string, suite: Suite, context: BenchContext)
   return {
     suite: name,
     version,
-    host: describeHost(),
+    host: describeHost(deviceNameOf(backend)),
     settings: { backend, quick: isQuick, ...settings },
     rows,
     summary,

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { createInterface, type Interface } from "node:readline";
 
 /** Threads of the program asked before stay awake for some milliseconds, waiting for more, on the cores that the next one needs. */
@@ -42,8 +43,19 @@ export class Subject {
   }
 
   [Symbol.dispose](): void {
+    void this.end();
+  }
+
+  /** Ends the process, and waits until it is gone: what it held of a device is free then. */
+  async end(): Promise<void> {
     this.#lines.close();
-    this.#process.kill();
+    const { exitCode, signalCode } = this.#process;
+    const isGone = exitCode !== null || signalCode !== null;
+    const exit = isGone ? Promise.resolve() : once(this.#process, "exit");
+    this.#process.kill("SIGKILL");
+    await exit;
+    // A process of its own that it left behind would hold the pipe, and so this one.
+    this.#process.stdout!.destroy();
   }
 
   #answer(line: string): void {

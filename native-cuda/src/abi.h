@@ -113,6 +113,25 @@ enum : int { PREFERENCE_WORKSPACE = 1, PREFERENCE_ALIGNMENT_A = 5, PREFERENCE_AL
     (Handle, Handle, const void*, const void*, Handle, const void*, Handle, const void*, const void*, Handle, void*, \
      Handle, const Algorithm*, void*, size_t, Handle))
 
+// -- collectives: libnccl.so.2, whose numbers are the same in every 2.x
+
+/** What the ranks of a group have in common before they find each other; goes by value. */
+struct UniqueId {
+  char bytes[128];
+};
+
+#define REVNET_COLLECTIVES(X)                                                                                       \
+  X(version, "ncclGetVersion", int, (int*))                                                                         \
+  X(errorText, "ncclGetErrorString", const char*, (int))                                                            \
+  X(uniqueId, "ncclGetUniqueId", int, (UniqueId*))                                                                  \
+  X(join, "ncclCommInitRank", int, (Handle*, int, UniqueId, int))                                                   \
+  X(leave, "ncclCommDestroy", int, (Handle))                                                                        \
+  X(abort, "ncclCommAbort", int, (Handle))                                                                          \
+  X(asyncError, "ncclCommGetAsyncError", int, (Handle, int*))                                                       \
+  X(allReduce, "ncclAllReduce", int, (const void*, void*, size_t, int, int, Handle, Handle))                        \
+  X(reduceScatter, "ncclReduceScatter", int, (const void*, void*, size_t, int, int, Handle, Handle))                \
+  X(allGather, "ncclAllGather", int, (const void*, void*, size_t, int, Handle, Handle))                             \
+  X(broadcast, "ncclBroadcast", int, (const void*, void*, size_t, int, int, Handle, Handle))
 // -- operation graphs: libcudnn.so.9, whose numbers are the same in every 9.x
 
 enum : int { GRAPH_F32 = 0, GRAPH_F16 = 2, GRAPH_I32 = 4, GRAPH_BF16 = 9, GRAPH_BOOL = 11 };

@@ -7,6 +7,7 @@ NAPI_MODULE_INIT() {
   publishLaunch(env, exports);
   publishCompiler(env, exports);
   publishProducts(env, exports);
+  publishCollectives(env, exports);
   publishAttention(env, exports);
   return exports;
 }

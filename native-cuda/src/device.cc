@@ -1,5 +1,5 @@
 // Finding devices and opening one.
-#include "device.h"
+#include "staging.h"
 
 DeviceState cuda;
 
@@ -25,6 +25,14 @@ napi_value openDriver(Call& call) {
   int version = 0;
   check(cuda.driver.driverVersion(&version), "asking the driver's version");
   return call.give(version);
+}
+
+// checkLibrary(path): throws where it does not open
+napi_value checkLibrary(Call& call) {
+  void* handle = dlopen(call.text(0).c_str(), RTLD_LAZY | RTLD_LOCAL);
+  if (handle == nullptr) throw Failure("LIBRARY", dlerror());
+  dlclose(handle);
+  return call.nothing();
 }
 
 napi_value deviceCount(Call& call) {
@@ -75,6 +83,7 @@ napi_value openDevice(Call& call) {
 
 napi_value closeDevice(Call& call) {
   if (cuda.context == nullptr) return call.nothing();
+  staging.release();
   cuda.driver.destroyStream(cuda.stream);
   cuda.driver.releaseContext(cuda.device);
   cuda.context = cuda.stream = nullptr;
@@ -91,6 +100,7 @@ napi_value synchronize(Call& call) {
 
 void publishDevice(napi_env env, napi_value exports) {
   publish<openDriver>(env, exports, "openDriver");
+  publish<checkLibrary>(env, exports, "checkLibrary");
   publish<deviceCount>(env, exports, "deviceCount");
   publish<deviceName>(env, exports, "deviceName");
   publish<deviceFacts>(env, exports, "deviceFacts");

@@ -21,4 +21,5 @@ void publishMemory(napi_env env, napi_value exports);
 void publishLaunch(napi_env env, napi_value exports);
 void publishCompiler(napi_env env, napi_value exports);
 void publishProducts(napi_env env, napi_value exports);
+void publishCollectives(napi_env env, napi_value exports);
 void publishAttention(napi_env env, napi_value exports);

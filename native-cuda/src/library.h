@@ -56,5 +56,6 @@ namespace abi {
 REVNET_LIBRARY(Driver, REVNET_DRIVER, "the NVIDIA driver (libcuda)")
 REVNET_LIBRARY(Compiler, REVNET_COMPILER, "NVRTC")
 REVNET_LIBRARY(Products, REVNET_PRODUCTS, "cuBLASLt")
+REVNET_LIBRARY(Collectives, REVNET_COLLECTIVES, "NCCL")
 REVNET_LIBRARY(Graphs, REVNET_GRAPHS, "cuDNN")
 }  // namespace abi

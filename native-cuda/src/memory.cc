@@ -2,7 +2,7 @@
 // segments is decided in TypeScript (allocator.ts).
 #include <cstring>
 
-#include "device.h"
+#include "staging.h"
 
 namespace {
 
@@ -48,14 +48,14 @@ napi_value mapped(Call& call) {
   return pair;
 }
 
-// upload(address, typed array, bytes). The driver has read pageable memory when this returns.
+// upload(address, typed array, bytes). The array may be written again when this returns.
 napi_value upload(Call& call) {
   mustBeOpen();
   size_t length = 0;
   const void* source = call.bytes(1, &length);
   size_t bytes = static_cast<size_t>(call.number(2));
   if (bytes > length) throw Failure("ARGUMENT", "upload of more bytes than the array has");
-  check(cuda.driver.upload(call.address(0), source, bytes, cuda.stream), "copying to the device");
+  uploadThroughStaging(call.address(0), source, bytes);
   return call.nothing();
 }
 
@@ -66,25 +66,23 @@ napi_value download(Call& call) {
   void* target = call.bytes(0, &length);
   size_t bytes = static_cast<size_t>(call.number(2));
   if (bytes > length) throw Failure("ARGUMENT", "download of more bytes than the array has");
-  check(cuda.driver.download(target, call.address(1), bytes, cuda.stream), "copying from the device");
-  check(cuda.driver.synchronize(cuda.stream), "copying from the device");
+  downloadThroughStaging(target, call.address(1), bytes);
   return call.nothing();
 }
 
-/** A copy to the host that is waited for on another thread. The staging memory is pinned, or the copy would block here. */
+/** A copy to the host that is waited for on another thread. It goes to pinned memory, or it would block here. */
 struct Reading {
   napi_async_work work;
   napi_deferred deferred;
-  void* staging;
+  Pinned* pinned;
   size_t bytes;
-  abi::Handle event;
   abi::Result result;
 };
 
 void wait(napi_env, void* data) {
   auto& reading = *static_cast<Reading*>(data);
   reading.result = cuda.driver.setContext(cuda.context);
-  if (reading.result == abi::SUCCESS) reading.result = cuda.driver.awaitEvent(reading.event);
+  if (reading.result == abi::SUCCESS) reading.result = cuda.driver.awaitEvent(reading.pinned->event);
 }
 
 void deliver(napi_env env, napi_status, void* data) {
@@ -94,13 +92,13 @@ void deliver(napi_env env, napi_status, void* data) {
     void* bytes = nullptr;
     napi_value buffer;
     napi_create_arraybuffer(env, reading->bytes, &bytes, &buffer);
-    std::memcpy(bytes, reading->staging, reading->bytes);
+    std::memcpy(bytes, reading->pinned->memory, reading->bytes);
     napi_resolve_deferred(env, reading->deferred, buffer);
   } catch (const Failure& failure) {
     napi_reject_deferred(env, reading->deferred, errorValue(env, failure));
   }
-  cuda.driver.destroyEvent(reading->event);
-  cuda.driver.releaseHost(reading->staging);
+  reading->pinned->isBusy = false;
+  staging.give(reading->pinned);
   napi_delete_async_work(env, reading->work);
   delete reading;
 }
@@ -111,14 +109,14 @@ napi_value read(Call& call) {
   auto* reading = new Reading{};
   reading->bytes = static_cast<size_t>(call.number(1));
   try {
-    check(cuda.driver.allocateHost(&reading->staging, reading->bytes > 0 ? reading->bytes : 1, 0), "allocating host memory");
-    check(cuda.driver.createEvent(&reading->event, abi::EVENT_DEFAULT), "making an event");
+    reading->pinned = staging.take(reading->bytes);
+    if (reading->pinned == nullptr) check(abi::OUT_OF_MEMORY, "allocating pinned host memory");
+    reading->pinned->wait();
     if (reading->bytes > 0)
-      check(cuda.driver.download(reading->staging, call.address(0), reading->bytes, cuda.stream), "copying from the device");
-    check(cuda.driver.recordEvent(reading->event, cuda.stream), "recording an event");
+      check(cuda.driver.download(reading->pinned->memory, call.address(0), reading->bytes, cuda.stream), "copying from the device");
+    reading->pinned->mark();
   } catch (...) {
-    if (reading->event != nullptr) cuda.driver.destroyEvent(reading->event);
-    if (reading->staging != nullptr) cuda.driver.releaseHost(reading->staging);
+    if (reading->pinned != nullptr) staging.give(reading->pinned);
     delete reading;
     throw;
   }

@@ -1,5 +1,5 @@
-// Matrix products by cuBLASLt. A plan is made once for a shape: the library's first choice for it, which follows from the
-// plan's numbers and the library's version alone, so that the same product has the same bits every time.
+// Matrix products by cuBLASLt. A plan is made once for a shape: one of the library's choices for it, whose order follows from
+// the plan's numbers and the library's version alone, so that the same product has the same bits every time.
 #include "device.h"
 
 namespace {
@@ -42,7 +42,8 @@ abi::Handle layout(int type, uint64_t rows, uint64_t columns, int64_t leading, i
 }
 
 // planProduct(type of a and b, type of d, compute, transposes a, b, m, n, k, leading a, b, d, batch, step a, b, d,
-//   has bias, alignment, workspace bytes, has GELU) -> plan, or -1 where the library has nothing for it. Column-major: d [m, n].
+//   has bias, alignment, workspace bytes, has GELU, which of the library's choices) -> plan, or -1 where the library has none.
+//   Column-major: d [m, n].
 napi_value planProduct(Call& call) {
   mustBeOpen();
   int type = call.integer(0), typeD = call.integer(1), compute = call.integer(2);
@@ -78,15 +79,17 @@ napi_value planProduct(Call& call) {
     products.setPreference(preference, abi::PREFERENCE_WORKSPACE, &workspace, sizeof workspace);
     for (int what = abi::PREFERENCE_ALIGNMENT_A; what <= abi::PREFERENCE_ALIGNMENT_D; what++)
       products.setPreference(preference, what, &alignment, sizeof alignment);
-    abi::Heuristic found{};
+    const int which = call.integer(19);
+    std::vector<abi::Heuristic> found(static_cast<size_t>(which) + 1);
     int count = 0;
-    int status = products.heuristic(context, plan->product, plan->a, plan->b, plan->d, plan->d, preference, 1, &found, &count);
+    int status = products.heuristic(context, plan->product, plan->a, plan->b, plan->d, plan->d, preference, which + 1,
+                                    found.data(), &count);
     products.destroyPreference(preference);
-    if (status != 0 || count == 0) {
+    if (status != 0 || count <= which || found[static_cast<size_t>(which)].state != 0) {
       delete plan;
       return call.give(-1);
     }
-    plan->algorithm = found.algorithm;
+    plan->algorithm = found[static_cast<size_t>(which)].algorithm;
   } catch (...) {
     delete plan;
     throw;

@@ -34,6 +34,10 @@ STANDIN_API int nvrtcDestroyProgram(void** program) { delete static_cast<Program
 STANDIN_API int nvrtcCompileProgram(void* handle, int count, const char* const* options) {
   if (const int failure = plannedFailure(__func__)) return failure;
   auto& program = *static_cast<Program*>(handle);
+  if (isIdle()) {
+    program.code = "idle";
+    return 0;
+  }
   char folder[] = "/tmp/revnet-standin-XXXXXX";
   if (mkdtemp(folder) == nullptr) return 1;
   const std::string at = folder;

@@ -26,5 +26,8 @@ using Kernel = void (*)(const void* parameters);
 /** Runs a kernel over a whole grid. Threads that meet at barriers are fibers taking turns; others just run. */
 void runGrid(Kernel kernel, const void* parameters, bool isCooperative, Dim3 blocks, Dim3 threads, size_t sharedBytes);
 
+/** Whether kernels are neither compiled nor run: to time the host alone, or to find out which ones a program needs. */
+bool isIdle();
+
 /** The planned result of this call of `name`: REVNET_STANDIN_FAIL="cuMemAlloc_v2:3" makes its third call fail, with 2 or the code after a second colon. */
 int plannedFailure(const char* name);

@@ -2,7 +2,7 @@ import { initialiseFromData, NormalizingFlow, realNVP, StandardNormal } from "@r
 import { Linear, Module } from "@revnet-zero/nn";
 import { type Engine, foldKey, randomKey, randomNormal, type Tensor, tensor } from "@revnet-zero/tensor";
 import { buildModel } from "@revnet-zero/train";
-import { type StepMode, stepConfig, stepModels } from "../step/configuration.ts";
+import { type GptSize, type StepMode, stepBuild, stepModels } from "../step/configuration.ts";
 
 /** A forward and backward pass: a function of tensors that ends with `backward` and returns the loss. */
 export interface Case {
@@ -72,7 +72,7 @@ function chain(engine: Engine): Case {
 }
 
 function gpt(engine: Engine, mode: StepMode): Case {
-  const { model: shape, train } = stepConfig(stepModels["gpt-2x256"], mode);
+  const { model: shape, train } = stepBuild(stepModels.cpu["gpt-2x256"] as GptSize, mode, "cpu").build;
   const model = buildModel(shape, 1, engine);
   const words = Int32Array.from({ length: train.batchSize * train.sequenceLength }, (_, i) => (i * 7919) % 256);
   const tokens = engine.keep(tensor(words, { shape: [train.batchSize, train.sequenceLength], engine }));

@@ -1,13 +1,11 @@
-import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { formatBytes } from "@revnet-zero/plot";
-import { estimateStep } from "@revnet-zero/train";
+import type { TrainingBackend } from "../backends.ts";
 import { fitLine, median, timeColumns } from "../statistics.ts";
 import { Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
-import type { MemoryAnswer } from "../trainee.ts";
-import { type DepthMode, type DepthRequest, depthConfig, depthModes } from "./configuration.ts";
+import type { MemoryAnswer, StepAnswer } from "../trainee.ts";
+import { type DepthMode, type DepthRequest, depthBuild, depthPlans } from "./configuration.ts";
 
-const modes = Object.keys(depthModes) as DepthMode[];
 /** The first step makes the optimizer's state, the second compiles what the first did not. */
 const warmUpSteps = 2;
 
@@ -17,7 +15,8 @@ interface DepthRow {
   readonly peakBytes: number;
   readonly predictedPeakBytes: number;
   readonly activationBytes: number;
-  readonly residentBytes: number;
+  /** What another than the ledger counts: the process's resident bytes, or what the device's driver has given. */
+  readonly outsideBytes: number;
   readonly timeMs: number;
   readonly timesMs: readonly number[];
 }
@@ -25,25 +24,33 @@ interface DepthRow {
 /** Memory and time of a training step against depth, for every way to get activations back. */
 export const depth: Suite = {
   about: "peak memory and time of a training step against the number of blocks",
-  run: async ({ isQuick, log, backend }) => {
-    const depths = isQuick ? [2, 4] : [6, 12, 24, 48, 96];
-    const repeats = isQuick ? 2 : 5;
+  backends: ["cpu", "cuda"],
+  run: async ({ isQuick, log, ...context }) => {
+    const backend = context.backend as TrainingBackend;
+    const { modes, isInTurn, ...plan } = depthPlans[backend];
+    const depths = isQuick ? [2, 4] : plan.depths;
+    const groups = isInTurn ? [modes] : modes.map((mode) => [mode]);
+    const repeats = isQuick ? 2 : plan.repeats;
     const found: DepthRow[] = [];
     const rows: Row[] = [];
     for (const blocks of depths) {
-      for (const { row, columns } of await measureDepth(blocks, isQuick, repeats)) {
-        found.push(row);
-        rows.push({ backend, dtype: "f32", ...columns });
-        log(`  ${row.mode}, ${blocks} blocks: ${formatBytes(row.peakBytes)}, ${row.timeMs.toFixed(0)} ms`);
+      for (const group of groups) {
+        const requests = group.map((mode): DepthRequest => ({ backend, mode, blocks, isQuick }));
+        for (const { row, columns } of await measureDepth(requests, repeats)) {
+          found.push(row);
+          rows.push({ backend, ...columns });
+          log(`  ${row.mode}, ${blocks} blocks: ${formatBytes(row.peakBytes)}, ${row.timeMs.toFixed(0)} ms`);
+        }
       }
     }
-    const { model, train } = depthConfig({ mode: "store", blocks: depths[0]!, isQuick });
-    const { dModel, numHeads, mlpRatio } = model;
-    const { batchSize, sequenceLength } = train;
+    const { build } = depthBuild({ backend, mode: "store", blocks: depths[0]!, isQuick });
+    const { dModel, numHeads, mlpRatio, vocabSize } = build.model;
+    const { batchSize, sequenceLength } = build.train;
+    const sizes = { depths, dModel, numHeads, mlpRatio, vocabSize: vocabSize ?? 256, batchSize, sequenceLength };
     return {
-      settings: { depths, dModel, numHeads, mlpRatio, batchSize, sequenceLength, optimizer: "adamw", warmUpSteps },
+      settings: { ...sizes, optimizer: "adamw", warmUpSteps, isInTurn },
       rows,
-      summary: summarise(found, depths),
+      summary: summarise(found, modes, depths),
     };
   },
   chart: (rows) => ({
@@ -53,7 +60,7 @@ export const depth: Suite = {
     yBase: "binary",
     yFrom: 0,
     formatY: formatBytes,
-    series: modes.map((mode) => ({
+    series: [...new Set(rows.map((r) => r.mode as string))].map((mode) => ({
       name: mode,
       points: rows
         .filter((r) => r.mode === mode)
@@ -64,42 +71,46 @@ export const depth: Suite = {
 
 /** One process a mode, asked in turn. */
 async function measureDepth(
-  blocks: number,
-  isQuick: boolean,
+  requests: readonly DepthRequest[],
   repeats: number,
 ): Promise<{ row: DepthRow; columns: Row }[]> {
-  const requests = modes.map((mode): DepthRequest => ({ mode, blocks, isQuick }));
-  const subjects = modes.map((mode) => Subject.node(`depth ${mode}`, new URL("../trainee.ts", import.meta.url)));
+  const subjects = requests.map(({ mode }) => Subject.node(`depth ${mode}`, new URL("../trainee.ts", import.meta.url)));
   try {
-    await Promise.all(subjects.map((s, i) => s.ask({ build: depthConfig(requests[i]!) })));
-    const times = modes.map((): number[] => []);
+    await Promise.all(subjects.map((s, i) => s.ask(depthBuild(requests[i]!))));
+    const times = requests.map((): number[] => []);
     for (let step = 0; step < warmUpSteps + repeats; step++) {
       for (const [i, subject] of subjects.entries()) {
-        const { timeMs } = await subject.ask<{ timeMs: number }>({ step });
+        const { timeMs } = await subject.ask<StepAnswer>({ step });
         if (step >= warmUpSteps) times[i]!.push(timeMs);
       }
     }
     const found: { row: DepthRow; columns: Row }[] = [];
     for (const [i, subject] of subjects.entries()) {
-      const { isQuick: _, ...request } = requests[i]!;
-      const memory = await subject.ask<MemoryAnswer>({ report: true });
-      const { peakBytes, activationBytes, residentBytes, atPeak } = memory;
-      const predictedPeakBytes = estimateStep(depthConfig(requests[i]!), new CpuBackend()).peakBytes;
-      const figures = { peakBytes, predictedPeakBytes, activationBytes, residentBytes };
+      const { mode, blocks } = requests[i]!;
+      const { atPeak, residentBytes, driverBytes, ...figures } = await subject.ask<MemoryAnswer>({ report: true });
+      const outside = driverBytes === undefined ? { residentBytes } : { driverBytes };
+      const dtype = depthBuild(requests[i]!).build.train.precision;
       const categories = Object.fromEntries(Object.entries(atPeak).map(([name, bytes]) => [`${name}Bytes`, bytes]));
       const time = timeColumns(times[i]!);
       found.push({
-        row: { ...request, ...figures, timeMs: time.timeMs, timesMs: times[i]! },
-        columns: { ...request, ...figures, ...categories, ...time },
+        row: {
+          ...{ mode, blocks, ...figures, outsideBytes: driverBytes ?? residentBytes },
+          ...{ timeMs: time.timeMs, timesMs: times[i]! },
+        },
+        columns: { dtype, mode, blocks, ...figures, ...outside, ...categories, ...time },
       });
     }
     return found;
   } finally {
-    for (const subject of subjects) subject[Symbol.dispose]();
+    for (const subject of subjects) await subject.end();
   }
 }
 
-function summarise(found: readonly DepthRow[], depths: readonly number[]): Record<string, unknown> {
+function summarise(
+  found: readonly DepthRow[],
+  modes: readonly DepthMode[],
+  depths: readonly number[],
+): Record<string, unknown> {
   const of = (mode: DepthMode): DepthRow[] => found.filter((row) => row.mode === mode);
   const line = (mode: DepthMode, pick: (row: DepthRow) => number) =>
     fitLine(of(mode).map((row) => [row.blocks, pick(row)] as const));
@@ -116,7 +127,7 @@ function summarise(found: readonly DepthRow[], depths: readonly number[]): Recor
       Math.max(...found.map((r) => r.peakBytes / r.predictedPeakBytes)),
     ],
     residentSlopeOverLedgerSlope: perMode(
-      (mode) => line(mode, (row) => row.residentBytes).slope / line(mode, (row) => row.peakBytes).slope,
+      (mode) => line(mode, (row) => row.outsideBytes).slope / line(mode, (row) => row.peakBytes).slope,
     ),
     timeOverStore: perMode((mode) =>
       Object.fromEntries(depths.map((blocks, i) => [blocks, pairedRatio(of(mode)[i]!, of("store")[i]!)])),

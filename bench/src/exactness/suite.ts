@@ -73,7 +73,7 @@ const isInShort = ({ blocks, coupling, mode }: Case): boolean =>
 /** Whether backward sees the very bits that forward saw, and what it costs where it does not. */
 export const exactness: Suite = {
   about: "reconstruction and gradients against stored backpropagation of the same network, bit by bit",
-  backends: ["cpu", "gpujs"],
+  backends: ["cpu", "cuda", "gpujs"],
   run: async ({ isQuick, backend, log }) => {
     const isGpuJs = backend === "gpujs";
     const depths = isQuick ? [2, 4] : isGpuJs ? [12, 24, 48] : [12, 24, 48, 96];
@@ -191,6 +191,7 @@ async function measured(engine: Engine, { coupling, mode, blocks, fDtype, dropou
   const side = sideOf(sequence, inputs, dropoutKey);
   const outputDifference =
     bdia === undefined ? differenceOfModes(sequence, inputs, dropoutKey) : differenceOfInference(bdia, inputs[0]!);
+  for (const module of [model, sequence]) module.dispose();
   const row = { coupling, mode, blocks, fDtype, dropout, weightScale, ...figures };
   return { ...row, firstDifference: firstDifference ?? null, ...side, outputDifference };
 }

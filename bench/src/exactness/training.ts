@@ -59,5 +59,7 @@ async function weightsAfter(device: Backend, steps: number, mode: "exact" | "sto
   }
   const weights = new Map<string, HostData>();
   for (const [name, p] of model.namedParameters()) weights.set(name, await p.data());
+  optimizer.dispose();
+  model.dispose();
   return { weights, firstLoss: losses[0]!, lastLoss: losses.at(-1)! };
 }

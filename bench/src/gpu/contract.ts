@@ -13,7 +13,12 @@ export interface ContractReport {
 export async function runContract(
   backend: CudaBackend,
   names: readonly OpName[],
-  options: { readonly dtypes?: readonly DType[]; readonly seed?: number; readonly effort?: number },
+  options: {
+    readonly dtypes?: readonly DType[];
+    readonly seed?: number;
+    readonly effort?: number;
+    readonly factor?: number;
+  },
   print: (line: string) => void,
 ): Promise<ContractReport> {
   const reference = new ReferenceBackend();

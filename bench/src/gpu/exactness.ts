@@ -64,12 +64,28 @@ export async function isExact(backend: CudaBackend, { blocks, dtype, dropout }: 
   return report.reconstructionBitEqual && report.gradientsBitEqual;
 }
 
-function config(reversibility: "exact" | "store"): TrainConfig {
+interface TrainSize {
+  readonly numLayers: number;
+  readonly dModel: number;
+  readonly numHeads: number;
+  readonly batchSize: number;
+  readonly sequenceLength: number;
+  readonly microBatches: number;
+}
+
+export interface TrainOptions extends Partial<TrainSize> {
+  readonly onStep?: () => void;
+}
+
+const usual: TrainSize = { numLayers: 4, dModel: 64, numHeads: 4, batchSize: 8, sequenceLength: 64, microBatches: 2 };
+
+function config(reversibility: "exact" | "store", size: Partial<TrainSize>): TrainConfig {
   const { model, train } = defaultConfig;
+  const { batchSize, sequenceLength, microBatches, ...shape } = { ...usual, ...size };
   return {
     ...defaultConfig,
-    model: { ...model, numLayers: 4, dModel: 64, numHeads: 4, maxSeqLen: 64, dropout: 0.1, reversibility },
-    train: { ...train, batchSize: 8, sequenceLength: 64, microBatches: 2 },
+    model: { ...model, ...shape, maxSeqLen: sequenceLength, dropout: 0.1, reversibility },
+    train: { ...train, batchSize, sequenceLength, microBatches },
   };
 }
 
@@ -87,9 +103,9 @@ export async function train(
   engine: Engine,
   steps: number,
   reversibility: "exact" | "store",
-  onStep?: () => void,
+  { onStep, ...size }: TrainOptions = {},
 ): Promise<Trained> {
-  const settings = config(reversibility);
+  const settings = config(reversibility, size);
   const { seed, microBatches } = settings.train;
   const model = buildModel(settings.model, seed, engine);
   const optimizer = buildOptimizer(model, settings.optimizer);

@@ -1,19 +1,32 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { CudaBackend } from "@revnet-zero/backend-cuda";
-import { attentionCases, graphCases, tilesAgainstRows } from "@revnet-zero/backend-cuda/testing";
+import {
+  attentionCases,
+  checkAbi,
+  graphCases,
+  proveCollectives,
+  tilesAgainstRows,
+} from "@revnet-zero/backend-cuda/testing";
 import { type DType, Engine, type OpName } from "@revnet-zero/tensor";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, isExact, train } from "./exactness.ts";
 import { timeKernels } from "./kernels.ts";
+import { memoryOverSteps } from "./leak.ts";
+import { apart, type Curve, trainOnNovel } from "./novel.ts";
 import { OpProfile } from "./profile.ts";
 import { quantiseDifferences } from "./rounding.ts";
 import { type StepCase, timeStep } from "./speed.ts";
 
-// The checks that need a device: node main.ts <check> [arguments]. Each ends with `N passed, N failed, N skipped`.
+// The checks that need a device: node main.ts <check> [name=value ...]. Each ends with `N passed, N failed, N skipped`.
 
 const backend = new CudaBackend();
 const { device } = backend;
 const [check = "all", ...rest] = process.argv.slice(2);
+const given = new Map(rest.map((word) => word.split("=", 2) as [string, string]));
+/** What was given as name=value. */
+const option = (name: string, otherwise: string): string => given.get(name) ?? otherwise;
+const list = (name: string, otherwise: string): string[] => option(name, otherwise).split(",");
 const total = { passed: 0, failed: 0, skipped: 0 };
 const print = (line: string): void => console.log(line);
 
@@ -23,11 +36,17 @@ function judge(what: string, isRight: boolean, detail = ""): void {
 }
 
 const checks: Readonly<Record<string, () => void | Promise<void>>> = {
+  // What every op promises. Values may be off by `factor` times what the plain implementation in the same type is off from float64.
   contract: async () => {
-    const [types = "f32,bf16", names = "all", seed = "1"] = rest;
-    const chosen = names === "all" ? allOps : (names.split(",") as OpName[]);
+    const types = option("types", "f32,bf16");
+    const chosen = given.has("ops") ? (list("ops", "") as OpName[]) : allOps;
     const dtypes = types === "all" ? {} : { dtypes: types.split(",") as DType[] };
-    const report = await runContract(backend, chosen, { ...dtypes, seed: Number(seed) }, print);
+    const numbers = {
+      seed: Number(option("seed", "1")),
+      factor: Number(option("factor", "4")),
+      effort: Number(option("effort", "1")),
+    };
+    const report = await runContract(backend, chosen, { ...dtypes, ...numbers }, print);
     for (const key of ["passed", "failed", "skipped"] as const) total[key] += report[key];
   },
   rounding: () => {
@@ -35,7 +54,7 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     judge("CPU and GPU quantise 2^20 values alike", different === 0, `${different} differ`);
   },
   exact: async () => {
-    for (const blocks of rest.length > 0 ? rest.map(Number) : [12])
+    for (const blocks of list("blocks", "12").map(Number))
       for (const dtype of ["f32", "bf16"] as const)
         for (const dropout of [0, 0.1])
           judge(
@@ -44,7 +63,7 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
           );
   },
   training: async () => {
-    const steps = Number(rest[0] ?? 50);
+    const steps = Number(option("steps", "50"));
     const exact = await train(new Engine(backend), steps, "exact");
     const stored = await train(new Engine(backend), steps, "store");
     const again = await train(new Engine(backend), steps, "exact");
@@ -63,15 +82,58 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     );
   },
   leak: async () => {
-    const steps = Number(rest[0] ?? 200);
-    const used: number[] = [];
-    await train(new Engine(backend), steps, "exact", () => used.push(backend.memory().usedBytes));
-    const settled = used.slice(2);
+    const steps = Number(option("steps", "200"));
+    const { least, most, reservedLeast, reservedMost, liveBlocks } = await memoryOverSteps(backend, steps);
+    judge(`device bytes in use are flat over ${steps} steps`, least === most, `${least} .. ${most}`);
     judge(
-      `device bytes are flat over ${steps} steps`,
-      settled.every((bytes) => bytes === settled[0]),
-      `${settled[0]} .. ${settled.at(-1)}`,
+      "so is what was taken from the driver",
+      reservedLeast === reservedMost,
+      `${reservedLeast} .. ${reservedMost}`,
     );
+    judge("nothing is left at the end", liveBlocks === 0, `${liveBlocks} blocks`);
+  },
+  // The default model on the novel: the CPU's curve is computed here, or read from a file that `curve` wrote on another machine.
+  novel: async () => {
+    const steps = Number(option("steps", "500"));
+    const file = option("cpu", "");
+    const host: Curve =
+      file === ""
+        ? await trainOnNovel(new CpuBackend(), steps, "f32")
+        : (JSON.parse(readFileSync(file, "utf8")) as Curve);
+    const [inF32, inBf16] = [await trainOnNovel(backend, steps, "f32"), await trainOnNovel(backend, steps, "bf16")];
+    const { most, step } = apart(inF32, host);
+    judge(
+      `losses of ${steps} steps in f32 are the CPU's`,
+      most < 1e-3,
+      `${most.toExponential(1)} apart at step ${step}`,
+    );
+    const off = Math.abs(inBf16.heldOutLoss / host.heldOutLoss - 1);
+    const figures = `${inBf16.heldOutLoss} and ${host.heldOutLoss} nats per byte (f32 here: ${inF32.heldOutLoss})`;
+    judge("the held-out loss in bf16 is within 1 % of the CPU's in f32", off < 0.01, figures);
+  },
+  // Our declarations against NVIDIA's headers, where this machine has g++ and them.
+  abi: () => {
+    const { checked, absent, problem } = checkAbi();
+    judge(`declarations are those of ${checked.join(", ")}`, problem === undefined, problem?.slice(0, 2000));
+    total.skipped += absent.length;
+    if (absent.length > 0) print(`skipped: ${absent.join(", ")} are not here`);
+  },
+  collectives: () => {
+    const wrong = proveCollectives(backend);
+    judge(`NCCL ${device.collectives.version} in a group of one rank`, wrong.length === 0, wrong.join("; "));
+  },
+  // Meets the products of a GPT-2 step and times the kernels that serve each; what starts after it uses the table.
+  tune: () => {
+    for (const mode of list("modes", "ordinary,exact") as StepCase["mode"][]) {
+      const batch = Number(option("batch", "32"));
+      timeStep(backend, { layers: 1, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16", mode, batch }, 2);
+    }
+    const { problems, changed, firstMs, bestMs, path } = backend.tune(print);
+    print(`${problems} problems, ${changed} changed: ${firstMs.toFixed(3)} ms to ${bestMs.toFixed(3)} ms, in ${path}`);
+  },
+  curve: async () => {
+    const curve = await trainOnNovel(new CpuBackend(), Number(option("steps", "500")), "f32");
+    writeFileSync(option("to", "curve.json"), JSON.stringify(curve));
   },
   attention: () => {
     for (const one of [...attentionCases, ...graphCases]) {
@@ -86,14 +148,14 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     print("missing" in state ? state.missing : `cuDNN ${state.version} at ${state.path}`);
   },
   profile: () => {
-    const [mode = "ordinary", batch = "8"] = rest;
+    const [mode, batch] = [option("mode", "ordinary"), option("batch", "8")];
     const one = { layers: 12, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16" } as const;
     const profile = new OpProfile(backend);
     timeStep(backend, { ...one, mode: mode as StepCase["mode"], batch: Number(batch) }, 2, profile);
     for (const line of profile.lines(45)) print(line);
   },
   kernels: () => {
-    for (const one of timeKernels(backend, rest[0])) {
+    for (const one of timeKernels(backend, given.get("only"))) {
       const { name, timeMs, gigabytesPerSecond, shareOfCopy, teraflopsPerSecond } = one;
       const rate =
         teraflopsPerSecond === undefined
@@ -104,11 +166,11 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
   },
   speed: () => {
     const base = { layers: 12, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16" } as const;
-    const modes = (rest[1] ?? "ordinary,exact,store").split(",") as StepCase["mode"][];
+    const modes = list("modes", "ordinary,exact,store") as StepCase["mode"][];
     const cases: StepCase[] = modes.map((mode) => ({
       ...base,
       mode,
-      batch: Number(rest[0] ?? 8),
+      batch: Number(option("batch", "8")),
     }));
     for (const one of cases) {
       const figures = timeStep(backend, one);
@@ -118,7 +180,10 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
 };
 
 print(`${device.name}, ${device.target}, ${device.processors} multiprocessors, CUDA ${device.driverVersion}`);
-const chosen = check === "all" ? Object.values(checks) : [checks[check]!];
+const proofs = ["contract", "rounding", "attention", "abi", "collectives", "exact", "training", "leak", "novel"];
+if (check !== "all" && checks[check] === undefined)
+  throw new Error(`there is no check ${check}; they are ${Object.keys(checks).join(", ")}`);
+const chosen = check === "all" ? proofs.map((name) => checks[name]!) : [checks[check]!];
 for (const run of chosen) await run();
 print(`arithmetic: ${backend.arithmetic}`);
 const { compiled, compileMs } = device.compiler;

@@ -1,166 +1,187 @@
 import { setTimeout } from "node:timers/promises";
-import { avx2Environment, startPytorch } from "../pytorch.ts";
+import type { TrainingBackend } from "../backends.ts";
 import { median, timeColumns } from "../statistics.ts";
 import { SETTLE_MS, Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
-import type { BuildAnswer, MemoryAnswer } from "../trainee.ts";
-import {
-  examplesOf,
-  type GptSize,
-  type MlpSize,
-  type StepMode,
-  type StepModel,
-  sizeOf,
-  stepConfig,
-  stepModels,
-  stepModes,
-} from "./configuration.ts";
+import type { BuildAnswer, MemoryAnswer, StepAnswer } from "../trainee.ts";
+import { examplesOf, type StepMode, sizeOf, stepBuild, stepModels, stepModes } from "./configuration.ts";
+import { type Peer, type Size, stepPeers } from "./peers.ts";
 
 const warmUpSteps = 3;
-/** Short steps are made several in a row, as training makes them: one alone finds sleeping threads and cold caches. */
-const BURST_MS = 240;
-const MOST_STEPS = 20;
 /** A peer whose step takes longer than this makes few of them. */
 const PATIENCE_MS = 3000;
 const FEW = 3;
+
+/** How the contestants of a backend take turns. */
+interface Turns {
+  readonly repeats: number;
+  /** Short steps are made several in a row, as training makes them: one alone finds sleeping threads, cold caches, an idle device. */
+  readonly burstMs: number;
+  readonly mostSteps: number;
+  /** Steps in a row are one request, and only the last one's loss is read: the host asks for the next while the device works. */
+  readonly isBurstOneRequest: boolean;
+  /** Whether all are there at once; otherwise each peer with ours that it is compared with, since memory holds no more. */
+  readonly isOneGroup: boolean;
+}
+
+const turnsOf: { readonly [B in TrainingBackend]: Turns } = {
+  cpu: { repeats: 15, burstMs: 240, mostSteps: 20, isBurstOneRequest: false, isOneGroup: true },
+  cuda: { repeats: 8, burstMs: 600, mostSteps: 40, isBurstOneRequest: true, isOneGroup: false },
+};
 
 /** Something that makes training steps when asked. */
 interface Contestant {
   readonly impl: string;
   readonly mode: string;
   readonly subject: Subject;
-  readonly hasReport?: boolean;
+  readonly hasReport: boolean;
+  /** Of a peer: which of ours it is compared with. */
+  readonly against?: StepMode;
 }
 
-interface Measured {
-  readonly impl: string;
-  readonly mode: string;
+interface Measured extends Contestant {
   readonly timesMs: number[];
 }
 
-type Size = GptSize | MlpSize;
-type Start = (size: Size, threads: number) => Promise<Subject | string>;
-
-const inPytorch =
-  (mode: "eager" | "compiled", env?: NodeJS.ProcessEnv): Start =>
-  (size, threads) =>
-    startPytorch("pytorch_step.py", { build: { ...size, vocabSize: 256, mode, threads } }, env);
-const inNode =
-  (name: string, file: string): Start =>
-  async (build) => {
-    const subject = Subject.node(name, new URL(file, import.meta.url));
-    try {
-      await subject.ask({ build });
-      // What it cannot do shows in a step.
-      await subject.ask({ step: 0 });
-      return subject;
-    } catch (error) {
-      return (error as Error).message;
-    }
-  };
-
-/** By library, then by mode. Those on WebAssembly have no threads in Node. */
-const peersOfStep: { readonly [impl: string]: { readonly [mode: string]: Start } } = {
-  pytorch: {
-    eager: inPytorch("eager"),
-    compiled: inPytorch("compiled"),
-    // Not compiled: PyTorch 2.13 then answers NaN.
-    "eager, AVX2 alone": inPytorch("eager", avx2Environment),
-  },
-  "jax-js": { jit: inNode("jax-js", "./jax.ts") },
-  "tfjs-wasm": { eager: inNode("tfjs-wasm", "./tfjs.ts") },
-};
+interface PeerOf extends Peer {
+  readonly impl: string;
+  readonly mode: string;
+}
 
 /** Training steps of whole models, ours and the peers', step by step in turn. */
 export const step: Suite = {
-  about: "tokens a second of whole training steps, against PyTorch on the CPU and JavaScript libraries",
-  run: async ({ isQuick, peers, backend, log }) => {
-    const repeats = isQuick ? 2 : 15;
+  about: "tokens a second of whole training steps, against PyTorch and, on the CPU, JavaScript libraries",
+  backends: ["cpu", "cuda"],
+  run: async ({ isQuick, peers, log, ...context }) => {
+    const backend = context.backend as TrainingBackend;
+    const turns = turnsOf[backend];
     const rows: Row[] = [];
     const ratios: Record<string, unknown> = {};
-    for (const model of Object.keys(stepModels) as StepModel[]) {
-      const size = sizeOf(model, isQuick);
-      const { contestants, threads } = await ours(size);
-      for (const [impl, modes] of Object.entries(peersOfStep)) {
-        if (!(peers?.includes(impl) ?? true)) continue;
-        for (const [mode, start] of Object.entries(modes)) {
-          if (isQuick && mode.startsWith("compiled")) continue; // half a minute
+    for (const [model, full] of Object.entries(stepModels[backend])) {
+      const size = sizeOf(full, isQuick);
+      const invited = Object.entries(stepPeers[backend])
+        .filter(([impl]) => peers?.includes(impl) ?? true)
+        .flatMap(([impl, modes]) => Object.entries(modes).map(([mode, peer]): PeerOf => ({ impl, mode, ...peer })))
+        .filter(({ mode }) => !(isQuick && mode.startsWith("compiled"))); // half a minute
+      const found: Record<string, number> = {};
+      for (const { modes, guests } of groupsOf(size, invited, turns)) {
+        const { contestants, threads } = await ours(size, modes, backend);
+        for (const { impl, mode, start, against } of guests) {
           const subject = await start(size, threads);
-          if (typeof subject !== "string") contestants.push({ impl, mode, subject });
+          if (typeof subject !== "string")
+            contestants.push({ impl, mode, subject, against, hasReport: backend === "cuda" });
           else {
             rows.push({ impl, model, mode, skipped: subject });
             log(`  skipped ${impl}, ${mode}: ${subject}`);
           }
         }
+        const measured = await inTurn(contestants, { ...turns, ...(isQuick ? { repeats: 2 } : {}) });
+        for (const one of measured) {
+          const row = await rowOf(one, size, { model, device: backend, threads });
+          await one.subject.end();
+          // Ours of a later group are there to be compared with.
+          if (rows.some((r) => r.model === model && r.impl === row.impl && r.mode === row.mode)) continue;
+          rows.push(row);
+          log(
+            `  ${model}, ${one.impl}, ${one.mode}: ${Math.round(Number(row.tokensPerSecond ?? row.examplesPerSecond))}`,
+          );
+        }
+        Object.assign(found, ratiosOf(measured));
       }
-      const measured = await inTurn(contestants, repeats);
-      for (const [i, { impl, mode, timesMs }] of measured.entries()) {
-        const time = timeColumns(timesMs);
-        const { subject, hasReport } = contestants[i]!;
-        const memory = hasReport ? await subject.ask<MemoryAnswer>({ report: true }) : undefined;
-        const isThreaded = impl === "revnet-zero" || impl === "pytorch";
-        const shared = { impl, model, mode, device: backend, dtype: "f32", threads: isThreaded ? threads : 1 };
-        const perSecond = (1000 * examplesOf(size)) / time.timeMs;
-        const rate = "widths" in size ? { examplesPerSecond: perSecond } : { tokensPerSecond: perSecond };
-        rows.push({ ...shared, ...rate, ...time, peakBytes: memory?.peakBytes ?? null });
-        log(`  ${model}, ${impl}, ${mode}: ${perSecond.toFixed(0)} ${Object.keys(rate)[0]}`);
-        subject[Symbol.dispose]();
-      }
-      ratios[model] = ratiosOf(measured);
+      ratios[model] = found;
     }
-    return { settings: { models: stepModels, warmUpSteps, optimizer: "adamw" }, rows, summary: ratios };
+    return { settings: { models: stepModels[backend], warmUpSteps, optimizer: "adamw" }, rows, summary: ratios };
   },
 };
 
-/** Ours in every mode the model has, built. */
-async function ours(size: Size): Promise<{ contestants: Contestant[]; threads: number }> {
+const allModes = Object.keys(stepModes) as StepMode[];
+
+/** Who is there together. */
+function groupsOf(
+  size: Size,
+  invited: readonly PeerOf[],
+  { isOneGroup }: Turns,
+): { readonly modes: readonly StepMode[]; readonly guests: readonly PeerOf[] }[] {
+  if ("widths" in size) return [{ modes: ["ordinary"], guests: invited }];
+  if (isOneGroup) return [{ modes: allModes, guests: invited }];
+  return [
+    { modes: ["stored", "reversible-exact"], guests: [] },
+    ...invited.map((peer) => ({ modes: [peer.against], guests: [peer] })),
+  ];
+}
+
+/** Ours in some modes, built. */
+async function ours(
+  size: Size,
+  modes: readonly StepMode[],
+  backend: TrainingBackend,
+): Promise<{ contestants: Contestant[]; threads: number }> {
   if ("widths" in size) {
     const subject = Subject.node("revnet-zero", new URL("./mlp.ts", import.meta.url));
     const { threads } = await subject.ask<BuildAnswer>({ build: size });
-    return { contestants: [{ impl: "revnet-zero", mode: "ordinary", subject }], threads };
+    return { contestants: [{ impl: "revnet-zero", mode: "ordinary", subject, hasReport: false }], threads };
   }
   const contestants: Contestant[] = [];
   let threads = 1;
-  for (const mode of Object.keys(stepModes) as StepMode[]) {
+  for (const mode of modes) {
     const subject = Subject.node(`revnet-zero ${mode}`, new URL("../trainee.ts", import.meta.url));
-    const build = { build: stepConfig(size, mode), isOrdinary: mode === "ordinary" };
-    ({ threads } = await subject.ask<BuildAnswer>(build));
+    ({ threads } = await subject.ask<BuildAnswer>(stepBuild(size, mode, backend)));
     contestants.push({ impl: "revnet-zero", mode, subject, hasReport: true });
   }
   return { contestants, threads };
 }
 
-async function inTurn(contestants: readonly Contestant[], repeats: number): Promise<Measured[]> {
-  const measured = contestants.map(({ impl, mode }): Measured => ({ impl, mode, timesMs: [] }));
+async function inTurn(
+  contestants: readonly Contestant[],
+  { repeats, burstMs, mostSteps, isBurstOneRequest }: Turns,
+): Promise<Measured[]> {
+  const measured = contestants.map((one): Measured => ({ ...one, timesMs: [] }));
   const nextSteps = contestants.map(() => 0);
   const bursts = contestants.map(() => 1);
   const isSlow = contestants.map(() => false);
   for (let turn = 0; turn < warmUpSteps + repeats; turn++) {
-    for (const [i, { subject }] of contestants.entries()) {
-      const timesMs = measured[i]!.timesMs;
+    for (const [i, { subject, timesMs }] of measured.entries()) {
       if (isSlow[i] && timesMs.length >= FEW) continue;
       await setTimeout(SETTLE_MS);
+      const burst = bursts[i]!;
+      const requests = isBurstOneRequest ? [burst] : Array.from({ length: burst }, () => 1);
       let totalMs = 0;
-      for (let n = 0; n < bursts[i]!; n++)
-        totalMs += (await subject.ask<{ timeMs: number }>({ step: nextSteps[i]!++, goesOn: n > 0 })).timeMs;
-      const timeMs = totalMs / bursts[i]!;
+      for (const [n, count] of requests.entries()) {
+        totalMs += (await subject.ask<StepAnswer>({ step: nextSteps[i]!, count, goesOn: n > 0 })).timeMs;
+        nextSteps[i]! += count;
+      }
+      const timeMs = totalMs / burst;
       isSlow[i] = timeMs > PATIENCE_MS;
       if (turn >= warmUpSteps || isSlow[i]) timesMs.push(timeMs);
-      if (turn > 0) bursts[i] = Math.min(MOST_STEPS, Math.max(1, Math.round(BURST_MS / timeMs)));
+      if (turn > 0) bursts[i] = Math.min(mostSteps, Math.max(1, Math.round(burstMs / timeMs)));
     }
   }
   return measured;
+}
+
+async function rowOf(
+  { impl, mode, timesMs, subject, hasReport }: Measured,
+  size: Size,
+  { threads, ...shared }: { readonly model: string; readonly device: TrainingBackend; readonly threads: number },
+): Promise<Row> {
+  const time = timeColumns(timesMs);
+  const memory = hasReport ? await subject.ask<Pick<MemoryAnswer, "peakBytes">>({ report: true }) : undefined;
+  const isThreaded = impl === "revnet-zero" || impl === "pytorch";
+  const dtype = "widths" in size ? "f32" : (size.precision ?? "f32");
+  const perSecond = (1000 * examplesOf(size)) / time.timeMs;
+  const rate = "widths" in size ? { examplesPerSecond: perSecond } : { tokensPerSecond: perSecond };
+  const what = { impl, model: shared.model, mode, device: shared.device, dtype, threads: isThreaded ? threads : 1 };
+  return { ...what, ...rate, ...time, peakBytes: memory?.peakBytes ?? null };
 }
 
 /** Speed of ours over each peer's, and the price of reversibility; medians of steps that ran one after the other. */
 function ratiosOf(measured: readonly Measured[]): Record<string, number> {
   const times = (mode: string) => measured.find((m) => m.impl === "revnet-zero" && m.mode === mode)?.timesMs;
   const paired = (a: readonly number[], b: readonly number[]): number => median(a.map((t, i) => t / b[i]!));
-  const ordinary = times("ordinary")!;
   const found: Record<string, number> = {};
   const [exact, stored] = [times("reversible-exact"), times("stored")];
   if (exact !== undefined && stored !== undefined) found.exactTimeOverStored = paired(exact, stored);
-  for (const { impl, mode, timesMs } of measured)
-    if (impl !== "revnet-zero") found[`speedOver ${impl} ${mode}`] = paired(timesMs, ordinary);
+  for (const { impl, mode, timesMs, against } of measured)
+    if (against !== undefined) found[`speedOver ${impl} ${mode}`] = paired(timesMs, times(against)!);
   return found;
 }

@@ -7,6 +7,7 @@ import {
   type KernelTable,
   type TypedArray,
 } from "@revnet-zero/tensor";
+import { type TuneReport, tune } from "./choice/tune.ts";
 import type { Block } from "./device/allocator.ts";
 import { type CudaDevice, openDevice } from "./device/device.ts";
 import { deviceError } from "./device/errors.ts";
@@ -57,7 +58,9 @@ export class CudaBackend implements Backend<Block> {
   get arithmetic(): string {
     const { state } = this.device.products;
     const products = "missing" in state ? "own matrix products" : `cuBLASLt ${state.version}`;
-    return `CUDA ${this.device.target}, float32 sums in an order that follows from the shape, ${products}`;
+    const { hash } = this.device.tuning;
+    const tuned = hash === "" ? "" : `, tuned ${hash}`;
+    return `CUDA ${this.device.target}, float32 sums in an order that follows from the shape, ${products}${tuned}`;
   }
 
   elementwise(
@@ -105,6 +108,14 @@ export class CudaBackend implements Backend<Block> {
   synchronize(): void {
     this.device.guard(() => this.device.native.synchronize());
     this.device.faults.check();
+  }
+
+  /**
+   * Times the kernels of every problem met so far that several serve, and writes the table that processes started later read.
+   * `log` is told what changes.
+   */
+  tune(log?: (line: string) => void): TuneReport {
+    return tune(this.device, log);
   }
 
   get reservedBytes(): number {

@@ -47,12 +47,16 @@ export const buildAddon = (to: string = join(nativeFolder(), "out", "revnet_cuda
   compile(join(nativeFolder(), "src"), ["-O2", "-DNAPI_VERSION=8", `-I${nodeHeaders()}`], to);
 
 /**
- * Compiles the stand-in for NVIDIA's driver and NVRTC, for tests on machines without a GPU: one library under the names of
- * both. Gives the driver's file.
+ * Compiles the stand-in for NVIDIA's driver, NVRTC, NCCL and, in a folder of its own, cuBLASLt, for tests on machines without a
+ * GPU: one library under the names of all. Gives the driver's file.
  */
 export function buildStandIn(folder: string = join(nativeFolder(), "out", "standin")): string {
   const driver = compile(join(nativeFolder(), "standin"), ["-O1"], join(folder, "libcuda.so.1"));
-  const nvrtc = join(folder, "libnvrtc.so.13");
-  if (!existsSync(nvrtc)) symlinkSync("libcuda.so.1", nvrtc);
+  for (const name of ["libnvrtc.so.13", "libnccl.so.2"])
+    if (!existsSync(join(folder, name))) symlinkSync("libcuda.so.1", join(folder, name));
+  // Apart: without it our own products run, which is what most tests are about.
+  const products = join(folder, "products", "libcublasLt.so.13");
+  mkdirSync(dirname(products), { recursive: true });
+  if (!existsSync(products)) symlinkSync("../libcuda.so.1", products);
   return driver;
 }

@@ -1,4 +1,4 @@
-import { Engine, type OutOfMemoryError, tensor } from "@revnet-zero/tensor";
+import { Engine, type OutOfMemoryError, type Tensor, tensor } from "@revnet-zero/tensor";
 import { errorText, rejectionText } from "@revnet-zero/testkit";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { CudaBackend } from "../src/index.ts";
@@ -84,6 +84,31 @@ describe("what the driver refuses", () => {
     plan("");
     expect(Array.from(await x.data())).toEqual([1, 2, 3]);
     x.dispose();
+  });
+
+  test("copies of several pieces arrive, also where pinned memory cannot be had, and one that fails in the middle says so", async () => {
+    const backend = await device();
+    const engine = new Engine(backend);
+    const values = Float32Array.from({ length: 2.5 * 2 ** 20 + 3 }, (_, i) => i);
+    const there = (): readonly [Tensor, boolean] => {
+      const x = tensor(values, { engine });
+      return [x, x.dataSync().every((v, i) => v === values[i])];
+    };
+    for (const failure of ["", "cuMemHostAlloc:1", "cuMemHostAlloc:2"]) {
+      plan(failure);
+      const [x, isThere] = there();
+      expect(isThere).toBe(true);
+      x.dispose();
+    }
+    plan("cuMemcpyHtoDAsync_v2:2:1");
+    expect(errorText(there)).toContain("copying to the device");
+    plan("cuMemcpyDtoHAsync_v2:3:1");
+    expect(errorText(() => engine.scope(there))).toContain("copying from the device");
+    plan("");
+    const [x, isThere] = there();
+    expect([isThere, (await x.data()).every((v, i) => v === values[i])]).toEqual([true, true]);
+    x.dispose();
+    expect(backend.memory().liveBlocks).toBe(0);
   });
 
   test("an index that names no place is an error at the next read", async () => {

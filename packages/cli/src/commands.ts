@@ -1,5 +1,6 @@
 import { type MemoryStrategy, strategyNames } from "@revnet-zero/memory";
 import { byteSizes, parseBytes } from "@revnet-zero/plot";
+import type { Precision } from "@revnet-zero/train";
 
 /** One flag of a command. */
 export interface OptionSpec<T = unknown> {
@@ -31,6 +32,7 @@ export interface CommandOptions {
   readonly train: OnDevice & {
     readonly config?: string;
     readonly resume?: boolean;
+    readonly precision?: Precision;
     readonly printConfig?: boolean;
     readonly dryRun?: boolean;
     readonly report?: string;
@@ -60,6 +62,7 @@ export interface CommandOptions {
     readonly plot?: string;
   };
   readonly check: OnDevice & { readonly config?: string; readonly printConfig?: boolean; readonly seed?: number };
+  readonly tune: { readonly config?: string; readonly precision?: Precision; readonly printConfig?: boolean };
   readonly info: { readonly checkpoint?: string };
   readonly demo: { readonly quick?: boolean; readonly out?: string };
 }
@@ -133,6 +136,13 @@ const device: OptionSpec<DeviceName> = {
   parse: (value) => (value === "cpu" || value === "cuda" ? value : undefined),
 };
 
+const precision: OptionSpec<Precision> = {
+  what: "f32, bf16 or f16: short for --train.precision",
+  placeholder: "<type>",
+  accepts: "f32, bf16, f16",
+  parse: (value) => (value === "f32" || value === "bf16" || value === "f16" ? value : undefined),
+};
+
 const offload: OptionSpec<OffloadPlace> = {
   what: "let plans move layers' streams to memory outside the engine, or to a file",
   placeholder: "<place>",
@@ -155,6 +165,7 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
     takesConfig: true,
     options: {
       resume: flag("go on from the latest checkpoint in output.dir"),
+      precision,
       printConfig,
       dryRun: flag("check the configuration, tell the memory a step needs, and train nothing"),
       report: path("<file>", "where the HTML report goes; default report.html in output.dir"),
@@ -215,6 +226,12 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
     operand: configOperand,
     takesConfig: true,
     options: { printConfig, seed: whole("<number>", 0, "decides weights and batch; default 1"), device },
+  },
+  tune: {
+    what: "Time the kernels that a training step may use on this GPU, and keep which are the fastest.",
+    operand: configOperand,
+    takesConfig: true,
+    options: { precision, printConfig },
   },
   info: {
     what: "Show versions, devices and limits of this machine, or what a checkpoint holds.",

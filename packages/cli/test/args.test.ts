@@ -96,7 +96,7 @@ describe("what is wrong is named, with what was meant", () => {
     [
       "--model.numLayers 8",
       '"--model.numLayers" comes before a command',
-      "train, sample, estimate, plan, check, info, demo",
+      "train, sample, estimate, plan, check, tune, info, demo",
     ],
     ["help me", 'there is no command "me"', "the commands are"],
     ["train --resmue", "unknown flag --resmue", 'did you mean "--resume"?'],
@@ -106,6 +106,7 @@ describe("what is wrong is named, with what was meant", () => {
     ["train --no-model.numLayers", "unknown flag --no-model.numLayers", "revnet-zero train --help"],
     ["sample runs --model.numLayers 8", "unknown flag --model.numLayers", "revnet-zero sample --help"],
     ["train -x", "unknown flag -x", "lists the flags"],
+    ["train --precision bf8", '--precision is "bf8"', "accepted: f32, bf16, f16"],
     ["train --report", "--report needs a value", "a path, as in --report <file>"],
     ["train --data.source --train.steps 5", "--data.source needs a value", "moby-dick"],
     ["train --model.mlp", "--model.mlp needs a value", "gelu, geglu, swiglu, as in --model.mlp gelu"],

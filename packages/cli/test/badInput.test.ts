@@ -7,7 +7,7 @@ describe("a word that is not known is refused with the one that was meant", () =
     const bench = await Bench.open();
     expect(await bench.refusal("trian @config.yaml")).toMatchInlineSnapshot(`
       "UsageError: revnet-zero: there is no command "trian"
-        hint: the commands are train, sample, estimate, plan, check, info, demo; did you mean "train"?
+        hint: the commands are train, sample, estimate, plan, check, tune, info, demo; did you mean "train"?
       status 2"
     `);
   });

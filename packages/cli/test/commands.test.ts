@@ -325,6 +325,7 @@ describe("help", () => {
         estimate  Tell the memory of a training step without running it.
         plan      Find the fastest way to keep or rebuild each layer's activations within a memory budget.
         check     Prove on this machine that gradients are bit for bit those of stored backpropagation.
+        tune      Time the kernels that a training step may use on this GPU, and keep which are the fastest.
         info      Show versions, devices and limits of this machine, or what a checkpoint holds.
         demo      Train, prove and report in a few minutes, with nothing to prepare.
 

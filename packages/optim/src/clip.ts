@@ -1,10 +1,15 @@
 import { ops, type Tensor, ValueError } from "@revnet-zero/tensor";
 
 export interface ClippedGradients {
-  /** Euclidean norm of all gradients together, before clipping: a scalar f32. */
+  /** Euclidean norm of all gradients together, before clipping and without the scale: a scalar f32. */
   readonly norm: Tensor;
-  /** min(1, maxNorm / (norm + 1e-6)), or NaN when the norm is NaN or infinite: a scalar f32 for `optimizer.step`. */
+  /** min(1, maxNorm / (norm + 1e-6)) / scale, or NaN when the norm is NaN or infinite: a scalar f32 for `optimizer.step`. */
   readonly factor: Tensor;
+}
+
+export interface ClipOptions {
+  /** What the loss was multiplied with before backward (`GradScaler`): a power of two, so that nothing is rounded. Default 1. */
+  readonly scale?: number;
 }
 
 /**
@@ -13,7 +18,11 @@ export interface ClippedGradients {
  * so a trainer looks at the norm it logs anyway: `if (Number.isFinite(await norm.item())) optimizer.step(...)`.
  * Source: Pascanu, Mikolov & Bengio 2013 (arXiv:1211.5063), algorithm 1.
  */
-export function clipByGlobalNorm(parameters: Iterable<Tensor>, maxNorm: number): ClippedGradients {
+export function clipByGlobalNorm(
+  parameters: Iterable<Tensor>,
+  maxNorm: number,
+  { scale = 1 }: ClipOptions = {},
+): ClippedGradients {
   if (!(maxNorm > 0)) throw new ValueError("clipByGlobalNorm", `maxNorm is ${maxNorm}`, "use a positive number");
   const gradients = [...parameters].flatMap((p) => (p.grad === undefined ? [] : [p.grad]));
   const [first] = gradients;
@@ -22,9 +31,11 @@ export function clipByGlobalNorm(parameters: Iterable<Tensor>, maxNorm: number):
   const { engine } = first;
   return engine.scope(() =>
     engine.noGrad(() => {
-      const norm = first.apply(ops.globalNorm, gradients, undefined);
+      const scaled = first.apply(ops.globalNorm, gradients, undefined);
+      const norm = scale === 1 ? scaled : scaled.mul(1 / scale);
       const factor = norm.add(1e-6).reciprocal().mul(maxNorm).minimum(1);
-      return { norm, factor: norm.isFinite().where(factor, Number.NaN) };
+      const unscaled = scale === 1 ? factor : factor.mul(1 / scale);
+      return { norm, factor: norm.isFinite().where(unscaled, Number.NaN) };
     }),
   );
 }

@@ -1,6 +1,7 @@
 export { Adafactor, type AdafactorOptions } from "./adafactor.ts";
 export { AdamW, type AdamWOptions } from "./adamw.ts";
-export { type ClippedGradients, clipByGlobalNorm } from "./clip.ts";
+export { type ClipOptions, type ClippedGradients, clipByGlobalNorm } from "./clip.ts";
+export { GradScaler, type GradScalerOptions, type GradScalerState } from "./gradScaler.ts";
 export { Lion, type LionOptions } from "./lion.ts";
 export {
   type GroupInput,

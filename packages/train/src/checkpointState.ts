@@ -1,3 +1,4 @@
+import type { GradScalerState } from "@revnet-zero/optim";
 import { ValueError } from "@revnet-zero/tensor";
 import type { TextMark } from "./textMark.ts";
 
@@ -21,6 +22,8 @@ export interface TrainerState {
     readonly step: number;
     readonly updates: Readonly<Record<string, number>>;
   };
+  /** Of a run in float16. */
+  readonly scaler?: GradScalerState;
   /** Sums over all steps: what the streams did that is reported, never silent. */
   readonly counters: { readonly saturated: number; readonly wrapped: number };
   readonly history: History;

@@ -53,6 +53,11 @@ export interface RunConfig {
   /** Bytes of a training sequence. */
   readonly sequenceLength: number;
   readonly seed: number;
+  /**
+   * What matrix products, convolutions and attention read: `f32` as it is, or rounded to `bf16` or `f16`. Parameters, norms,
+   * losses and streams stay float32 or fixed-point; with `f16` the loss is scaled.
+   */
+  readonly precision: Precision;
   /** Steps between evaluations on held-out text; 0 is never. */
   readonly evalEvery: number;
   /** Batches of an evaluation. */
@@ -68,6 +73,8 @@ export interface RunConfig {
   /** Steps between lines of the log. */
   readonly logEvery: number;
 }
+
+export type Precision = "f32" | "bf16" | "f16";
 
 export interface OptimizerConfig {
   readonly name: "adamw" | "sgd" | "lion" | "adafactor";
@@ -122,6 +129,7 @@ export const defaultConfig: TrainConfig = {
     microBatches: 1,
     sequenceLength: 128,
     seed: 1,
+    precision: "f32",
     evalEvery: 100,
     evalBatches: 20,
     checkpointEvery: 250,

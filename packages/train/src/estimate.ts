@@ -8,6 +8,7 @@ import {
   searchLargest,
 } from "@revnet-zero/memory";
 import type { ReversibleTransformer } from "@revnet-zero/models";
+import { GradScaler } from "@revnet-zero/optim";
 import type { MemoryPlan } from "@revnet-zero/reversible";
 import type { Backend, Engine } from "@revnet-zero/tensor";
 import { type AnyOptimizer, buildModel, buildOptimizer, runKey } from "./build.ts";
@@ -51,9 +52,14 @@ export function buildStep(config: TrainConfig, engine: Engine, options: BuildSte
   const model = buildModel(config.model, seed, engine);
   const optimizer = buildOptimizer(model, config.optimizer);
   model.sequence.plan = plan;
-  const pass: { readonly pass?: Pass } = isRecorded ? { pass: recordedPassOf(model, microBatches) } : {};
+  const { precision } = config.train;
+  const scale = precision === "f16" ? new GradScaler().scale : 1;
+  const pass: { readonly pass?: Pass } = isRecorded
+    ? { pass: recordedPassOf(model, microBatches, { precision, scale: () => scale }) }
+    : {};
   let count = 0;
-  const gradients = (): StepGradients => computeGradients(model, batches, { key, step: count++, clipNorm, ...pass });
+  const gradients = (): StepGradients =>
+    computeGradients(model, batches, { key, step: count++, clipNorm, precision, scale, ...pass });
   const step = (): void => applyGradients(optimizer, learningRate, gradients().factor);
   return { model, optimizer, gradients, step };
 }

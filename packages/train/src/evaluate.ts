@@ -1,7 +1,14 @@
 import type { ByteDataset } from "@revnet-zero/data";
 import type { LanguageModel } from "@revnet-zero/models";
-import { toTensors } from "./step.ts";
+import type { Precision } from "./config.ts";
+import { inPrecision, toTensors } from "./step.ts";
 import { Turns } from "./turns.ts";
+
+export interface EvaluateOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** What matrix products and attention read. Default f32. */
+  readonly precision?: Precision;
+}
 
 /**
  * Mean cross-entropy in nats per byte over the first batches of the held-out text; eval mode, nothing recorded.
@@ -11,7 +18,7 @@ export async function evaluate(
   model: LanguageModel,
   data: ByteDataset,
   maxBatches: number,
-  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  { signal, precision = "f32" }: EvaluateOptions = {},
 ): Promise<number> {
   const { engine } = model.embedding.tokens.weight;
   let nats = 0;
@@ -23,7 +30,7 @@ export async function evaluate(
     const loss = engine.scope(() =>
       engine.noGrad(() => {
         const [tokens, targets] = toTensors(batch, engine);
-        return model.inEval(() => model.loss(tokens, targets));
+        return model.inEval(() => inPrecision(engine, precision, () => model.loss(tokens, targets)));
       }),
     );
     nats += (await loss.item()) * batch.inputs.length;

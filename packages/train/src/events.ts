@@ -18,6 +18,10 @@ export interface StepEvent {
   readonly loss: number;
   readonly learningRate: number;
   readonly gradientNorm: number;
+  /** What the loss was multiplied with in this step (float16 only). */
+  readonly lossScale?: number;
+  /** The gradients overflowed float16, so the parameters are as they were; the scale shrinks. */
+  readonly isSkipped?: true;
   readonly timeMs: number;
   readonly tokensPerSecond: number;
   /** Highest live bytes of any training step so far. */

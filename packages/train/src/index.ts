@@ -13,7 +13,7 @@ export {
   type StepEstimate,
   withSize,
 } from "./estimate.ts";
-export { evaluate } from "./evaluate.ts";
+export { type EvaluateOptions, evaluate } from "./evaluate.ts";
 export { Emitter, type StepEvent, type TrainEvents } from "./events.ts";
 export { measureActivationBytes } from "./measure.ts";
 export { type LayerPlan, type PlanStepOptions, planStep, type StepPlan } from "./planStep.ts";
@@ -26,7 +26,9 @@ export {
   applyGradients,
   computeGradients,
   type GradientOptions,
+  inPrecision,
   type Pass,
+  type PassOptions,
   passOf,
   recordedPassOf,
   type StepGradients,

@@ -15,11 +15,12 @@ export function measureActivationBytes(
   backend: Engine["backend"],
 ): number {
   const engine = new Engine(backend);
-  const { seed } = config.train;
+  const { seed, precision } = config.train;
   const model = buildModel({ ...config.model, reversibility }, seed, engine);
   engine.ledger.resetPeak();
   engine.scope(() => {
-    computeGradients(model, [batch], { key: runKey(seed, "steps"), step: 0, clipNorm: config.optimizer.clipNorm });
+    const { clipNorm } = config.optimizer;
+    computeGradients(model, [batch], { key: runKey(seed, "steps"), step: 0, clipNorm, precision });
   });
   const { activationBytes } = engine.memory();
   model.dispose();

@@ -2,16 +2,17 @@ import { type Compiled, compileGradients } from "@revnet-zero/compile";
 import type { ByteBatch } from "@revnet-zero/data";
 import { type LanguageModel, ReversibleTransformer } from "@revnet-zero/models";
 import { clipByGlobalNorm } from "@revnet-zero/optim";
-import { type Engine, foldKey, type Key, ops, type Tensor, tensor } from "@revnet-zero/tensor";
+import { type Engine, foldKey, full, type Key, ops, type Tensor, tensor } from "@revnet-zero/tensor";
 import type { AnyOptimizer } from "./build.ts";
+import type { Precision } from "./config.ts";
 
 /** The measured quantities of one optimizer step, still on the device. */
 export interface StepGradients {
   /** Mean cross-entropy in nats per byte over all micro-batches. */
   readonly loss: Tensor;
-  /** Euclidean norm of the whole gradient, before clipping. */
+  /** Euclidean norm of the whole gradient, before clipping and without the scale. */
   readonly norm: Tensor;
-  /** What clipping multiplies gradients with; undefined without a limit. */
+  /** What clipping, and taking the scale back, multiply gradients with; undefined without either. */
   readonly factor: Tensor | undefined;
 }
 
@@ -23,30 +24,57 @@ export const toTensors = (
   return [tensor(inputs, { shape, engine }), tensor(targets, { shape, engine })];
 };
 
+export interface PassOptions {
+  /** What matrix products and attention read. Default f32. */
+  readonly precision?: Precision;
+  /** What the loss is multiplied with before backward (`GradScaler`), asked at every call. Default 1. */
+  readonly scale?: () => number;
+}
+
+/** Runs `f` with operands of matrix products and attention rounded to a precision. */
+export const inPrecision = <T>(engine: Engine, precision: Precision, f: () => T): T =>
+  precision === "f32" ? f() : engine.autocast(precision, f);
+
 /** Forward and backward of one micro-batch: adds to the gradients and gives its share of the mean loss. */
 export type Pass = (tokens: Tensor, targets: Tensor) => Tensor;
 
 /** The pass of a model whose step has so many micro-batches. */
-export function passOf(model: LanguageModel, microBatches: number): Pass {
+export function passOf(
+  model: LanguageModel,
+  microBatches: number,
+  { precision = "f32", scale = () => 1 }: PassOptions = {},
+): Pass {
   return (tokens, targets) => {
-    const loss = model.loss(tokens, targets).mul(1 / microBatches);
-    loss.backward();
+    const loss = inPrecision(tokens.engine, precision, () => model.loss(tokens, targets)).mul(1 / microBatches);
+    const by = scale();
+    (by === 1 ? loss : loss.mul(by)).backward();
     return loss.detach();
   };
 }
 
 /** The same, recorded at its second call and run from the recording since: the same bits, sooner. Its owner disposes it. */
-export function recordedPassOf(model: LanguageModel, microBatches: number): Compiled<[Tensor, Tensor], Tensor> {
+export function recordedPassOf(
+  model: LanguageModel,
+  microBatches: number,
+  options: PassOptions = {},
+): Compiled<[Tensor, Tensor], Tensor> {
   const sequence = model instanceof ReversibleTransformer ? model.sequence : undefined;
-  const guard = (): string => `${model.training} ${sequence?.mode} ${sequence?.plan?.blocks} ${sequence?.check}`;
-  return compileGradients(model.parameters(), passOf(model, microBatches), { guard });
+  // Another scale is another recording.
+  const guard = (): string =>
+    `${model.training} ${sequence?.mode} ${sequence?.plan?.blocks} ${sequence?.check} ${options.scale?.() ?? 1}`;
+  return compileGradients(model.parameters(), passOf(model, microBatches, options), { guard });
 }
 
 export interface GradientOptions {
   readonly key: Key;
   readonly step: number;
+  /** Longest allowed norm of the whole gradient; 0 is no limit. */
   readonly clipNorm: number;
-  /** Default: the model's, unrecorded. */
+  /** What matrix products and attention read. Default f32. */
+  readonly precision?: Precision;
+  /** What the pass multiplies the loss with (`GradScaler`). Default 1. */
+  readonly scale?: number;
+  /** Default: the model's in this precision and scale, unrecorded. */
   readonly pass?: Pass;
 }
 
@@ -57,7 +85,14 @@ export interface GradientOptions {
 export function computeGradients(
   model: LanguageModel,
   batches: readonly ByteBatch[],
-  { key, step, clipNorm, pass = passOf(model, batches.length) }: GradientOptions,
+  {
+    key,
+    step,
+    clipNorm,
+    precision = "f32",
+    scale = 1,
+    pass = passOf(model, batches.length, { precision, scale: () => scale }),
+  }: GradientOptions,
 ): StepGradients {
   const { engine } = model.embedding.tokens.weight;
   return engine.scope(() => {
@@ -69,8 +104,10 @@ export function computeGradients(
       total = total === undefined ? part : total.add(part);
     });
     const gradients = model.parameters().flatMap((p) => (p.grad === undefined ? [] : [p.grad]));
-    if (clipNorm > 0) return { loss: total!, ...clipByGlobalNorm(model.parameters(), clipNorm) };
-    return { loss: total!, norm: total!.apply(ops.globalNorm, gradients, undefined), factor: undefined };
+    if (clipNorm > 0) return { loss: total!, ...clipByGlobalNorm(model.parameters(), clipNorm, { scale }) };
+    const norm = total!.apply(ops.globalNorm, gradients, undefined);
+    if (scale === 1) return { loss: total!, norm, factor: undefined };
+    return { loss: total!, norm: norm.mul(1 / scale), factor: full([], 1 / scale, { engine }) };
   }, "step");
 }
 

@@ -1,7 +1,7 @@
 import { ByteDataset, decodeBytes, encodeBytes } from "@revnet-zero/data";
 import type { Checkpoint, CheckpointFolder, CheckpointStore } from "@revnet-zero/io";
 import { generate, type ReversibleTransformer } from "@revnet-zero/models";
-import type { Schedule } from "@revnet-zero/optim";
+import { GradScaler, type Schedule } from "@revnet-zero/optim";
 import { type Engine, foldKey, NonFiniteError, RevNetError, tensor, ValueError } from "@revnet-zero/tensor";
 import { type AnyOptimizer, buildModel, buildOptimizer, buildSchedule, runKey } from "./build.ts";
 import { changedKeys } from "./changedKeys.ts";
@@ -10,7 +10,7 @@ import type { TrainConfig } from "./config.ts";
 import { findNonFinite } from "./diagnose.ts";
 import { evaluate } from "./evaluate.ts";
 import { Emitter, type TrainEvents } from "./events.ts";
-import { applyGradients, computeGradients, type Pass, passOf, recordedPassOf, toTensors } from "./step.ts";
+import { applyGradients, computeGradients, inPrecision, type Pass, passOf, recordedPassOf, toTensors } from "./step.ts";
 import { fromEntries, toEntries } from "./tensorFiles.ts";
 import { markText, type TextMark } from "./textMark.ts";
 import { TrainError } from "./trainError.ts";
@@ -36,6 +36,9 @@ export interface TrainResult {
   readonly checkpoint: CheckpointFolder | undefined;
 }
 
+/** A scale below this says that the gradients themselves, not scaled ones, are beyond float16. */
+const LEAST_SCALE = 1;
+
 /** What text samples begin with. */
 const PROMPT = "The ";
 
@@ -46,6 +49,8 @@ export class Trainer {
   readonly model: ReversibleTransformer;
   readonly optimizer: AnyOptimizer;
   readonly data: ByteDataset;
+  /** Of float16: gradients below its range would be 0. */
+  readonly scaler: GradScaler | undefined;
   readonly #store: CheckpointStore | undefined;
   readonly #schedule: Schedule;
   #pass: (Pass & { dispose?(): void }) | undefined;
@@ -71,8 +76,14 @@ export class Trainer {
     this.data = new ByteDataset(text, { batchSize, sequenceLength, seed, heldOutFraction });
     this.model = buildModel(config.model, seed, engine);
     this.optimizer = buildOptimizer(this.model, config.optimizer);
+    this.scaler = config.train.precision === "f16" ? new GradScaler() : undefined;
     this.#schedule = buildSchedule(config);
-    this.#pass = isRecorded ? recordedPassOf(this.model, config.train.microBatches) : undefined;
+    this.#pass = isRecorded
+      ? recordedPassOf(this.model, config.train.microBatches, {
+          precision: config.train.precision,
+          scale: () => this.scaler?.scale ?? 1,
+        })
+      : undefined;
     if (resume === undefined) return;
     try {
       this.#restore(resume);
@@ -88,7 +99,10 @@ export class Trainer {
    */
   schedulePasses(run: <T>(pass: () => T) => T): void {
     this.#pass?.dispose?.();
-    const pass = passOf(this.model, this.config.train.microBatches);
+    const pass = passOf(this.model, this.config.train.microBatches, {
+      precision: this.config.train.precision,
+      scale: () => this.scaler?.scale ?? 1,
+    });
     let batch: Parameters<Pass>;
     // One function for all: a scheduler may rehearse the first one later, on the tensors there are then.
     const current = (): ReturnType<Pass> => pass(...batch);
@@ -116,7 +130,8 @@ export class Trainer {
 
   /** Mean cross-entropy on held-out text in nats per byte, over the configured number of batches. */
   evaluate(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<number> {
-    return evaluate(this.model, this.data, this.config.train.evalBatches, options);
+    const { evalBatches, precision } = this.config.train;
+    return evaluate(this.model, this.data, evalBatches, { ...options, precision });
   }
 
   /** Text the model writes now; the same for the same step and seed. */
@@ -155,17 +170,16 @@ export class Trainer {
   }
 
   async #trainStep(): Promise<void> {
-    const { engine, config, model } = this;
+    const { engine, config, model, scaler } = this;
     const step = this.#step;
-    const { seed, microBatches, batchSize, sequenceLength } = config.train;
+    const { seed, microBatches, batchSize, sequenceLength, precision } = config.train;
+    const { clipNorm } = config.optimizer;
+    const scale = scaler?.scale ?? 1;
     const start = performance.now();
     const batches = Array.from({ length: microBatches }, (_, micro) => this.data.batchAt(step, micro));
-    const { clipNorm } = config.optimizer;
     const compute = (): ReturnType<typeof computeGradients> =>
       computeGradients(model, batches, {
-        key: runKey(seed, "steps"),
-        step,
-        clipNorm,
+        ...{ key: runKey(seed, "steps"), step, clipNorm, precision, scale },
         ...(this.#pass === undefined ? {} : { pass: this.#pass }),
       });
     const learningRate = this.#schedule(step);
@@ -174,9 +188,13 @@ export class Trainer {
     try {
       const { loss: lossTensor, norm: normTensor, factor } = compute();
       const [loss, gradientNorm] = [await lossTensor.item(), await normTensor.item()];
-      if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
-        await this.#stopAt(step, loss, gradientNorm, compute);
-      applyGradients(this.optimizer, learningRate, factor);
+      const areFinite = Number.isFinite(gradientNorm);
+      // Of float16 gradients that overflow, the scale is the first to be blamed.
+      const isSkipped = !areFinite && scaler !== undefined && scale > LEAST_SCALE;
+      if (!Number.isFinite(loss) || !(areFinite || isSkipped)) await this.#stopAt(step, loss, gradientNorm, compute);
+      if (isSkipped) this.optimizer.zeroGrad();
+      else applyGradients(this.optimizer, learningRate, factor);
+      scaler?.update(areFinite);
       this.#step++;
       this.#peakBytes = Math.max(this.#peakBytes, engine.memory().peakBytes);
       const timeMs = performance.now() - start;
@@ -187,6 +205,8 @@ export class Trainer {
         loss,
         learningRate,
         gradientNorm,
+        ...(scaler === undefined ? {} : { lossScale: scale }),
+        ...(isSkipped ? { isSkipped } : {}),
         timeMs,
         tokensPerSecond: (tokens / timeMs) * 1000,
         peakBytes: this.#peakBytes,
@@ -250,7 +270,8 @@ export class Trainer {
       model.eval();
       const { where, isStateFinite } = await findNonFinite(model, () => {
         for (const batch of data.heldOutBatches(this.config.train.evalBatches)) {
-          engine.scope(() => engine.noGrad(() => model.loss(...toTensors(batch, engine))));
+          const loss = (): unknown => model.loss(...toTensors(batch, engine));
+          engine.scope(() => engine.noGrad(() => void inPrecision(engine, this.config.train.precision, loss)));
         }
       });
       model.train();
@@ -288,6 +309,7 @@ export class Trainer {
       arithmetic: this.engine.backend.arithmetic ?? this.engine.backend.name,
       text: this.#text,
       optimizer,
+      ...(this.scaler === undefined ? {} : { scaler: this.scaler.stateDict() }),
       counters: { ...this.#counters },
       history: this.#history,
       ...(this.#isEvaluationDue ? { isEvaluationDue: true } : {}),
@@ -345,6 +367,7 @@ export class Trainer {
         cause: error,
       });
     }
+    if (state.scaler !== undefined) this.scaler?.loadStateDict(state.scaler);
     // Asked for only now: where they follow from the range that was measured, it came with the model.
     const { fractionBits } = this.model.sequence;
     if (state.fractionBits !== fractionBits) throw differs(`${state.fractionBits} fraction bits`, `${fractionBits}`);

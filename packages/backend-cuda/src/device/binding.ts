@@ -5,6 +5,8 @@
 export interface NativeCuda {
   /** Opens libcuda; gives the CUDA version it supports, 13000 for 13.0. */
   openDriver(path: string): number;
+  /** Throws with the linker's words where a library does not open; leaves it closed. */
+  checkLibrary(path: string): void;
   deviceCount(): number;
   deviceName(ordinal: number): string;
   /** [major, minor, multiprocessors, largest dynamic shared memory of a block, bytes of memory] */
@@ -64,6 +66,17 @@ export interface NativeCuda {
     before: number,
   ): void;
 
+  openCollectives(path: string): number;
+  makeGroupId(): Uint8Array;
+  /** A group; waits for the other ranks. */
+  joinGroup(id: Uint8Array, ranks: number, rank: number): number;
+  leaveGroup(group: number, isBroken: number): void;
+  /** 0, or NCCL's code of what went wrong with work under way. */
+  groupError(group: number): number;
+  allReduce(group: number, from: number, to: number, elements: number, type: number, reduction: number): void;
+  reduceScatter(group: number, from: number, to: number, elements: number, type: number, reduction: number): void;
+  allGather(group: number, from: number, to: number, elements: number, type: number): void;
+  broadcast(group: number, from: number, to: number, elements: number, type: number, rank: number): void;
   openAttention(path: string): number;
   /** [plan, bytes of workspace], plan -1 where cuDNN has none; see attention.cc for the numbers and their order. */
   planAttention(numbers: Float64Array, scale: number): [number, number];

@@ -1,21 +1,22 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { readEnvironment } from "@revnet-zero/tensor";
+import { ArchivedKernels } from "../ahead/archive.ts";
 import type { NativeCuda } from "./binding.ts";
+import { cacheFolder, writeWhole } from "./cacheFolder.ts";
 import { builtinsBeside, openLibrary } from "./libraries.ts";
-
-/** Folder of compiled kernels: one machine code a source, architecture and set of options. */
-const cacheFolder = (): string =>
-  readEnvironment("REVNET_CUDA_CACHE") ||
-  join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "revnet-zero", "cuda");
 
 /** NVRTC's options for a target, and the name that a source's machine code is kept by. */
 export function planCompilation(source: string, target: string): { readonly options: string[]; readonly name: string } {
   const options = [`--gpu-architecture=${target}`, "--std=c++17", "--fmad=false"];
-  return { options, name: createHash("sha256").update(options.join(" ")).update(source).digest("hex").slice(0, 32) };
+  return { options, name: hashOf(options.join(" "), source) };
 }
+
+/** The name of a source in an archive, whatever the architecture. */
+export const archivedName = (source: string): string => hashOf("--std=c++17 --fmad=false", source);
+
+const hashOf = (options: string, source: string): string =>
+  createHash("sha256").update(options).update(source).digest("hex").slice(0, 32);
 
 /**
  * Kernels from source. Machine code is looked for among what was compiled ahead of time, then among what earlier runs
@@ -27,6 +28,7 @@ export class Compiler {
   readonly #major: number;
   readonly #target: string;
   readonly #folders: readonly string[];
+  readonly #archive = new ArchivedKernels();
   #isOpen = false;
   /** How many kernels were compiled, and in what time. */
   compiled = 0;
@@ -42,6 +44,8 @@ export class Compiler {
 
   /** The machine code of a source. */
   compile(source: string, name: string): Uint8Array {
+    const archived = this.#archive.find(archivedName(source), this.#target);
+    if (archived !== undefined) return archived;
     const { options, name: hash } = planCompilation(source, this.#target);
     for (const folder of this.#folders) {
       try {
@@ -68,13 +72,10 @@ export class Compiler {
   }
 }
 
-/** Written beside and renamed: another process reads all of it or nothing. A folder that cannot be written is no error. */
+/** A folder that cannot be written is no error. */
 function keep(folder: string, name: string, code: Uint8Array | string): void {
   try {
-    mkdirSync(folder, { recursive: true });
-    const draft = join(folder, `${name}.${process.pid}`);
-    writeFileSync(draft, code);
-    renameSync(draft, join(folder, name));
+    writeWhole(folder, name, code);
   } catch {
     // compiled again next time
   }

@@ -1,9 +1,12 @@
 import { join } from "node:path";
-import { BackendError, type BufferView, dtypes, OutOfMemoryError } from "@revnet-zero/tensor";
+import { BackendError, OutOfMemoryError } from "@revnet-zero/tensor";
+import { KernelChoices } from "../choice/kernelChoices.ts";
+import { TuningTable } from "../choice/tuningTable.ts";
 import { loadAddon, nativeFolder } from "./addon.ts";
 import { type Block, CachingAllocator } from "./allocator.ts";
 import { AttentionGraphs } from "./attentionGraphs.ts";
 import type { NativeCuda } from "./binding.ts";
+import { Collectives } from "./collectives.ts";
 import { Compiler } from "./compiler.ts";
 import { openDriver } from "./driver.ts";
 import { deviceError } from "./errors.ts";
@@ -12,13 +15,13 @@ import { Parameters } from "./parameters.ts";
 import { Products } from "./products.ts";
 import { type KernelUnit, unitSource } from "./sources.ts";
 
-export type CudaView = BufferView<Block>;
+export { addressOf, type CudaView } from "./view.ts";
+
+/** What kernels are compiled for: the letter allows the instructions of this very architecture, such as wgmma. */
+export const targetOf = (major: number, minor: number): string => `sm_${major}${minor}${major >= 9 ? "a" : ""}`;
 
 /** Threads of a block, wherever a kernel does not say otherwise. */
 export const THREADS = 256;
-
-/** The address of a view's first element. */
-export const addressOf = (view: CudaView): number => view.data.address + view.offset * dtypes[view.dtype].bytes;
 
 /** The open device: memory, kernels and their launches, all on one stream in program order. */
 export class CudaDevice {
@@ -31,9 +34,12 @@ export class CudaDevice {
   readonly sharedBytes: number;
   readonly totalBytes: number;
   readonly driverVersion: number;
+  readonly tuning: TuningTable;
+  readonly choices: KernelChoices;
   readonly allocator: CachingAllocator;
   readonly compiler: Compiler;
   readonly products: Products;
+  readonly collectives: Collectives;
   readonly attention: AttentionGraphs;
   readonly faults: Faults;
   readonly parameters: Parameters = new Parameters();
@@ -49,8 +55,7 @@ export class CudaDevice {
     try {
       this.name = native.deviceName(ordinal);
       const [major, minor, processors, shared, bytes] = native.deviceFacts(ordinal);
-      // The letter allows the instructions of this very architecture, such as wgmma.
-      this.target = `sm_${major}${minor}${major >= 9 ? "a" : ""}`;
+      this.target = targetOf(major, minor);
       this.processors = processors;
       this.sharedBytes = shared;
       this.totalBytes = bytes;
@@ -59,10 +64,13 @@ export class CudaDevice {
       throw deviceError(error);
     }
     native.setParameters(this.parameters.bytes);
+    this.tuning = new TuningTable({ device: this.name, target: this.target, driverVersion: this.driverVersion });
+    this.choices = new KernelChoices(this.tuning.entries);
     this.allocator = new CachingAllocator(native);
     const driverMajor = Math.floor(this.driverVersion / 1000);
     this.compiler = new Compiler(native, driverMajor, this.target, join(nativeFolder(), "out", "kernels"));
     this.products = new Products(this, driverMajor);
+    this.collectives = new Collectives(this, driverMajor);
     this.attention = new AttentionGraphs(this, driverMajor);
     this.faults = new Faults(native);
   }

@@ -6,14 +6,18 @@ import { BackendError, readEnvironment } from "@revnet-zero/tensor";
 // NVIDIA's libraries, none of which is linked: each is looked for when it is first used.
 
 /** What of NVIDIA's may be asked for, by what it is used for. */
-export type LibraryName = "nvrtc" | "cublasLt" | "cudnn";
+export type LibraryName = "nvrtc" | "cublasLt" | "cudnn" | "nccl";
 
 /** What brings each of them to a machine without the toolkit. */
 const packages: Readonly<Record<LibraryName, string>> = {
   nvrtc: "nvidia-cuda-nvrtc",
   cublasLt: "nvidia-cublas",
   cudnn: "nvidia-cudnn-cu13",
+  nccl: "nvidia-nccl-cu13",
 };
+
+/** Majors of those that do not count with CUDA: what their functions are written against. */
+const ownVersions: Partial<Record<LibraryName, readonly number[]>> = { cudnn: [9], nccl: [2] };
 
 /** The folders of NVIDIA's Python packages, which bring whole libraries. Asked of Python once, and only when needed. */
 const pythonFolders = once((): string[] => {
@@ -44,18 +48,22 @@ const toolkitFolders = [
   "/usr/lib/wsl/lib",
 ];
 
-const named = (): string[] => readEnvironment("REVNET_CUDA_LIBRARIES").split(":").filter(Boolean);
+/** Where NVIDIA's headers are, for whoever compares them with ours. */
+export const headerFolders = (): string[] => [
+  "/usr/local/cuda/include",
+  "/usr/local/cuda-13.0/include",
+  ...named().map((folder) => join(dirname(folder), "include")),
+  ...pythonFolders().map((folder) => join(dirname(folder), "include")),
+];
 
-/** cuDNN counts by itself; 9 is what its graphs are written against. */
-const CUDNN_VERSIONS = [9];
+const named = (): string[] => readEnvironment("REVNET_CUDA_LIBRARIES").split(":").filter(Boolean);
 
 /**
  * Files to try, best first: the folders that REVNET_CUDA_LIBRARIES names, the usual ones, Python's packages, and at last the
  * name alone, which the dynamic linker looks up. `major` is the driver's: an older one cannot load newer kernels.
  */
 export function* libraryFiles(name: LibraryName, major: number): Generator<string> {
-  const versions =
-    name === "cudnn" ? CUDNN_VERSIONS : Array.from({ length: Math.max(0, major - 11) }, (_, i) => major - i);
+  const versions = ownVersions[name] ?? Array.from({ length: Math.max(0, major - 11) }, (_, i) => major - i);
   const files = versions.map((v) => `lib${name}.so.${v}`);
   const inFolders = (folders: readonly string[]): string[] =>
     files.flatMap((file) => folders.map((folder) => join(folder, file))).filter((path) => existsSync(path));

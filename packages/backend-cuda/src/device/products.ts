@@ -1,4 +1,5 @@
 import { BackendError } from "@revnet-zero/tensor";
+import { timeOnDevice } from "../choice/tune.ts";
 import { codeOf } from "./binding.ts";
 import type { CudaDevice } from "./device.ts";
 import { deviceError } from "./errors.ts";
@@ -38,6 +39,8 @@ const types = { f32: 0, bf16: 14, f16: 2 } as const;
 const COMPUTE_F32 = 68;
 const WORKSPACE = 64 * 2 ** 20;
 const ALIGNMENT = 16;
+/** How many of the library's kernels for a product are candidates. */
+const CHOICES = 8;
 const NOT_SUPPORTED = "CUBLAS_15";
 
 const alignmentOf = (...addresses: readonly number[]): number => {
@@ -46,7 +49,7 @@ const alignmentOf = (...addresses: readonly number[]): number => {
   return alignment;
 };
 
-/** Matrix products by cuBLASLt, where it is present. Which of its kernels runs follows from the numbers of the product alone. */
+/** Matrix products by cuBLASLt, where it is present. Which of its kernels runs follows from the numbers of the product and the tuning table alone. */
 export class Products {
   readonly #device: CudaDevice;
   readonly #driverMajor: number;
@@ -79,7 +82,7 @@ export class Products {
   /** Computes the product; false where cuBLASLt is absent or has no kernel for it. */
   multiply(product: Product): boolean {
     if ("missing" in this.state) return false;
-    const { dtype, sumType = dtype, isAdded = false, m, n, k, batch, a, b, d, bias, before } = product;
+    const { dtype, sumType = dtype, m, n, k, batch, a, b, d, bias, before } = product;
     const alignment = alignmentOf(a.address, b.address, d.address, bias ?? 0, before ?? 0);
     const numbers = [
       ...[types[dtype], types[sumType], COMPUTE_F32, Number(a.isTransposed), Number(b.isTransposed), m, n, k],
@@ -89,31 +92,81 @@ export class Products {
     const key = numbers.join();
     let plan = this.#plans.get(key);
     if (plan === undefined) {
-      plan = this.#device.guard(() => this.#device.native.planProduct(...numbers));
+      plan = this.#choose(product, numbers);
       this.#plans.set(key, plan);
     }
     if (plan < 0) return false;
-    const chosen = plan;
+    if (this.#run(plan, product)) return true;
+    // The library finds a kernel for some shapes that then refuses: the same one for the same numbers, always.
+    this.#plans.set(key, -1);
+    return false;
+  }
+
+  /** Which of the library's kernels serves: its own first choice, or the one that the tuning table names. */
+  #choose(product: Product, numbers: readonly number[]): number {
+    const planOf = (which: number): number =>
+      this.#device.guard(() => this.#device.native.planProduct(...numbers, which));
+    const { dtype, m, n, k, batch, a, b } = product;
+    const version = "missing" in this.state ? 0 : this.state.version;
+    const what = `${dtype} ${a.isTransposed ? "t" : "n"}${b.isTransposed ? "t" : "n"} ${m}x${n}x${k} batch ${batch}`;
+    const problem = `${what} [${numbers.join(" ")}] cuBLASLt ${version}`;
+    const kernels = Array.from({ length: CHOICES }, (_, which) => `cuBLASLt ${which}`);
+    const chosen = this.#device.choices.choose("matmul", problem, kernels, (kernel) =>
+      this.#measure(planOf(kernels.indexOf(kernel)), product),
+    );
+    const plan = planOf(kernels.indexOf(chosen));
+    return plan < 0 && chosen !== kernels[0] ? planOf(0) : plan;
+  }
+
+  /** The time of a plan, on numbers of its own; undefined where it does not run. */
+  #measure(plan: number, product: Product): number | undefined {
+    if (plan < 0) return undefined;
+    const { dtype, sumType = dtype, m, n, k, batch, a, b, d, bias, before } = product;
+    const size = dtype === "f32" ? 4 : 2;
+    const sizeOfSum = sumType === "f32" ? 4 : 2;
+    const bytesOf = ({ leading, step, isTransposed }: Matrix, rows: number, columns: number): number =>
+      size * ((batch - 1) * Math.abs(step) + leading * (isTransposed ? rows : columns));
+    const device = this.#device;
+    const of = (bytes: number, use: (address: number) => number | undefined): number | undefined =>
+      device.withWorkspace(bytes, (address) => {
+        if (bytes === 0) return use(address);
+        // Small numbers of every type; zeros would run faster than anything real.
+        device.native.fill(address, 0x3c, bytes);
+        return use(address);
+      });
+    return of(bytesOf(a, m, k), (left) =>
+      of(bytesOf(b, k, n), (right) =>
+        of((sizeOfSum / size) * bytesOf(d, m, n), (result) =>
+          of(before === undefined ? 0 : bytesOf(d, m, n), (kept) =>
+            of(4 * m, (row) => {
+              const one: Product = {
+                ...product,
+                ...{ a: { ...a, address: left }, b: { ...b, address: right }, d: { ...d, address: result } },
+                ...(bias === undefined ? {} : { bias: row }),
+                ...(before === undefined ? {} : { before: kept }),
+              };
+              if (!this.#run(plan, one)) return undefined;
+              return timeOnDevice(device, () => this.#run(plan, one));
+            }),
+          ),
+        ),
+      ),
+    );
+  }
+
+  /** False where the library's kernel refuses. */
+  #run(plan: number, { a, b, d, bias, isAdded = false, before }: Product): boolean {
+    const { native } = this.#device;
     try {
       this.#device.withWorkspace(WORKSPACE, (workspace) =>
-        this.#device.native.multiply(
-          chosen,
-          a.address,
-          b.address,
-          d.address,
-          bias ?? 0,
-          1,
-          workspace,
-          WORKSPACE,
-          Number(isAdded),
-          before ?? 0,
+        native.multiply(
+          ...([plan, a.address, b.address, d.address, bias ?? 0, 1, workspace, WORKSPACE] as const),
+          ...([Number(isAdded), before ?? 0] as const),
         ),
       );
       return true;
     } catch (error) {
       if (codeOf(error) !== NOT_SUPPORTED) throw deviceError(error);
-      // The library finds a kernel for some shapes that then refuses: the same one for the same numbers, always.
-      this.#plans.set(key, -1);
       return false;
     }
   }

@@ -1,5 +1,9 @@
 // What tests and benchmarks of this backend share; no part of computing on it.
-export { type AheadReport, compileAhead } from "../ahead.ts";
+
+export { type AbiReport, checkAbi } from "../ahead/abiCheck.ts";
+export { type AheadReport, compileAhead } from "../ahead/byNvrtc.ts";
+export { type ArchiveReport, compileArchive } from "../ahead/compileArchive.ts";
 export { buildAddon, buildStandIn } from "../build.ts";
 export { type AttentionCase, attentionCases, graphCases, tilesAgainstRows } from "./attention.ts";
+export { proveCollectives } from "./collectives.ts";
 export { standInCache, useStandIn } from "./standIn.ts";

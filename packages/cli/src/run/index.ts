@@ -11,6 +11,7 @@ import { info } from "./info.ts";
 import { plan } from "./plan.ts";
 import { sample } from "./sample.ts";
 import { train } from "./train.ts";
+import { tune } from "./tune.ts";
 
 /** Runs a command line and gives the exit status: 0, 1 for a failure, 2 for a wrong call, 130 when interrupted. */
 export async function run(argv: readonly string[], output: Output): Promise<number> {
@@ -44,6 +45,8 @@ async function runCommand(line: CommandLine, output: Output): Promise<number> {
           return plan(line.options, line.overrides, output);
         case "check":
           return check(line.options, line.overrides, output);
+        case "tune":
+          return tune(line.options, line.overrides, output);
         case "info":
           return info(line.options, output);
         case "demo":

@@ -26,7 +26,7 @@ function machineLines(): [string, string][] {
     ["platform", `${process.platform} ${process.arch}, ${availableParallelism()} threads, ${formatBytes(totalmem())}`],
     ["backend", `${backend.name}: ${backend.arithmetic}; ${backend.threads} threads`],
     ["kernels", `${backend.tier} (${backend.tierReason})`],
-    ["cuda", cudaLine()],
+    ...cudaLines(),
     [
       "environment",
       set.length === 0 ? "no REVNET_ variable is set" : set.map((n) => `${n}=${readEnvironment(n)}`).join(" "),
@@ -34,13 +34,18 @@ function machineLines(): [string, string][] {
   ];
 }
 
-/** The GPUs, or what is missing and how to get it. */
-function cudaLine(): string {
+/** The GPUs and NVIDIA's libraries, each with what it is for; or what is missing and how to get it. */
+function cudaLines(): [string, string][] {
   const found = probeCuda();
-  if (!found.isAvailable) return `not available: ${found.problem}`;
+  if (!found.isAvailable) return [["cuda", `not available: ${found.problem}`]];
   const devices = found.devices.map((d) => `${d.name} (${d.architecture}, ${formatBytes(d.bytes)})`);
   const driver = `driver for CUDA ${Math.floor(found.driverVersion / 1000)}.${Math.floor((found.driverVersion % 1000) / 10)}`;
-  return [...devices, driver, found.compiler].join("; ");
+  return [
+    ["cuda", [...devices, driver].join("; ")],
+    ...found.libraries.map(({ name, use, state }): [string, string] => [`  ${name}`, `${state} (${use})`]),
+    ["  kernels", found.kernels],
+    ["  tuning", found.tuning],
+  ];
 }
 
 async function checkpointLines(path: string): Promise<[string, string][]> {

@@ -3,6 +3,7 @@ import { formatBytes } from "@revnet-zero/plot";
 import { estimateStep, planStep, type Trainer } from "@revnet-zero/train";
 import type { CommandOptions } from "../commands.ts";
 import { type ConfigOverride, loadConfig } from "../config/loadConfig.ts";
+import { withPrecision } from "../config/precision.ts";
 import { renderConfig } from "../config/renderConfig.ts";
 import { type Output, printLine } from "../output.ts";
 import { UsageError } from "../usageError.ts";
@@ -38,7 +39,7 @@ export async function train(
   overrides: readonly ConfigOverride[],
   output: Output,
 ): Promise<number> {
-  const config = await loadConfig(options.config, overrides);
+  const config = await loadConfig(options.config, withPrecision(overrides, options.precision));
   if (options.printConfig) {
     output.out.write(renderConfig(config));
     return 0;

@@ -62,7 +62,12 @@ export function fromWords(words: TypedArray, shape: Shape, dtype: DType, engine:
     );
   }
   const storage = engine.allocate({ shape, dtype });
-  engine.backend.write(storage.data, words);
+  try {
+    engine.backend.write(storage.data, words);
+  } catch (error) {
+    storage.release();
+    throw error;
+  }
   return makeTensor({ engine, storage, layout: contiguous(shape), dtype });
 }
 

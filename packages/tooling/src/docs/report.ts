@@ -15,6 +15,10 @@ type Column =
   | "transA"
   | "transB"
   | "threads"
+  | "blocks"
+  | "peakBytes"
+  | "activationBytes"
+  | "driverBytes"
   | "tokensPerSecond"
   | "examplesPerSecond"
   | "gflops"
@@ -57,7 +61,14 @@ export interface Ratios {
 /** A report as `npm run bench -- <suite> --save` writes it. */
 export interface Report {
   readonly version: string;
-  readonly host: { readonly name: string; readonly cpu: string; readonly cores: number; readonly node: string };
+  readonly host: {
+    readonly name: string;
+    readonly cpu: string;
+    readonly cores: number;
+    readonly node: string;
+    /** The GPU, where one computed. */
+    readonly device?: string;
+  };
   readonly rows: readonly Row[];
   readonly summary: Summary;
 }

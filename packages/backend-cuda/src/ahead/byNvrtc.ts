@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { loadAddon } from "./device/addon.ts";
-import { planCompilation } from "./device/compiler.ts";
-import { builtinsBeside, openLibrary } from "./device/libraries.ts";
+import { loadAddon } from "../device/addon.ts";
+import { planCompilation } from "../device/compiler.ts";
+import { builtinsBeside, openLibrary } from "../device/libraries.ts";
 
 /** How many sources were compiled, and how many were there already. */
 export interface AheadReport {

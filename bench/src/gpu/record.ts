@@ -1,0 +1,68 @@
+import { join } from "node:path";
+import { useStandIn } from "@revnet-zero/backend-cuda/testing";
+import { ReversibleTransformer, Transformer } from "@revnet-zero/models";
+import { type Backend, Engine, randomKey, tensor } from "@revnet-zero/tensor";
+import {
+  applyGradients,
+  buildOptimizer,
+  computeGradients,
+  defaultConfig,
+  type Precision,
+  runKey,
+} from "@revnet-zero/train";
+
+// Leaves the source of every kernel that training needs in a folder: node record.ts <folder>. On the stand-in driver, which is
+// told to compile and run none.
+
+/** Widths and heads decide which kernels there are; batch, length and depth do not. */
+const shapes = [
+  { dModel: 768, numHeads: 12, vocabSize: 2048, sequenceLength: 128 },
+  { dModel: 1024, numHeads: 16, vocabSize: 2048, sequenceLength: 128 },
+  { dModel: 128, numHeads: 4, vocabSize: 256, sequenceLength: 128 },
+] as const;
+const modes = ["ordinary", "exact", "store", "checkpoint"] as const;
+const precisions: readonly Precision[] = ["f32", "bf16", "f16"];
+
+const reason = useStandIn();
+if (reason !== undefined) throw new Error(reason);
+process.env.REVNET_CUDA_CACHE = process.argv[2]!;
+// With the stand-in's products, and no other library of NVIDIA's: those need a real driver.
+process.env.REVNET_CUDA_LIBRARIES += `:${join(process.env.REVNET_CUDA_LIBRARIES!, "products")}`;
+process.env.REVNET_CUDA_ATTENTION = "own";
+process.env.REVNET_STANDIN_IDLE = "1";
+const { CudaBackend } = await import("@revnet-zero/backend-cuda");
+const backend = new CudaBackend();
+
+for (const { sequenceLength, ...shape } of shapes) {
+  for (const precision of precisions) {
+    for (const mode of modes) {
+      const engine = new Engine(backend as Backend);
+      const options = {
+        ...defaultConfig.model,
+        ...shape,
+        numLayers: 2,
+        dropout: 0.1,
+        key: runKey(1, "parameters"),
+        engine,
+      };
+      const model =
+        mode === "ordinary" ? new Transformer(options) : new ReversibleTransformer({ ...options, reversibility: mode });
+      const optimizer = buildOptimizer(model, defaultConfig.optimizer);
+      const size = 2 * sequenceLength;
+      const batch = { inputs: new Int32Array(size), targets: new Int32Array(size), batchSize: 2, sequenceLength };
+      engine.scope(() => {
+        const { loss, norm, factor } = computeGradients(model, [batch, batch], {
+          ...{ key: randomKey(1), step: 0, clipNorm: 1, precision, scale: precision === "f16" ? 2 : 1 },
+        });
+        applyGradients(optimizer, 1e-3, factor);
+        loss.itemSync();
+        norm.itemSync();
+        const tokens = tensor(batch.inputs, { shape: [2, sequenceLength], engine });
+        engine.noGrad(() => model.inEval(() => model.loss(tokens, tokens)));
+      });
+      optimizer.dispose();
+      model.dispose();
+    }
+  }
+}
+console.log(`${backend.device.compiler.compiled} sources`);

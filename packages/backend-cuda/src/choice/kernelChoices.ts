@@ -1,0 +1,54 @@
+import { readEnvironment } from "@revnet-zero/tensor";
+import type { TuningEntries } from "./tuningTable.ts";
+
+/** Milliseconds that a kernel takes for a problem; undefined where it does not run. */
+export type Measure = (kernel: string) => number | undefined;
+
+/** A problem that several kernels serve: which one does, and how another would be timed. */
+export interface Choice {
+  readonly op: string;
+  /** Everything the choice follows from: types, sizes, layout, alignment, versions. */
+  readonly problem: string;
+  /** Those that take the problem, the one that runs without a table first. */
+  readonly kernels: readonly string[];
+  readonly chosen: string;
+  readonly measure: Measure;
+}
+
+/**
+ * Chooses among several kernels for one op. The choice is a function of the problem, the kernels that take it and the tuning
+ * table; never of time, memory or whether anything is recorded. Kernels may differ in the order of their sums, so a choice
+ * decides bits.
+ */
+export class KernelChoices {
+  readonly #entries: TuningEntries;
+  readonly #made = new Map<string, Choice>();
+  readonly #isShown: boolean;
+
+  constructor(entries: TuningEntries) {
+    this.#entries = entries;
+    this.#isShown = readEnvironment("REVNET_DEBUG") !== "0";
+  }
+
+  /** The kernel for a problem: the first, unless the table names another of them. */
+  choose(op: string, problem: string, kernels: readonly string[], measure: Measure): string {
+    const key = keyOf(op, problem);
+    const made = this.#made.get(key);
+    if (made !== undefined) return made.chosen;
+    const tuned = this.#entries[key]?.kernel;
+    const chosen = tuned !== undefined && kernels.includes(tuned) ? tuned : kernels[0]!;
+    this.#made.set(key, { op, problem, kernels, chosen, measure });
+    if (this.#isShown) {
+      const why = chosen === tuned ? "tuned" : kernels.length === 1 ? "the only one" : `first of ${kernels.length}`;
+      process.stderr.write(`cuda: ${key}: ${chosen} (${why})\n`);
+    }
+    return chosen;
+  }
+
+  /** Every choice made so far. */
+  get made(): readonly Choice[] {
+    return [...this.#made.values()];
+  }
+}
+
+export const keyOf = (op: string, problem: string): string => `${op} ${problem}`;

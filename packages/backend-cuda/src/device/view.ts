@@ -1,0 +1,7 @@
+import { type BufferView, dtypes } from "@revnet-zero/tensor";
+import type { Block } from "./allocator.ts";
+
+export type CudaView = BufferView<Block>;
+
+/** The address of a view's first element. */
+export const addressOf = (view: CudaView): number => view.data.address + view.offset * dtypes[view.dtype].bytes;
