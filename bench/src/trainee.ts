@@ -36,6 +36,8 @@ export interface TraineeBuild {
 export interface StepRequest {
   readonly step: number;
   readonly count?: number;
+  /** Another step ended just now, whose garbage this one finds, as in training; else it is collected before. */
+  readonly goesOn?: boolean;
 }
 
 export type TraineeRequest = TraineeBuild | StepRequest | { readonly report: true };
@@ -136,9 +138,9 @@ class Trainee {
     return { parameters: this.#model.parameters, threads, tier };
   }
 
-  step({ step, count = 1 }: StepRequest): StepAnswer {
+  step({ step, count = 1, goesOn = false }: StepRequest): StepAnswer {
     const batches = Array.from({ length: count }, (_, n) => this.#batches(step + n));
-    collectGarbage();
+    if (!goesOn) collectGarbage();
     this.#engine.ledger.resetPeak();
     const start = performance.now();
     let loss = Number.NaN;

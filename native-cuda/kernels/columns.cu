@@ -1,4 +1,5 @@
-// Sums down the columns of a row-major [rows, length]. T; Y: what is stored; S: what is summed in.
+// Sums down the columns of a row-major [rows, length]. T; Y: what is stored; S: what is summed in; PACKED: whether rows begin at 16
+// bytes, which changes no order.
 
 /** y[c] for few rows: a block 32 columns, 32 threads a column, whose sums are added in order. */
 struct Columns {
@@ -37,7 +38,12 @@ KERNEL(columnParts, ColumnParts, 256) {
   if (c < p.length) {
 #pragma unroll 4
     for (u64 row = from + part; row < to; row += 8) {
-      const Pack<T, V> pack = *(const Pack<T, V>*)(p.x + row * p.length + c);
+      const T* x = p.x + row * p.length + c;
+      Pack<T, V> pack;
+      if (PACKED) pack = *(const Pack<T, V>*)x;
+      else
+#pragma unroll
+        for (int j = 0; j < V; j++) pack.v[j] = x[j];
 #pragma unroll
       for (int j = 0; j < V; j++) sums[j] += (S)wide(pack.v[j]);
     }

@@ -57,7 +57,7 @@ const full: Readonly<Record<Task, Budget>> = {
   },
   needles: {
     ...{ numLayers: 2, dModel: 64, numHeads: 1, length: 256, batchSize: 8 },
-    ...{ steps: 350, evaluationBatches: 60, learningRate: 3e-3 },
+    ...{ steps: 300, evaluationBatches: 60, learningRate: 3e-3 },
   },
 };
 const small = {

@@ -24,6 +24,9 @@ export interface LongContextAnswer {
   readonly timeMs: number;
 }
 
+/** Parts of the length that texts of the first half of the steps have. */
+const SHORT = 4;
+
 /** Distances are counted in these ranges. */
 const edges = [1, 16, 32, 64, 128, 256];
 
@@ -39,15 +42,18 @@ async function train({ task, attention, seed, isQuick }: LongContextRequest): Pr
   });
   const text = stateOfTheUnion();
   const data = new ByteDataset(text, { batchSize, sequenceLength: length, seed });
-  const onEngine = (words: Int32Array): Tensor => tensor(words, { engine }).reshape([-1, length]);
-  const lossOf = (tokens: Int32Array, targets: Int32Array): Tensor => model.loss(onEngine(tokens), onEngine(targets));
+  const onEngine = (words: Int32Array, time = length): Tensor => tensor(words, { engine }).reshape([-1, time]);
+  const lossOf = (tokens: Int32Array, targets: Int32Array, time = length): Tensor =>
+    model.loss(onEngine(tokens, time), onEngine(targets, time));
   const lossAt = (step: number): Tensor => {
     if (task === "text") {
       const { inputs, targets } = data.batchAt(step);
       return lossOf(inputs, targets);
     }
-    const { tokens, targets } = needleBatch(data.train, batchSize, length, batchKey(seed, step));
-    return lossOf(tokens, targets);
+    // Short texts first: what a question has to do with its needle is learned where needles are near, and then how far they may be.
+    const parts = step < steps / 2 ? SHORT : 1;
+    const { tokens, targets } = needleBatch(data.train, parts * batchSize, length / parts, batchKey(seed, step));
+    return lossOf(tokens, targets, length / parts);
   };
   const parameters = model.parameters();
   const optimizer = new AdamW(parameters, { learningRate, weightDecay: 0 });

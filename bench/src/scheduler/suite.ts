@@ -1,6 +1,7 @@
 import { formatBytes } from "@revnet-zero/plot";
 import { mean, median, timeColumns } from "../statistics.ts";
 import type { Row, Suite } from "../suite.ts";
+import { planLongChain } from "./longChains.ts";
 import { type MeasuredModel, type MeasuredPlan, measureModel } from "./measureModel.ts";
 import { benchModels } from "./models.ts";
 
@@ -22,7 +23,9 @@ export const scheduler: Suite = {
       }
       models[model] = summarise(found);
     }
-    return { settings: { ...settings, noise: NOISE }, rows, summary: { models } };
+    const long = [true, false].map((areAlike) => planLongChain(isQuick ? 50 : 1000, areAlike));
+    for (const { blocks, planMs } of long) log(`  a chain of ${blocks} blocks is planned in ${planMs.toFixed(0)} ms`);
+    return { settings: { ...settings, noise: NOISE }, rows, summary: { models, longChains: long } };
   },
   chart: (rows) => {
     const [first] = Object.keys(benchModels);

@@ -146,8 +146,8 @@ async function inTurn(
       const burst = bursts[i]!;
       const requests = isBurstOneRequest ? [burst] : Array.from({ length: burst }, () => 1);
       let totalMs = 0;
-      for (const count of requests) {
-        totalMs += (await subject.ask<StepAnswer>({ step: nextSteps[i]!, count })).timeMs;
+      for (const [n, count] of requests.entries()) {
+        totalMs += (await subject.ask<StepAnswer>({ step: nextSteps[i]!, count, goesOn: n > 0 })).timeMs;
         nextSteps[i]! += count;
       }
       const timeMs = totalMs / burst;

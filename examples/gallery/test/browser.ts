@@ -4,8 +4,11 @@ import { fileURLToPath } from "node:url";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { chromiumPath } from "../../chromium.ts";
 
+/** WebGL in software, so that no GPU is needed. */
+const softwareRendering = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
+
 export const launch = (args: readonly string[] = []): Promise<Browser> =>
-  chromium.launch({ executablePath: chromiumPath!, args: ["--no-sandbox", ...args] });
+  chromium.launch({ executablePath: chromiumPath!, args: ["--no-sandbox", ...softwareRendering, ...args] });
 
 /** Where screenshots are kept for people to look at: ignored by git, kept by CI. */
 export function screenshotPath(name: string): string {

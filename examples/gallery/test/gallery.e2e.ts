@@ -62,7 +62,7 @@ describe("each demonstration", () => {
   });
 
   test("finds all bits equal on gpu.js too", async () => {
-    await opened!.page.selectOption("#backend", "webasm");
+    await opened!.page.selectOption("#backend", "webgl2");
     await run(opened!.page, "exactness", { layers: "2" });
     expect(await text('#exactness [data-part="verdict"]')).toMatch(/^All/);
     expect(await text("#engine-facts")).toMatch(/gpu\.js/);
@@ -209,12 +209,19 @@ describe("where something is missing", () => {
     expect(await page.locator("#language-model .problem").isVisible()).toBe(false);
   });
 
-  test("a browser without WebGL says so, and the CPU still computes", async () => {
+  test("a browser without WebGL and WebGPU says so, and the CPU still computes", async () => {
     const blind = await launch(["--disable-gpu", "--disable-software-rasterizer"]);
     try {
       const { page } = await open(blind, urlOf(isolated));
+      await page.selectOption("#backend", "webgpu");
+      await page.click("#exactness .primary");
+      await reach(page, "exactness", "failed");
+      expect(await page.textContent("#exactness .problem")).toMatch(
+        /webgpu is not available here.*choose another backend/s,
+      );
       await page.selectOption("#backend", "webgl2");
       await page.click("#exactness .primary");
+      await page.locator("#exactness .problem", { hasText: "webgl2" }).waitFor();
       await reach(page, "exactness", "failed");
       expect(await page.textContent("#exactness .problem")).toMatch(
         /webgl2 is not available here.*choose another backend/s,
@@ -226,8 +233,26 @@ describe("where something is missing", () => {
     }
   });
 
+  test("a lost WebGL context is an error that says so", async () => {
+    const crashing = await launch();
+    try {
+      const { page } = await open(crashing, urlOf(isolated));
+      await page.selectOption("#backend", "webgl2");
+      await set(page, "picture", { blocks: "32" });
+      await page.click("#picture .primary");
+      await page.locator("#picture .strip canvas").first().waitFor();
+      // Ends the process that draws, as a driver that is restarted does.
+      const devtools = await crashing.newBrowserCDPSession();
+      await devtools.send("Browser.crashGpuProcess");
+      await reach(page, "picture", "failed");
+      expect(await page.textContent("#picture .problem")).toMatch(/context was lost.*choose another backend/s);
+    } finally {
+      await crashing.close();
+    }
+  });
+
   test("memory that runs out is an error that says what to do, and a smaller model trains after it", async () => {
-    const small = await launch(["--js-flags=--wasm-max-mem-pages=256"]);
+    const small = await launch(["--js-flags=--wasm-max-mem-pages=640"]);
     try {
       const { page } = await open(small, urlOf(isolated));
       await set(page, "language-model", { layers: "16", width: "128", steps: "40", isReversible: false });

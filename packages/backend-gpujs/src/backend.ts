@@ -4,10 +4,11 @@ import {
   type ElementwiseOp,
   Engine,
   type KernelTable,
+  RevNetError,
   type TypedArray,
 } from "@revnet-zero/tensor";
 import { type Device, type DeviceCounts, openDevice } from "./device/device.ts";
-import type { GpuJsMode } from "./device/gpu.ts";
+import { type GpuJsMode, modeError } from "./device/gpu.ts";
 import { wordsFromHost, wordsToHost } from "./host.ts";
 import { Context } from "./kernels/context.ts";
 import { gpuKernels } from "./kernels/index.ts";
@@ -124,6 +125,11 @@ const tested = new WeakMap<Device, SelfTest>();
 async function start(mode: GpuJsMode): Promise<GpuJsBackend> {
   const device = await openDevice(mode);
   const backend = new GpuJsBackend(device);
-  if (!tested.has(device)) tested.set(device, await testDevice(new Engine(backend)));
+  try {
+    if (!tested.has(device)) tested.set(device, await testDevice(new Engine(backend)));
+  } catch (error) {
+    // What a device lacks may show only in its first kernel: WebGPU without an adapter.
+    throw error instanceof RevNetError ? error : modeError(mode, (error as Error).message);
+  }
   return backend;
 }

@@ -1,6 +1,7 @@
 import {
   BackendError,
   type Engine,
+  ops,
   randomKey,
   randomNormal,
   randomWords,
@@ -70,6 +71,7 @@ async function wrongWords(engine: Engine): Promise<string | undefined> {
     ["numbers do not come back as they were uploaded", floats.reshape([2, 7]).transpose().clone().transpose(), numbers],
     ["sums of 32-bit words are wrong", a.add(b), p.map((v, i) => (v + q[i]!) | 0)],
     ["products of 32-bit words are wrong", a.mul(b), p.map((v, i) => Math.imul(v, q[i]!))],
+    ["shifted 32-bit words are wrong", a.apply(ops.shiftLeft, [a, a.fullOf([], 11)], undefined), p.map((v) => v << 11)],
     ["differences of 32-bit words are wrong", a.sub(b), p.map((v, i) => (v - q[i]!) | 0)],
     ["fixed-point numbers are rounded wrongly", rounded.quantise(1), Array.from(halves, (v) => halfToEven(2 * v))],
     ["words are read wrongly as numbers", a.dequantise(20), Float32Array.from(p, (v) => Math.fround(v) * 2 ** -20)],

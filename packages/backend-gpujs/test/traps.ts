@@ -1,4 +1,15 @@
-import { arange, Engine, full, ones, randomKey, randomNormal, tensor } from "@revnet-zero/tensor";
+import {
+  arange,
+  type ElementwiseOp,
+  Engine,
+  full,
+  ones,
+  ops,
+  randomKey,
+  randomNormal,
+  randomWords,
+  tensor,
+} from "@revnet-zero/tensor";
 import { errorText } from "@revnet-zero/testkit";
 import { describe, expect, test } from "vitest";
 import { openDevice } from "../src/device/device.ts";
@@ -96,6 +107,34 @@ export function traps(mode: GpuJsMode): void {
       });
       expect([...(await found.data())]).toEqual([0, 65535, 65536, 2_097_153, size - 1]);
       found.dispose();
+    });
+
+    // A driver that adds in another order needs sums that are exact in any.
+    test("all arithmetic of 32-bit words has JavaScript's bits", async () => {
+      const engine = await engines;
+      const [a, b] = engine.scope(() => [1, 2].map((seed) => randomWords([500], { key: randomKey(seed), engine })));
+      const [p, q] = [Int32Array.from(await a!.data()), Int32Array.from(await b!.data())];
+      const distance = q.map((v) => v & 31);
+      const divisor = q.map((v) => (v >> (v & 15)) | 1);
+      const floorMod = (x: number, y: number): number => (x - Math.floor(x / y) * y) | 0;
+      const cases: readonly (readonly [ElementwiseOp, Int32Array, (x: number, y: number) => number])[] = [
+        [ops.add, q, (x, y) => (x + y) | 0],
+        [ops.sub, q, (x, y) => (x - y) | 0],
+        [ops.mul, q, Math.imul],
+        [ops.bitwiseAnd, q, (x, y) => x & y],
+        [ops.bitwiseOr, q, (x, y) => x | y],
+        [ops.bitwiseXor, q, (x, y) => x ^ y],
+        [ops.shiftLeft, distance, (x, y) => x << y],
+        [ops.shiftRight, distance, (x, y) => x >> y],
+        [ops.floorMod, divisor, floorMod],
+        [ops.floorDivide, divisor, (x, y) => (((x - floorMod(x, y)) | 0) / y) | 0],
+      ];
+      for (const [op, operand, exact] of cases) {
+        const found = engine.scope(() => a!.apply(op, [a!, tensor(operand, { engine })], undefined));
+        expect([...(await found.data())], op.name).toEqual(Array.from(p, (x, i) => exact(x, operand[i]!)));
+        found.dispose();
+      }
+      for (const t of [a!, b!]) t.dispose();
     });
 
     test("tanh of a large number is 1", async () => {

@@ -83,8 +83,8 @@ describe("estimate", () => {
       reversibility  parameters  gradients  optimizer  activations     peak
       store            35.5 KiB   35.3 KiB   70.6 KiB      105 KiB  211 KiB
       checkpoint       35.5 KiB   35.3 KiB   70.6 KiB     15.7 KiB  155 KiB
-      float            35.5 KiB   35.3 KiB   70.6 KiB     11.9 KiB  151 KiB
-      exact *          35.5 KiB   35.3 KiB   70.6 KiB     11.4 KiB  150 KiB
+      float            35.5 KiB   35.3 KiB   70.6 KiB     10.9 KiB  151 KiB
+      exact *          35.5 KiB   35.3 KiB   70.6 KiB     9.92 KiB  150 KiB
       activations: the peak less parameters, gradients and optimizer state at that instant
       into 152 KiB fit: float, exact
       "

@@ -95,8 +95,9 @@ describe("a profile", () => {
     // Code that runs again runs under the same names.
     const again = profiled("reversible transformer", { mode: "exact" }).profile.recording;
     const of = (phase: string) => new Set(again.ops.filter((op) => op.phase === phase).map(({ module }) => module));
-    const branches = [...of("forward")].filter((module) => module.includes(".blocks."));
-    expect(branches.length).toBeGreaterThan(10);
+    // Norms may be computed with the sum before them, which the inverse does too.
+    const branches = [...of("forward")].filter((module) => /\.blocks\..*\.(attention|mlp)/.test(module));
+    expect(branches.length).toBeGreaterThan(5);
     expect([...of("recompute")].filter((module) => module.includes(".blocks."))).toEqual(
       expect.arrayContaining(branches),
     );

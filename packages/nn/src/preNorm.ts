@@ -31,6 +31,11 @@ export abstract class PreNormBranch extends Module {
     return this.body(this.norm.call(x, { to: productType(x.engine) }), ...rest);
   }
 
+  /** Runs a part of what its norm does, in either direction, under the norm's name. */
+  atNorm<T>(engine: Engine, f: () => T): T {
+    return this.within(engine, () => engine.inModule("norm", f));
+  }
+
   /** The branch from its norm's result on. */
   afterNorm(normalised: Tensor, ...rest: unknown[]): Tensor {
     return this.within(normalised.engine, () => this.body(normalised, ...rest));

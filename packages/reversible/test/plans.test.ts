@@ -226,7 +226,7 @@ describe("a plan that makes no sense", () => {
     };
     expect(errorText(set)).toMatchInlineSnapshot(`
       "ValueError: ReversibleSequence: unknown policy "keep" in the plan
-        hint: use store, checkpoint, reconstruct, anchor, offload, swap"
+        hint: use store, checkpoint, reconstruct, anchor, offload, swap, store8"
     `);
     expect(sequence.plan).toBeUndefined();
   });

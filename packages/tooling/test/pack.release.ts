@@ -115,8 +115,8 @@ console.log(JSON.stringify(found));
 describe("bundled for a page", () => {
   const entry = join(folder, "page.mjs");
   const outdir = join(folder, "bundles");
-  // Readers of files have no place in a page, and none of these is used.
-  const external = ["node:*"];
+  // Readers of files, and the book that is a package, have no place in a page; none of these is used.
+  const external = ["node:*", "@stdlib/*"];
   const bundlers: Readonly<Record<string, (file: string) => Promise<unknown>>> = {
     esbuild: (file) =>
       esbuild({

@@ -24,8 +24,8 @@ const onOneThread =
   "Served without cross-origin isolation, so it computes on one thread: the same bits, later. npm run gallery serves it with.";
 
 /** What the engine that runs now says of itself. */
-export function showEngine({ label, detail, threads }: EngineInfo): void {
-  showFacts(facts(), { Engine: detail === "" ? label : detail, Threads: String(threads), Isolated: isolation() });
+export function showEngine({ engine, threads }: EngineInfo): void {
+  showFacts(facts(), { Engine: engine, Threads: String(threads), Isolated: isolation() });
 }
 
 const isolation = (): string => (self.crossOriginIsolated ? "yes" : "no");

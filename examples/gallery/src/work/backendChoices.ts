@@ -9,15 +9,13 @@ export const backendChoices = {
     label: "gpu.js · WebGPU",
     note: "The first steps compile shaders and take a while; without a graphics card it is slow.",
   },
-  webasm: { label: "gpu.js · WebAssembly", note: "gpu.js without a GPU: one thread, for comparison." },
 } as const satisfies Readonly<Record<string, { readonly label: string; readonly note: string }>>;
 
 export type BackendName = keyof typeof backendChoices;
 
 /** What the page says about the engine that was opened. */
 export interface EngineInfo {
-  readonly label: string;
-  /** How it computes: the kernels' tier, the mode. */
-  readonly detail: string;
+  /** How it computes: the kernels' tier, or the mode and what its self-test found. */
+  readonly engine: string;
   readonly threads: number;
 }

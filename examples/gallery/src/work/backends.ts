@@ -18,7 +18,7 @@ const tiers: Readonly<Record<CpuBackend["tier"], string>> = {
 async function openCpu(): Promise<Opened> {
   const backend = new CpuBackend();
   const { tier, threads } = backend;
-  return { backend: backend as Backend, info: { label: backendChoices.cpu.label, detail: tiers[tier], threads } };
+  return { backend: backend as Backend, info: { engine: tiers[tier], threads } };
 }
 
 /** Loaded when chosen: nobody else waits for it. */
@@ -27,8 +27,7 @@ async function openGpuJs(mode: Extract<BackendName, GpuJsMode>): Promise<Opened>
   const backend = await createGpuJsBackend({ mode });
   const { isRepeatable, isExact } = backend.selfTest;
   const found = `self-test: ${isRepeatable ? "repeatable" : "not repeatable"}, ${isExact ? "exact" : "not exact"}`;
-  const { label } = backendChoices[mode];
-  return { backend: backend as Backend, info: { label, detail: `${label}; ${found}`, threads: 1 } };
+  return { backend: backend as Backend, info: { engine: `${backendChoices[mode].label}; ${found}`, threads: 1 } };
 }
 
 /** How each backend is opened. What cannot run here is a BackendError that says why. */
@@ -36,7 +35,6 @@ const openers: { readonly [N in BackendName]: () => Promise<Opened> } = {
   cpu: openCpu,
   webgl2: () => openGpuJs("webgl2"),
   webgpu: () => openGpuJs("webgpu"),
-  webasm: () => openGpuJs("webasm"),
 };
 
 export const openBackend = (name: BackendName): Promise<Opened> => openers[name]();

@@ -9,6 +9,7 @@ import { gatherKernels } from "./gather.ts";
 import { gridKernel } from "./grid.ts";
 import { linearKernel } from "./linear.ts";
 import { matmul } from "./matmul.ts";
+import { copyElements, moveKernels } from "./move.ts";
 import { normKernels } from "./norm.ts";
 import { optimizerKernels } from "./optimizer.ts";
 import { reduceKernels } from "./reduce.ts";
@@ -20,6 +21,7 @@ import { topkKernel } from "./topk.ts";
 const primitives: Partial<PrimitiveKernels<TypedArray>> = {
   ...copyKernels,
   ...gatherKernels,
+  ...moveKernels(copyElements),
   ...reduceKernels,
   ...sortKernel,
   matmul: { run: ([a, b], [y]) => matmul(a!, b!, y!) },

@@ -16,7 +16,7 @@ const PART = 4096;
 const HOLDING = 512;
 const BESIDES = 1024;
 
-export function softmaxKernels({ device }: Context): Kernels {
+export function softmaxKernels({ device, elementwise }: Context): Kernels {
   const unit = ({ dtype }: CudaView) => ({
     files: ["rows", "gather", "softmax"],
     types: { WORD: "u32", T: cTypes[dtype] },
@@ -31,6 +31,19 @@ export function softmaxKernels({ device }: Context): Kernels {
       .pointer(gradient === undefined ? 0 : addressOf(gradient));
     p.pointer(addressOf(y)).long(rows).int(length);
     launchRows(device, unit(x), name, { rows, length, operands: [x, gradient, y] });
+  };
+  /** Rows of a vocabulary are summed in packs of 16 bytes: those that begin between packs are copied, so that the order is the same. */
+  const fromPacks = (x: CudaView, use: (x: CudaView) => void): void => {
+    if (addressOf(x) % 16 === 0) {
+      use(x);
+      return;
+    }
+    const bytes = numel(x.shape) * dtypes[x.dtype].bytes;
+    device.withWorkspace(bytes, (address) => {
+      const copy: CudaView = { ...x, data: { address, bytes }, offset: 0 };
+      elementwise.copy(x, copy);
+      use(copy);
+    });
   };
   const crossEntropy = (x: CudaView, targets: CudaView, loss: number, lse: number): void => {
     const [rows, length] = x.shape as unknown as [number, number];
@@ -48,11 +61,24 @@ export function softmaxKernels({ device }: Context): Kernels {
     p.pointer(lse).pointer(gradient).pointer(addressOf(dx)).int(length).int(parts);
     device.launch(kernel, rows * parts);
   };
-  /** Whether shared memory holds a row of x, in packs. */
-  const holdsRow = (x: CudaView, dx: CudaView): boolean => {
-    const bytes = x.shape[1]! * dtypes[x.dtype].bytes;
-    const isPacked = [bytes, addressOf(x), addressOf(dx)].every((n) => n % 16 === 0);
-    return isPacked && bytes + BESIDES <= device.sharedBytes;
+  /** Whether shared memory holds a row, in packs. */
+  const holdsRow = (bytes: number): boolean => bytes % 16 === 0 && bytes + BESIDES <= device.sharedBytes;
+  const withGradient = (x: CudaView, targets: CudaView, dx: CudaView, loss: CudaView): void => {
+    const [rows, length] = x.shape as unknown as [number, number];
+    const bytes = length * dtypes[x.dtype].bytes;
+    if (rows === 0) return;
+    if (!holdsRow(bytes)) {
+      device.withWorkspace(rows * dtypes[loss.dtype].bytes, (lse) => {
+        crossEntropy(x, targets, addressOf(loss), lse);
+        pull(x, targets, lse, 0, dx);
+      });
+      return;
+    }
+    const unitOfRows = rowUnit(unit(x), { rows, length, operands: [x, dx] });
+    const kernel = device.kernel(unitOfRows, "crossEntropyWithGradient", device.sharedBytes - BESIDES);
+    const p = device.parameters.start().pointer(addressOf(x)).pointer(addressOf(targets)).pointer(addressOf(dx));
+    p.pointer(addressOf(loss)).pointer(device.faults.address).int(length);
+    device.launch(kernel, rows, 1, 1, HOLDING, bytes);
   };
   return {
     softmax: { inputs: "contiguous", run: ([x], [y]) => overRows("softmax", x!, undefined, y!) },
@@ -60,7 +86,8 @@ export function softmaxKernels({ device }: Context): Kernels {
     softmaxBackward: { inputs: "contiguous", run: ([x, g], [y]) => overRows("softmaxBackward", x!, g!, y!) },
     crossEntropy: {
       inputs: "contiguous",
-      run: ([x, targets], [loss, lse]) => crossEntropy(x!, targets!, addressOf(loss!), addressOf(lse!)),
+      run: ([x, targets], [loss, lse]) =>
+        fromPacks(x!, (rows) => crossEntropy(rows, targets!, addressOf(loss!), addressOf(lse!))),
     },
     crossEntropyBackward: {
       inputs: "contiguous",
@@ -68,23 +95,7 @@ export function softmaxKernels({ device }: Context): Kernels {
     },
     crossEntropyWithGradient: {
       inputs: "contiguous",
-      run: ([x, targets], [dx, loss]) => {
-        const [rows, length] = x!.shape as unknown as [number, number];
-        if (rows === 0) return;
-        if (!holdsRow(x!, dx!)) {
-          device.withWorkspace(rows * dtypes[loss!.dtype].bytes, (lse) => {
-            crossEntropy(x!, targets!, addressOf(loss!), lse);
-            pull(x!, targets!, lse, 0, dx!);
-          });
-          return;
-        }
-        const name = "crossEntropyWithGradient";
-        const rowsUnit = rowUnit(unit(x!), { rows, length, operands: [x, dx] });
-        const kernel = device.kernel(rowsUnit, name, device.sharedBytes - BESIDES);
-        const p = device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(targets!)).pointer(addressOf(dx!));
-        p.pointer(addressOf(loss!)).pointer(device.faults.address).int(length);
-        device.launch(kernel, rows, 1, 1, HOLDING, length * dtypes[x!.dtype].bytes);
-      },
+      run: ([given, targets], [dx, loss]) => fromPacks(given!, (x) => withGradient(x, targets!, dx!, loss!)),
     },
   };
 }

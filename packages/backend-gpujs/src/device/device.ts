@@ -115,13 +115,24 @@ export class Device {
     this.#account(made, 1);
     this.#launches++;
     this.lane.run(() => {
-      const result = this.kernels.run(maker, args());
+      const result = this.#call(maker, args());
       const take = (texture: Texture): void => {
         made.texture = texture;
       };
       return result instanceof Promise ? result.then(take) : take(result);
     });
     return made;
+  }
+
+  /** A context that was just lost compiles no shader and has nothing to say about it, also before it says that it is lost. */
+  #call(maker: Maker, args: unknown[]): Texture | Promise<Texture> {
+    try {
+      return this.kernels.run(maker, args);
+    } catch (error) {
+      if (/compiling \w+ shader:\s*$/.test(String(error))) this.#lose();
+      this.#refuseLost();
+      throw error;
+    }
   }
 
   release(words: Words): void {

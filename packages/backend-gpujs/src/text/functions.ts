@@ -2,7 +2,7 @@
 // operands it is exact. Products stay below 2^24, so that a device that fuses multiply-adds gives the same bits.
 //
 // Reduction: Cody & Waite 1980; coefficients of exp, log and tanh: the Cephes library (Moshier 1989); of erf: a rational minimax fit.
-// They are those of the CPU backend's vector functions. WebAssembly and plain JavaScript have good functions and use their own.
+// All but those of exp are the CPU backend's vector functions' too. WebAssembly and plain JavaScript have good functions and use their own.
 
 const power = (n: number): string => String(2 ** n);
 const halvings = [64, 32, 16, 8, 4, 2, 1];
@@ -83,9 +83,10 @@ export const functionSources: readonly string[] = [
     if (d === 0.5) { r = f + (f - 2 * Math.floor(f * 0.5)); }
     return r;
   }`,
-  // Words of 32 bits as two halves: the high one signed, the low one not.
-  `function wrap16(x) { return x - Math.floor(x * ${power(-16)}) * 65536; }`,
-  `function sign16(x) { return x - Math.floor((x + 32768) * ${power(-16)}) * 65536; }`,
+  // Words of 32 bits as two halves: the high one signed, the low one not. The outer floor changes nothing: it keeps drivers (Mesa's, for one) from
+  // adding what comes after to x before the large part is taken away, which float32 cannot hold.
+  `function wrap16(x) { return Math.floor(x - Math.floor(x * ${power(-16)}) * 65536); }`,
+  `function sign16(x) { return Math.floor(x - Math.floor((x + 32768) * ${power(-16)}) * 65536); }`,
   // The product of two unsigned halves, b in two bytes: every product is below 2^24.
   `function productSum(a, b) {
     const b1 = Math.floor(b * ${power(-8)});
@@ -152,7 +153,7 @@ export const functionSources: readonly string[] = [
   }`,
   `function fixedLow(v) {
     const r = halfToEven(v);
-    let l = r - Math.floor(r * ${power(-16)}) * 65536;
+    let l = wrap16(r);
     if (r >= 2147483648) { l = num(65535); }
     if (r < -2147483648) { l = num(0); }
     if (notNumber(v) > 0.5) { l = num(0); }
@@ -174,7 +175,7 @@ export const functionSources: readonly string[] = [
     if (notNumber(x) > 0.5) { sign = num(0); e = num(255); f = num(4194304); }
     const top = Math.floor(f * ${power(-16)});
     let y = sign + e * 128 + top;
-    if (part > 0.5) { y = f - top * 65536; }
+    if (part > 0.5) { y = wrap16(f); }
     return y;
   }`,
   // The float32 of a word. What is no number comes from the device's own square root.

@@ -67,7 +67,7 @@ export function shiftLeft(s: Source, a: Word, b: Word): Word {
   const from = choose(s, isHalf, of(a.low, "num(0)"), of(s.let(`wrap16(${a.high})`), a.low));
   const low = s.let(`${from.low} * ${power}`);
   const carry = s.let(`Math.floor(${low} * ${2 ** -16})`);
-  return of(s.let(`sign16(wrap16(${from.high} * ${power}) + ${carry})`), s.let(`${low} - ${carry} * 65536`));
+  return of(s.let(`sign16(wrap16(${from.high} * ${power}) + ${carry})`), s.let(`wrap16(${low})`));
 }
 
 /** x / 2^b rounded down; of the word without its sign where `isLogical`. */
@@ -111,7 +111,7 @@ export const toFloat = (s: Source, a: Word): string => s.let(`${a.high} * 65536 
 /** A whole number below 2^24 in magnitude. */
 export function fromWhole(s: Source, v: string): Word {
   const high = s.let(`Math.floor(${v} * ${2 ** -16})`);
-  return of(high, s.let(`${v} - ${high} * 65536`));
+  return of(high, s.let(`wrap16(${v})`));
 }
 
 /** Half to even, saturated, NaN to 0. */

@@ -36,7 +36,7 @@ export function planChain(
   const all = search(problem, budgetBytes, { width, stopsWhenCut: true });
   if (!all.isCut) return all.choices && proven(problem, all.choices);
   const bound = lowerBoundOf(problem, budgetBytes);
-  const first = search(problem, budgetBytes, { width, bound });
+  const first = search(problem, budgetBytes, { width: width, bound });
   // The narrow search may have left out all that fits; the wide one then has no time to beat.
   const firstPlan = first.choices && proven(problem, first.choices);
   const limitMs = firstPlan === undefined ? Number.POSITIVE_INFINITY : firstPlan.timeMs * (1 - ROUNDING);

@@ -1,4 +1,4 @@
-import type { Norm } from "@revnet-zero/nn";
+import type { PreNormBranch } from "@revnet-zero/nn";
 import { type BackwardContext, type DType, ops, type Tensor } from "@revnet-zero/tensor";
 import type { PlacedBlock } from "../block.ts";
 import type { AroundBlock } from "./forwardPass.ts";
@@ -12,9 +12,9 @@ export interface BackwardOptions extends StreamPassOptions {
   readonly logDeterminant?: Tensor | undefined;
 }
 
-/** What a branch that began with a norm leaves: the norm, what it read (a stream where norms read those), its statistics, its result's gradient. */
+/** What a branch that began with a norm leaves: itself, what it read (a stream where norms read those), its statistics, its result's gradient. */
 export interface NormPull {
-  readonly norm: Norm;
+  readonly branch: PreNormBranch;
   readonly value: Tensor;
   readonly statistics: readonly Tensor[];
   readonly gradient: Tensor;
@@ -91,18 +91,20 @@ export class BackwardPass extends StreamPass {
    * Adds the gradient that came through a norm to that of the stream it read, and gives the norm's parameters theirs. `increment`: the type
    * in which the stream's gradient will be wanted next.
    */
-  receiveFromNorm(slot: number, { norm, value, statistics, gradient }: NormPull, increment: DType): void {
+  receiveFromNorm(slot: number, { branch, value, statistics, gradient }: NormPull, increment: DType): void {
     const before = this.cotangents[slot];
-    const { operands } = norm;
+    const { operands, eps } = branch.norm;
     const inputs = [value, operands[0]!, ...statistics, gradient, ...(before === undefined ? [] : [before])];
     const { fractionBits } = this.arithmetic;
     const attrs = {
-      eps: norm.eps,
+      eps,
       hasMean: operands.length === 2,
       ...(fractionBits === undefined ? {} : { fractionBits }),
     };
     const isRounded = increment !== operands[0]!.dtype;
-    const [sum, ...rest] = value.applyAll(ops.addNormBackward, inputs, isRounded ? { ...attrs, to: increment } : attrs);
+    const [sum, ...rest] = branch.atNorm(this.engine, () =>
+      value.applyAll(ops.addNormBackward, inputs, isRounded ? { ...attrs, to: increment } : attrs),
+    );
     this.replaceCotangent(slot, sum);
     if (isRounded) this.#rounded[slot] = this.engine.keep(rest.shift()!);
     this.pull(operands, rest, []);

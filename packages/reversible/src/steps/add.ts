@@ -97,18 +97,17 @@ class AddStep implements Step {
    * behind the norm. The bits are those of the two one after the other.
    */
   #backwardFromNorm(pass: BackwardPass, branch: PreNormBranch, source: number): void {
-    const { norm } = branch;
     const { fractionBits } = pass.arithmetic;
     const value = fractionBits === undefined ? pass.read(source) : pass.streams[source]!;
     const [normalised, ...statistics] = pass.recompute(() =>
-      pass.engine.noGrad(() => normalise(norm, value, fractionBits)),
+      pass.engine.noGrad(() => branch.atNorm(pass.engine, () => normalise(branch.norm, value, fractionBits))),
     );
     const leaf = normalised!.requireGrad();
     const increment = pass.recompute(() => this.#check(pass, branch.afterNorm(leaf, ...pass.context)));
     pass.remove(this.#target, increment.detach(), this.#times);
     const [gradient] = this.#pull(pass, increment, [leaf]);
     if (gradient === undefined) return;
-    pass.receiveFromNorm(source, { norm, value, statistics, gradient }, increment.dtype);
+    pass.receiveFromNorm(source, { branch, value, statistics, gradient }, increment.dtype);
   }
 
   /** Gradients of the leaves that an increment was computed from. */

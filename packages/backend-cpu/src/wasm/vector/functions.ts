@@ -2,8 +2,7 @@ import { f32x4, i32x4, v128 } from "../assembler/index.ts";
 import type { VectorCode, Vectors } from "./vectors.ts";
 
 // Float32 functions on vectors, within the errors that test/functions.test.ts states and measures over all magnitudes.
-// Reduction: Cody & Waite 1980; coefficients of exp, log and tanh: the Cephes library
-// (Moshier 1989); of erf: a rational minimax fit.
+// Reduction: Cody & Waite 1980; coefficients of log and tanh: the Cephes library (Moshier 1989); of exp and erf: minimax fits.
 
 /** 1.5 · 2^23: the last bits of its sum with a small number are that number, rounded. */
 const MAGIC = 12582912;
