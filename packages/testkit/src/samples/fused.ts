@@ -12,24 +12,25 @@ import fc from "fast-check";
 import type { OperandFacts, OperandPlan, Plan, PlanOptions, SamplerTable } from "../sample.ts";
 import { axisSize, shapes } from "../shapes.ts";
 import type { Interval } from "../values.ts";
+import { hasCoarser } from "./coarser.ts";
 import { channelPlan, fixedPointDomain, gridDomain } from "./elementwise.ts";
 import { rows } from "./reduce.ts";
 
 const floats = allDTypes.filter(isFloat);
 const eps = fc.constantFrom(1e-5, 0.1).map((e) => ({ eps: e }));
 
-/** The type of a norm's result: that of its rows, or a coarser one. */
-const results = (dtype: DType): fc.Arbitrary<{ readonly to?: DType }> =>
-  dtype === "f32" ? fc.constantFrom({}, { to: "bf16" as const }) : fc.constant({});
+/** The type of a norm's result: that of its rows, or a coarser one that the device has. */
+const results = ({ dtype, device }: PlanOptions): fc.Arbitrary<{ readonly to?: DType }> =>
+  hasCoarser(dtype, device) ? fc.constantFrom({}, { to: "bf16" as const }) : fc.constant({});
 /** What is added to rows of a type: it may be coarser. */
-const increments = (dtype: DType): fc.Arbitrary<DType> =>
-  dtype === "f32" ? fc.constantFrom("f32" as const, "bf16" as const) : fc.constant(dtype);
+const increments = ({ dtype, device }: PlanOptions): fc.Arbitrary<DType> =>
+  hasCoarser(dtype, device) ? fc.constantFrom("f32" as const, "bf16" as const) : fc.constant(dtype);
 
 /** Rows x `[..., d]` and as many vectors `[d]` as named, then whatever else has the shape of x. */
 const normPlan =
   (vectors: number, like: number) =>
   ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<{ readonly eps: number }>> =>
-    fc.tuple(rows({ dtype, ...sizes }), eps, results(dtype)).map(([x, attrs, { to = dtype }]) => {
+    fc.tuple(rows({ dtype, ...sizes }), eps, results({ dtype, ...sizes })).map(([x, attrs, { to = dtype }]) => {
       const d: Shape = [x[x.length - 1]!];
       const vector = { shape: d, dtype };
       const gradient = { shape: x, dtype: to };
@@ -43,7 +44,7 @@ const addNormPlan = ({
   ...sizes
 }: PlanOptions): fc.Arbitrary<Plan<{ readonly eps: number; readonly to?: DType }>> =>
   fc
-    .tuple(rows({ dtype, ...sizes }), eps, fc.boolean(), results(dtype), increments(dtype))
+    .tuple(rows({ dtype, ...sizes }), eps, fc.boolean(), results({ dtype, ...sizes }), increments({ dtype, ...sizes }))
     .map(([x, attrs, hasMean, result, increment]) => {
       const d: Shape = [x[x.length - 1]!];
       const operands = [x, x, d, ...(hasMean ? [d] : [])].map((shape, i) => ({
@@ -59,7 +60,14 @@ const addNormBackwardPlan = ({
   ...sizes
 }: PlanOptions): fc.Arbitrary<Plan<{ readonly eps: number; readonly hasMean: boolean; readonly to?: DType }>> =>
   fc
-    .tuple(rows({ dtype, ...sizes }), eps, fc.boolean(), fc.boolean(), results(dtype), increments(dtype))
+    .tuple(
+      rows({ dtype, ...sizes }),
+      eps,
+      fc.boolean(),
+      fc.boolean(),
+      results({ dtype, ...sizes }),
+      increments({ dtype, ...sizes }),
+    )
     .map(([x, attrs, hasMean, hasDirect, result, gradient]) => {
       const list = [x, [x[x.length - 1]!], x, ...(hasDirect ? [x] : [])];
       return {

@@ -2,6 +2,7 @@ import { type Activation, allDTypes, isFloat, type Shape } from "@revnet-zero/te
 import fc from "fast-check";
 import type { Plan, PlanOptions, SamplerTable } from "../sample.ts";
 import { axisSize, broadcastableShapes, shapes } from "../shapes.ts";
+import { hasCoarser } from "./coarser.ts";
 
 const floats = allDTypes.filter(isFloat);
 
@@ -85,7 +86,7 @@ export const productSamplers: Pick<
       fc
         .record({ m: axisSize(sizes), k: axisSize(sizes), n: axisSize(sizes), isCoarse: fc.boolean() })
         .map(({ m, k, n, isCoarse }) => {
-          const factor = isCoarse && dtype === "f32" ? "bf16" : dtype;
+          const factor = isCoarse && hasCoarser(dtype, sizes.device) ? "bf16" : dtype;
           const operands = [
             { shape: [m, n], dtype, isContiguous: true },
             { shape: [m, k], dtype: factor },
