@@ -63,6 +63,7 @@ test("the products compute low, and norms and softmax high", () => {
         "headAttention",
         "linear",
         "matmul",
+        "sparseAttention",
       ],
     }
   `);
