@@ -163,11 +163,11 @@ describe("values do not exist", () => {
     expect(t.shape).toEqual([3]);
     await expect(t.data()).rejects.toBeInstanceOf(BackendError);
     await expect(t.data()).rejects.toThrowErrorMatchingInlineSnapshot(`
-      [BackendError: read: the meta (reference) backend has shapes but no values
+      [NoValuesError: read: the meta (reference) backend has shapes but no values
         hint: read engine.memory() for the ledger, or run the same program on an engine with a computing backend]
     `);
     expect(() => t.dataSync()).toThrowErrorMatchingInlineSnapshot(`
-      [BackendError: readSync: the meta (reference) backend has shapes but no values
+      [NoValuesError: readSync: the meta (reference) backend has shapes but no values
         hint: read engine.memory() for the ledger, or run the same program on an engine with a computing backend]
     `);
   });
