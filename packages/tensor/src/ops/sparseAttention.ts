@@ -1,7 +1,8 @@
-import { isFloat } from "../dtype.ts";
+import { isFloat, statisticsType } from "../dtype.ts";
 import { DTypeError, describe, describeAll, ShapeError, ValueError } from "../errors.ts";
 import { type FusedOp, fused, type Meta } from "../op.ts";
 import { numel } from "../shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { type AttentionBias, biasSteps, RUN_WORDS, type SparseAttentionAttrs } from "./attentionList.ts";
 import { mustBe } from "./operands.ts";
 import { attend, pull, type SparseOperands } from "./sparseAttentionParts.ts";
@@ -108,7 +109,10 @@ export const sparseAttention: FusedOp<SparseAttentionAttrs> = fused({
   meta: (inputs, attrs) => check("sparseAttention", inputs, attrs),
   flops: ([q, , v], _, { mostKeys }) =>
     2 * mostKeys * (numel(q!.shape) + (numel(q!.shape) / q!.shape[3]!) * v!.shape[3]!),
-  decompose: (inputs, attrs) => attend(operands(inputs, 4, attrs)),
+  decompose: (inputs, attrs) => {
+    const [o, lse] = attend(operands(inputs, 4, attrs)) as [Tensor, Tensor];
+    return [o, lse.cast(statisticsType(o.dtype))];
+  },
   gradient: {
     saves: (inputs) => ({ inputs: inputs.map((_, i) => i), outputs: [0, 1] }),
     vjp: ({ gradient, gradients, input, inputs, output, needs }, attrs) => {
