@@ -90,7 +90,9 @@ function run<A>(
   if (op.kind === "fused" && kernel === undefined) {
     const decompose = (): Tensor[] => {
       const pieces = inputs.map((t) => t.detach());
-      return engine.noGrad(() => [...op.decompose(pieces, attrs)]);
+      const parts = (): Tensor[] => engine.noGrad(() => [...op.decompose(pieces, attrs)]);
+      // What autocast asks of an op with a policy was done to its operands: its parts are not asked again.
+      return op.autocast === undefined ? parts() : engine.autocast(undefined, parts);
     };
     return engine.scope(decompose, op.name);
   }
