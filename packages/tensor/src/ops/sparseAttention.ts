@@ -7,6 +7,16 @@ import { type AttentionBias, biasSteps, RUN_WORDS, type SparseAttentionAttrs } f
 import { mustBe } from "./operands.ts";
 import { attend, pull, type SparseOperands } from "./sparseAttentionParts.ts";
 
+/** A bias may come after the operands that there always are. */
+function checkCount(name: string, inputs: readonly Meta[], count: number, what: string): void {
+  if (inputs.length === count || inputs.length === count + 1) return;
+  throw new ValueError(
+    name,
+    `takes ${count} or ${count + 1} tensors, got ${inputs.length}`,
+    `give ${what}, and perhaps a bias`,
+  );
+}
+
 function check(name: string, inputs: readonly Meta[], attrs: SparseAttentionAttrs): readonly Meta[] {
   const [q, k, v, runs, bias] = inputs as [Meta, Meta, Meta, Meta, Meta | undefined];
   if ([q, k, v].some((x) => x.shape.length !== 4)) {
@@ -106,7 +116,10 @@ export const sparseAttention: FusedOp<SparseAttentionAttrs> = fused({
   arity: "variadic",
   autocast: "low",
   doc: "attention to the runs of keys that a list names for every block of queries, with its log-sum-exp",
-  meta: (inputs, attrs) => check("sparseAttention", inputs, attrs),
+  meta: (inputs, attrs) => {
+    checkCount("sparseAttention", inputs, 4, "q, k, v and the list");
+    return check("sparseAttention", inputs, attrs);
+  },
   flops: ([q, , v], _, { mostKeys }) =>
     2 * mostKeys * (numel(q!.shape) + (numel(q!.shape) / q!.shape[3]!) * v!.shape[3]!),
   decompose: (inputs, attrs) => {
@@ -142,6 +155,8 @@ export const sparseAttentionBackward: FusedOp<SparseAttentionBackwardAttrs> = fu
   arity: "variadic",
   doc: "gradients of sparseAttention by q, k, v and its bias",
   meta: (inputs, attrs) => {
+    const operands = "q, k, v, the list, output, log-sum-exp and the gradients of the two";
+    checkCount("sparseAttentionBackward", inputs, BACKWARD_BIAS, operands);
     const [q, k, v, runs] = inputs as [Meta, Meta, Meta, Meta];
     const bias = inputs[BACKWARD_BIAS];
     const [o, lse] = check(
