@@ -59,7 +59,13 @@ export class Replay {
     const engine = this.#engine;
     for (const place of this.#places.values())
       if (place.slot.kind === "argument") this.#put(place, args[place.slot.index]!.storage);
-    for (const step of this.#steps) step(root);
+    try {
+      for (const step of this.#steps) step(root);
+    } catch (error) {
+      for (const place of this.#places.values())
+        if (place.slot.kind === "made" && place.storage !== undefined) this.#take(place).release();
+      throw error;
+    }
     for (const slot of this.#written) this.#storageOf(slot, args).version++;
     const results = this.#program.results.map(({ slot, dtype, shape, strides, offset }) => {
       const storage = this.#storageOf(slot, args);

@@ -202,6 +202,18 @@ describe("runs the function itself, and says why,", () => {
   });
 });
 
+test("a recording that runs out of memory leaves nothing behind, and runs when there is room", () => {
+  const own = new Engine(new CpuBackend());
+  const y = own.keep(tensor(new Float32Array(1000), { engine: own }));
+  const recorded = compile((t: Tensor) => t.cumsum(0).cumsum(0).sum(0));
+  for (let call = 0; call < 3; call++) recorded(y).dispose();
+  const before = own.memory().liveBytes;
+  expect(() => own.withMemoryLimit(before + 5000, () => recorded(y))).toThrow("bytes more exceed");
+  expect(own.memory().liveBytes).toBe(before);
+  expect(recorded(y).itemSync()).toBe(0);
+  expect(recorded.reason).toBeUndefined();
+});
+
 test("refuses what it cannot promise, in words", () => {
   const messages = [
     () => (compile as unknown as (f: () => Tensor) => () => Tensor)(() => x)(),
