@@ -1,6 +1,6 @@
-import { BackendError, readEnvironment } from "@revnet-zero/tensor";
+import { readEnvironment } from "@revnet-zero/tensor";
 import type { CudaDevice } from "./device.ts";
-import { builtinsBeside, openLibrary } from "./libraries.ts";
+import { builtinsBeside, type LibraryState, openLibrary, stateOf } from "./libraries.ts";
 
 /** Strides in elements of an operand [batch, heads, rows, dim] whose last axis lies together. */
 export interface Steps {
@@ -39,7 +39,7 @@ export class AttentionGraphs {
   readonly #device: CudaDevice;
   readonly #driverMajor: number;
   readonly #plans = new Map<string, Planned>();
-  #state: { readonly version: number; readonly path: string } | { readonly missing: string } | undefined;
+  #state: LibraryState | undefined;
 
   constructor(device: CudaDevice, driverMajor: number) {
     this.#device = device;
@@ -47,23 +47,19 @@ export class AttentionGraphs {
   }
 
   /** What serves: cuDNN's version, or why it does not. */
-  get state(): { readonly version: number; readonly path: string } | { readonly missing: string } {
+  get state(): LibraryState {
     this.#state ??= this.#open();
     return this.#state;
   }
 
-  #open(): { readonly version: number; readonly path: string } | { readonly missing: string } {
+  #open(): LibraryState {
     const { native } = this.#device;
     if (readEnvironment("REVNET_CUDA_ATTENTION") === "own") return { missing: "REVNET_CUDA_ATTENTION is own" };
-    try {
+    return stateOf(() => {
       // cuDNN writes kernels for a plan and compiles them by NVRTC, which it looks for by name: open, it is found.
       openLibrary("nvrtc", this.#driverMajor, (path) => native.openCompiler(path, builtinsBeside(path)));
-      const { path, value } = openLibrary("cudnn", this.#driverMajor, (file) => native.openAttention(file));
-      return { version: value, path };
-    } catch (error) {
-      if (error instanceof BackendError) return { missing: error.message };
-      throw error;
-    }
+      return openLibrary("cudnn", this.#driverMajor, (file) => native.openAttention(file));
+    });
   }
 
   /** The plan for these numbers, made when first asked for; undefined where cuDNN is absent or has none. */

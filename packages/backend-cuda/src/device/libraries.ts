@@ -94,6 +94,20 @@ export function openLibrary<T>(
   );
 }
 
+/** A library's version and file, or why it does not serve. */
+export type LibraryState = { readonly version: number; readonly path: string } | { readonly missing: string };
+
+/** What opening a library comes to: `open` gives its file and version. */
+export function stateOf(open: () => { readonly path: string; readonly value: number }): LibraryState {
+  try {
+    const { path, value } = open();
+    return { version: value, path };
+  } catch (error) {
+    if (error instanceof BackendError) return { missing: error.message };
+    throw error;
+  }
+}
+
 /** The built-in functions that NVRTC opens by name, and finds only if they are open already. */
 export function builtinsBeside(nvrtc: string): string {
   const folder = dirname(nvrtc);

@@ -1,9 +1,8 @@
-import { BackendError } from "@revnet-zero/tensor";
 import { timeOnDevice } from "../choice/tune.ts";
 import { codeOf } from "./binding.ts";
 import type { CudaDevice } from "./device.ts";
 import { deviceError } from "./errors.ts";
-import { openLibrary } from "./libraries.ts";
+import { type LibraryState, openLibrary, stateOf } from "./libraries.ts";
 
 /** A matrix as cuBLASLt takes it: column-major with a leading size, or its transpose. */
 export interface Matrix {
@@ -54,7 +53,7 @@ export class Products {
   readonly #device: CudaDevice;
   readonly #driverMajor: number;
   readonly #plans = new Map<string, number>();
-  #state: { readonly version: number; readonly path: string } | { readonly missing: string } | undefined;
+  #state: LibraryState | undefined;
 
   constructor(device: CudaDevice, driverMajor: number) {
     this.#device = device;
@@ -62,21 +61,10 @@ export class Products {
   }
 
   /** What serves: cuBLASLt's version, or why it does not. */
-  get state(): { readonly version: number; readonly path: string } | { readonly missing: string } {
-    this.#state ??= this.#open();
+  get state(): LibraryState {
+    const { native } = this.#device;
+    this.#state ??= stateOf(() => openLibrary("cublasLt", this.#driverMajor, (file) => native.openProducts(file)));
     return this.#state;
-  }
-
-  #open(): { readonly version: number; readonly path: string } | { readonly missing: string } {
-    try {
-      const { path, value } = openLibrary("cublasLt", this.#driverMajor, (file) =>
-        this.#device.native.openProducts(file),
-      );
-      return { version: value, path };
-    } catch (error) {
-      if (error instanceof BackendError) return { missing: error.message };
-      throw error;
-    }
   }
 
   /** Computes the product; false where cuBLASLt is absent or has no kernel for it. */
