@@ -165,12 +165,11 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     }
   },
   speed: () => {
-    const base = { layers: 12, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16" } as const;
     const modes = list("modes", "ordinary,exact,store") as StepCase["mode"][];
     const cases: StepCase[] = modes.map((mode) => ({
-      ...base,
-      mode,
-      batch: Number(option("batch", "8")),
+      ...{ mode, dtype: "bf16", vocabulary: 50304 },
+      ...{ layers: Number(option("layers", "12")), width: Number(option("width", "768")) },
+      ...{ batch: Number(option("batch", "8")), length: Number(option("length", "1024")) },
     }));
     for (const one of cases) {
       const figures = timeStep(backend, one);
