@@ -89,7 +89,8 @@ STANDIN_API int cuDeviceGet(int* device, int ordinal) { *device = ordinal; retur
 STANDIN_API int cuDeviceGetName(char* name, int length, int) { snprintf(name, length, "stand-in"); return 0; }
 STANDIN_API int cuDeviceTotalMem_v2(size_t* bytes, int) { *bytes = memoryBytes(); return 0; }
 STANDIN_API int cuDeviceGetAttribute(int* value, int attribute, int) {
-  *value = attribute == 16 ? 132 : attribute == 97 ? 232448 : 0;
+  // Idle it is sm_01, another architecture: nobody finds what it did not compile among the kernels of sm_00.
+  *value = attribute == 16 ? 132 : attribute == 97 ? 232448 : attribute == 76 && isIdle() ? 1 : 0;
   return 0;
 }
 STANDIN_API int cuDevicePrimaryCtxRetain(void** context, int) { ANSWER; *context = &used; return 0; }
