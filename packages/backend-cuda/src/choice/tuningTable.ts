@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { nativeFolder } from "../device/addon.ts";
 import { cacheFolder, writeWhole } from "../device/cacheFolder.ts";
 
@@ -55,8 +55,8 @@ export class TuningTable {
   /** Adds to the file. This process goes on with what it read. */
   write(entries: TuningEntries): string {
     const all = { ...read(this.path), ...entries };
-    const [folder, name] = [join(cacheFolder(), "tuned"), this.path.slice(this.path.lastIndexOf("/") + 1)];
-    return writeWhole(folder, name, `${JSON.stringify({ ...this.#key, entries: all }, undefined, 2)}\n`);
+    const text = `${JSON.stringify({ ...this.#key, entries: all }, undefined, 2)}\n`;
+    return writeWhole(dirname(this.path), basename(this.path), text);
   }
 }
 
