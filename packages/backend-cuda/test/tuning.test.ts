@@ -31,13 +31,17 @@ describe("the choice of a kernel", () => {
     const folder = join(cache, "of a device");
     process.env.REVNET_CUDA_CACHE = folder;
     const table = new TuningTable(key);
-    expect([table.entries, table.hash]).toEqual([{}, ""]);
-    expect(table.write({ p: entry("b") })).toBe(table.path);
+    expect([table.entries, table.hash, table.summary.slice(0, 5)]).toEqual([{}, "", "none:"]);
+    expect(table.write({ "matmul p": entry("b") })).toBe(table.path);
     expect(table.entries).toEqual({});
-    table.write({ q: entry("a") });
+    const others = { "matmul q": entry("a"), "attention p": entry("c") };
+    table.write(others);
     const again = new TuningTable(key);
-    expect(again.entries).toEqual({ p: entry("b"), q: entry("a") });
+    expect(again.entries).toEqual({ "matmul p": entry("b"), ...others });
     expect(again.hash).toMatch(/^[0-9a-f]{8}$/);
+    expect(again.summary).toBe(
+      `3 problems (2 of matmul, 1 of attention), 3 of them by another kernel than the first, in ${table.path}`,
+    );
     expect(new TuningTable({ ...key, driverVersion: 12000 }).entries).toEqual({});
     expect(readdirSync(join(folder, "tuned"))).toHaveLength(1);
     writeFileSync(again.path, "{ half");

@@ -13,7 +13,7 @@ export function withScratch<T>(
     const bytes = sizes[addresses.length];
     if (bytes === undefined) return use(addresses);
     return device.withWorkspace(bytes, (address) => {
-      if (bytes > 0) device.native.fill(address, FILL, bytes);
+      if (bytes > 0) device.fill(address, FILL, bytes);
       return next([...addresses, address]);
     });
   };

@@ -52,6 +52,20 @@ export class TuningTable {
     return kernels.length === 0 ? "" : createHash("sha256").update(kernels.sort().join("\n")).digest("hex").slice(0, 8);
   }
 
+  /** For people: how many problems of which ops, and how many run another kernel than they would without. */
+  get summary(): string {
+    const problems = Object.entries(this.entries);
+    if (problems.length === 0) return "none: revnet-zero tune makes a table";
+    const counts = new Map<string, number>();
+    for (const [key] of problems) {
+      const op = key.slice(0, key.indexOf(" "));
+      counts.set(op, (counts.get(op) ?? 0) + 1);
+    }
+    const ofOps = [...counts].map(([op, count]) => `${count} of ${op}`).join(", ");
+    const changed = problems.filter(([, { timeMs, firstMs }]) => timeMs < firstMs).length;
+    return `${problems.length} problems (${ofOps}), ${changed} of them by another kernel than the first, in ${this.path}`;
+  }
+
   /** Adds to the file. This process goes on with what it read. */
   write(entries: TuningEntries): string {
     const all = { ...read(this.path), ...entries };

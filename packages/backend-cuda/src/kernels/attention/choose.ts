@@ -36,7 +36,7 @@ export function waysFor(operands: AttentionOperands, attrs: AttentionAttrs, hasG
 }
 
 /** Names a problem: what the ways that take it follow from, and what their times do. */
-export function nameProblem(operands: AttentionOperands, { isCausal, window }: AttentionAttrs): string {
+function nameProblem(operands: AttentionOperands, { isCausal, window }: AttentionAttrs): string {
   const { batch, heads, keyHeads, t, s, d, e } = sizesOf(operands);
   const shared = keyHeads === heads ? "" : ` on ${keyHeads}`;
   const width = d === e ? `${d}` : `${d} to ${e}`;

@@ -1,4 +1,4 @@
-import { addressOf, type CudaDevice } from "../../device/device.ts";
+import { addressOr0, type CudaDevice } from "../../device/device.ts";
 import { cTypes, type KernelUnit } from "../../device/sources.ts";
 import { type AttentionAttrs, type AttentionOperands, sizesOf } from "./operands.ts";
 
@@ -6,11 +6,8 @@ function pack(device: CudaDevice, operands: AttentionOperands, { scale, isCausal
   const { batch, heads, keyHeads, t, s, d, e } = sizesOf(operands);
   const { q, k, v, o, g, out, dq, dk, dv, lse, delta = 0 } = operands;
   const p = device.parameters.start();
-  for (const view of [q, k, v, o, g, out, dq, dk, dv]) {
-    p.pointer(view === undefined ? 0 : addressOf(view)).longs(
-      view === undefined ? [0, 0, 0] : view.strides.slice(0, 3),
-    );
-  }
+  for (const view of [q, k, v, o, g, out, dq, dk, dv])
+    p.pointer(addressOr0(view)).longs(view?.strides.slice(0, 3) ?? [], 3);
   p.pointer(lse)
     .pointer(delta)
     .long(batch * heads * t)
