@@ -83,13 +83,12 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
   },
   leak: async () => {
     const steps = Number(option("steps", "200"));
-    const { least, most, reservedLeast, reservedMost, liveBlocks } = await memoryOverSteps(backend, steps);
-    judge(`device bytes in use are flat over ${steps} steps`, least === most, `${least} .. ${most}`);
-    judge(
-      "so is what was taken from the driver",
-      reservedLeast === reservedMost,
-      `${reservedLeast} .. ${reservedMost}`,
-    );
+    const { used, reserved, liveBlocks } = await memoryOverSteps(backend, steps);
+    for (const [what, { least, most }] of [
+      [`device bytes in use are flat over ${steps} steps`, used],
+      ["so is what was taken from the driver", reserved],
+    ] as const)
+      judge(what, least === most, `${least} .. ${most}`);
     judge("nothing is left at the end", liveBlocks === 0, `${liveBlocks} blocks`);
   },
   // The default model on the novel: the CPU's curve is computed here, or read from a file that `curve` wrote on another machine.

@@ -11,6 +11,7 @@ import { type TuneReport, tune } from "./choice/tune.ts";
 import type { Block } from "./device/allocator.ts";
 import { type CudaDevice, openDevice } from "./device/device.ts";
 import { deviceError } from "./device/errors.ts";
+import type { LibraryState } from "./device/libraries.ts";
 import { ElementwiseRunner } from "./elementwise/run.ts";
 import { cudaKernels } from "./kernels/index.ts";
 
@@ -54,13 +55,13 @@ export class CudaBackend implements Backend<Block> {
     this.kernels = cudaKernels({ device: this.device, elementwise: this.#elementwise });
   }
 
-  /** Asked of the library that multiplies, so only when a checkpoint wants it. */
+  /** Asked of NVIDIA's libraries, so only when a checkpoint wants it. */
   get arithmetic(): string {
-    const { state } = this.device.products;
-    const products = "missing" in state ? "own matrix products" : `cuBLASLt ${state.version}`;
-    const { hash } = this.device.tuning;
-    const tuned = hash === "" ? "" : `, tuned ${hash}`;
-    return `CUDA ${this.device.target}, float32 sums in an order that follows from the shape, ${products}${tuned}`;
+    const by = (name: string, state: LibraryState): string => ("missing" in state ? "own" : `${name} ${state.version}`);
+    const { products, attention, tuning, target } = this.device;
+    const tuned = tuning.hash === "" ? "" : `, tuned ${tuning.hash}`;
+    const libraries = `matrix products: ${by("cuBLASLt", products.state)}, attention: ${by("cuDNN", attention.state)}`;
+    return `CUDA ${target}, float32 sums in an order that follows from the shape, ${libraries}${tuned}`;
   }
 
   elementwise(
