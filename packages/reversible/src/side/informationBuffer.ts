@@ -1,5 +1,5 @@
 import { full, ops, type Tensor, ValueError, zeros } from "@revnet-zero/tensor";
-import { countSelected, packSelected, unpackSelected } from "./select.ts";
+import { type Assumption, countSelected, packSelected, unpackSelected } from "./select.ts";
 
 // Exact multiplication of whole numbers by n/d. The product is rounded down, and what the rounding takes away, a digit to the
 // base d, is kept; the digit to the base n that the product has room for is taken from what is kept. So a factor costs
@@ -36,8 +36,8 @@ export interface Multiplied extends Product {
 const floorDivide = (x: Tensor, y: Tensor): Tensor => x.apply(ops.floorDivide, [x, y], undefined);
 const floorMod = (x: Tensor, y: Tensor): Tensor => x.apply(ops.floorMod, [x, y], undefined);
 
-/** What few heads do while factors are 1 on average. */
-const moving = "byte leaves the head of an information buffer";
+/** Few do while factors are 1 on average. */
+const moving: Assumption = { text: "no byte leaves the head of an information buffer", count: () => 0 };
 
 /** Where normalisation puts the bytes of heads that are too large, and finds those of heads that are too small. */
 interface Bytes {
