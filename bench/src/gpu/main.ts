@@ -13,6 +13,7 @@ import { allOps, runContract } from "./contract.ts";
 import { firstDifference, isExact, train } from "./exactness.ts";
 import { timeKernels } from "./kernels.ts";
 import { memoryOverSteps } from "./leak.ts";
+import { largeSizes, memoryOfStep, memorySubjects, smallSizes } from "./memory.ts";
 import { apart, type Curve, trainOnNovel } from "./novel.ts";
 import { OpProfile } from "./profile.ts";
 import { quantiseDifferences } from "./rounding.ts";
@@ -90,6 +91,29 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     ] as const)
       judge(what, least === most, `${least} .. ${most}`);
     judge("nothing is left at the end", liveBlocks === 0, `${liveBlocks} blocks`);
+  },
+  // What estimates say, without running anything, against what steps of every model then need. sizes=small for a stand-in or a small device.
+  memory: () => {
+    const sizes = option("sizes", "large") === "small" ? smallSizes : largeSizes;
+    const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+    const against = (bytes: number, of: number): string =>
+      `${mib(bytes)}, ${(100 * (bytes / of - 1)).toFixed(2)} % more`;
+    for (const name of given.has("only") ? list("only", "") : memorySubjects) {
+      const found = memoryOfStep(backend, name, sizes);
+      const { estimatedBytes: estimate, ledgerBytes, tensorBytes, usedBytes, reservedBytes } = found;
+      const isSame = ledgerBytes === estimate && found.isSameAtPeak && found.assumptions.length === 0;
+      judge(`${name}: the estimate is the ledger's peak`, isSame, `${estimate} and ${ledgerBytes} bytes`);
+      const isNear = Math.abs(tensorBytes / estimate - 1) <= 0.03;
+      judge("  what tensors were given is within 3 % of it", isNear, against(tensorBytes, estimate));
+      const { addedBytes, takenBytes } = found;
+      const isCounted = Math.abs(takenBytes - addedBytes) <= 0.03 * reservedBytes;
+      judge(
+        "  what the driver says was taken is what we count",
+        isCounted,
+        `${mib(takenBytes)} and ${mib(addedBytes)}`,
+      );
+      print(`       with workspaces ${against(usedBytes, estimate)}; taken ${against(reservedBytes, estimate)}`);
+    }
   },
   // The default model on the novel: the CPU's curve is computed here, or read from a file that `curve` wrote on another machine.
   novel: async () => {
@@ -178,7 +202,18 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
 };
 
 print(`${device.name}, ${device.target}, ${device.processors} multiprocessors, CUDA ${device.driverVersion}`);
-const proofs = ["contract", "rounding", "attention", "abi", "collectives", "exact", "training", "leak", "novel"];
+const proofs = [
+  "contract",
+  "rounding",
+  "attention",
+  "abi",
+  "collectives",
+  "exact",
+  "training",
+  "leak",
+  "memory",
+  "novel",
+];
 if (check !== "all" && checks[check] === undefined)
   throw new Error(`there is no check ${check}; they are ${Object.keys(checks).join(", ")}`);
 const chosen = check === "all" ? proofs.map((name) => checks[name]!) : [checks[check]!];

@@ -24,6 +24,9 @@ export interface CudaOptions {
 export interface DeviceMemory {
   /** Handed out to tensors and workspaces. */
   readonly usedBytes: number;
+  readonly peakUsedBytes: number;
+  /** Most bytes handed out to tensors at once, rounded up as they are: workspaces are left out. */
+  readonly peakTensorBytes: number;
   /** Taken from the driver: what is handed out, and what is kept for reuse. */
   readonly reservedBytes: number;
   readonly peakReservedBytes: number;
@@ -48,6 +51,8 @@ export class CudaBackend implements Backend<Block> {
   readonly kernels: KernelTable<Block>;
   readonly device: CudaDevice;
   readonly #elementwise: ElementwiseRunner;
+  #tensorBytes = 0;
+  #peakTensorBytes = 0;
 
   constructor({ device = 0 }: CudaOptions = {}) {
     this.device = openDevice(device);
@@ -75,9 +80,13 @@ export class CudaBackend implements Backend<Block> {
   }
 
   allocate(dtype: DType, elements: number): Block {
-    return this.device.allocator.allocate(elements * dtypes[dtype].bytes);
+    const block = this.device.allocator.allocate(elements * dtypes[dtype].bytes);
+    this.#tensorBytes += block.bytes;
+    this.#peakTensorBytes = Math.max(this.#peakTensorBytes, this.#tensorBytes);
+    return block;
   }
   free(data: Block): void {
+    this.#tensorBytes -= data.bytes;
     this.device.allocator.free(data);
   }
   write(data: Block, values: TypedArray): void {
@@ -124,8 +133,18 @@ export class CudaBackend implements Backend<Block> {
   }
 
   memory(): DeviceMemory {
-    const { usedBytes, reservedBytes, peakReservedBytes, liveBlocks } = this.device.allocator;
+    const { usedBytes, peakUsedBytes, reservedBytes, peakReservedBytes, liveBlocks } = this.device.allocator;
     const [freeBytes, totalBytes] = this.device.guard(() => this.device.native.memoryInfo());
-    return { usedBytes, reservedBytes, peakReservedBytes, liveBlocks, freeBytes, totalBytes };
+    const peakTensorBytes = this.#peakTensorBytes;
+    return {
+      ...{ usedBytes, peakUsedBytes, peakTensorBytes, reservedBytes, peakReservedBytes, liveBlocks },
+      ...{ freeBytes, totalBytes },
+    };
+  }
+
+  /** Starts new measurements of the peaks from what is in use now. */
+  resetPeaks(): void {
+    this.#peakTensorBytes = this.#tensorBytes;
+    this.device.allocator.resetPeaks();
   }
 }
