@@ -195,7 +195,7 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
       ...{ batch: Number(option("batch", "8")), length: Number(option("length", "1024")) },
     }));
     for (const one of cases) {
-      const figures = timeStep(backend, one);
+      const figures = timeStep(backend, one, Number(option("repeats", "8")));
       print(JSON.stringify({ ...one, ...figures }, (_, v) => (typeof v === "number" ? Number(v.toPrecision(5)) : v)));
     }
   },
