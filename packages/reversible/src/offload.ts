@@ -1,13 +1,4 @@
-import {
-  BackendError,
-  describe,
-  dtypes,
-  type Engine,
-  fromWords,
-  full,
-  type Tensor,
-  toWords,
-} from "@revnet-zero/tensor";
+import { BackendError, describe, dtypes, type Engine, fromWords, full, type Tensor } from "@revnet-zero/tensor";
 import { lacksValues } from "./lacksValues.ts";
 
 /** A tensor's values outside of the engine. */
@@ -53,9 +44,7 @@ export function offloadTo<Ticket>(bytes: ByteStore<Ticket>): OffloadStore {
 
 function bytesOf(t: Tensor): Uint8Array {
   assertReadable(t.engine, t);
-  const values = t.dataSync();
-  // Narrow floats come as numbers; all else comes as the words it is, and keeps them.
-  const words = values.BYTES_PER_ELEMENT === dtypes[t.dtype].bytes ? values : toWords(values, t.dtype);
+  const words = t.wordsSync();
   return new Uint8Array(words.buffer as ArrayBuffer, words.byteOffset, words.byteLength);
 }
 

@@ -204,10 +204,20 @@ describe("fromWords", () => {
           const t = fromWords(words, [1, words.length], type, engine);
           expect([t.shape, t.dtype]).toEqual([[1, words.length], type]);
           expectBitEqual(wordsOf(t), words);
+          expectBitEqual(t.wordsSync(), words);
         });
       }),
       runs(100),
     );
+  });
+
+  test("is what words() is the inverse of, for views too", async () => {
+    const t = fromWords(Uint16Array.of(0x3f80, 0x7fa1, 0xff81, 0x8000, 0x7f80, 1), [2, 3], "bf16", engine);
+    const turned = t.transpose();
+    const words = await turned.words();
+    expect(words).toEqual(Uint16Array.of(0x3f80, 0x8000, 0x7fa1, 0x7f80, 0xff81, 1));
+    expect(turned.narrow(0, 1, 2).wordsSync()).toEqual(words.slice(2));
+    t.dispose();
   });
 
   test("refuses words that do not fill the shape, or that are another type's", () => {

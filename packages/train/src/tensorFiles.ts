@@ -6,7 +6,6 @@ import {
   fromWords,
   type Tensor,
   type TypedArray,
-  toWords,
   ValueError,
 } from "@revnet-zero/tensor";
 
@@ -29,7 +28,7 @@ const dtypeOf = (name: SafetensorsDType): DType | undefined =>
 export async function toEntries(tensors: ReadonlyMap<string, Tensor>): Promise<Map<string, SafetensorsEntry>> {
   const entries = new Map<string, SafetensorsEntry>();
   for (const [name, t] of tensors) {
-    const words = toWords(await t.data(), t.dtype);
+    const words = await t.words();
     entries.set(name, {
       dtype: names[t.dtype],
       shape: [...t.shape],

@@ -1,18 +1,17 @@
 import type { Module } from "@revnet-zero/nn";
-import type { HostData } from "@revnet-zero/tensor";
-import { fromWords, toWords } from "@revnet-zero/tensor";
+import { fromWords, type TypedArray } from "@revnet-zero/tensor";
 
 /** Runs something that may change a module's buffers (running statistics), and puts their values back. */
 export async function withStateKept<T>(module: Module, f: () => Promise<T>): Promise<T> {
-  const before: HostData[] = [];
+  const before: TypedArray[] = [];
   const buffers = [...module.stateDict().values()].filter((t) => t.edge === undefined);
-  for (const t of buffers) before.push(await t.data());
+  for (const t of buffers) before.push(await t.words());
   try {
     return await f();
   } finally {
     for (const [i, t] of buffers.entries()) {
       const { engine, shape, dtype } = t;
-      engine.scope(() => t.assign(fromWords(toWords(before[i]!, dtype), shape, dtype, engine)));
+      engine.scope(() => t.assign(fromWords(before[i]!, shape, dtype, engine)));
     }
   }
 }

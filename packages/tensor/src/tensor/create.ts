@@ -73,7 +73,10 @@ export function fromWords(words: TypedArray, shape: Shape, dtype: DType, engine:
 
 /** Host numbers as the words of a dtype, rounding to nearest even; integers saturate, NaN becomes 0. */
 export function toWords(values: ArrayLike<number>, dtype: DType): TypedArray {
-  const out = new dtypes[dtype].array(values.length);
+  const { array } = dtypes[dtype];
+  const isPattern = dtype === "bf16" || dtype === "f16" || dtype === "bool";
+  if (!isPattern && values instanceof array) return values.slice();
+  const out = new array(values.length);
   const convert = converter(dtype);
   for (let i = 0; i < values.length; i++) out[i] = convert(values[i]!);
   return out;

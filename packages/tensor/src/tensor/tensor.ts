@@ -9,8 +9,7 @@ import { rope } from "../ops/rope.ts";
 import { crossEntropy } from "../ops/softmax.ts";
 import type { Shape } from "../shape.ts";
 import type { MatmulShape } from "../types.ts";
-import type { HostData } from "./base.ts";
-import { fromWords, toWords } from "./create.ts";
+import { fromWords } from "./create.ts";
 import { linkTensor, type TensorInit } from "./link.ts";
 import { MovementTensor } from "./movement.ts";
 
@@ -107,8 +106,7 @@ export class Tensor<S extends Shape = Shape> extends MovementTensor<S> {
   /** The same values on another engine (through host memory). */
   async to(engine: Engine): Promise<Tensor> {
     if (engine === this.engine) return this.self;
-    const values: HostData = await this.data();
-    return fromWords(toWords(values, this.dtype), this.shape, this.dtype, engine);
+    return fromWords(await this.words(), this.shape, this.dtype, engine);
   }
 
   override toString(): string {
