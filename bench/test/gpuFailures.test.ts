@@ -6,6 +6,7 @@ import {
   buildOptimizer,
   computeGradients,
   defaultConfig,
+  recordedPassOf,
   runKey,
 } from "@revnet-zero/train";
 import { describe, expect, test } from "vitest";
@@ -25,23 +26,30 @@ if (reason === undefined) {
   const backend = new CudaBackend();
 
   type Mode = "exact" | "float" | "store" | "checkpoint";
-  const modes: readonly Mode[] = ["exact", "float", "store", "checkpoint"];
+  const modes = [
+    ["exact", {}],
+    ["exact", { isRecorded: true, steps: 3 }],
+    ["float", {}],
+    ["store", {}],
+    ["checkpoint", {}],
+  ] as const;
 
   /** A model that has made a step, and what a step throws that was made to fail: after it nothing is left. */
-  function trainee(reversibility: Mode) {
+  function trainee(reversibility: Mode, { isRecorded = false, steps = 1 } = {}) {
     const engine = new Engine(backend);
     const sizes = { numLayers: 1, dModel: 32, numHeads: 2, maxSeqLen: 16, dropout: 0.1 };
     const model = buildModel({ ...defaultConfig.model, ...sizes, reversibility }, 1, engine);
     const optimizer = buildOptimizer(model, defaultConfig.optimizer);
     const batch = { inputs: new Int32Array(32), targets: new Int32Array(32), batchSize: 2, sequenceLength: 16 };
-    const options = { key: runKey(1, "steps"), step: 0, clipNorm: 1, precision: "bf16" } as const;
+    const pass = isRecorded ? { pass: recordedPassOf(model, 1, { precision: "bf16" }) } : {};
+    const options = { key: runKey(1, "steps"), step: 0, clipNorm: 1, precision: "bf16" as const, ...pass };
     const step = (): void =>
       engine.scope(() => {
         const { loss, factor } = computeGradients(model, [batch], options);
         applyGradients(optimizer, 1e-3, factor);
         loss.itemSync();
       });
-    step();
+    for (let n = 0; n < steps; n++) step();
     const held = (): number[] => [engine.liveTensors, engine.memory().liveBytes, backend.memory().liveBlocks];
     const before = held();
     const failure = (): unknown => {
@@ -58,6 +66,7 @@ if (reason === undefined) {
       return thrown;
     };
     const dispose = (): void => {
+      pass.pass?.dispose?.();
       optimizer.dispose();
       model.dispose();
       expect(backend.memory().liveBlocks).toBe(0);
@@ -73,11 +82,11 @@ if (reason === undefined) {
     ["cuMemsetD8Async", 1, "see what is missing"],
     ["cublasLtMatmul", 14, "see what is missing"],
   ];
-  describe.each(modes)("a step with activations %s", (mode) => {
+  describe.each(modes)("a step with activations %s, %o", (mode, options) => {
     test.each(calls)(
       "whose calls of %s fail with %i, one after the other, throws and leaves nothing",
       (name, code, hint) => {
-        const { failure, dispose } = trainee(mode);
+        const { failure, dispose } = trainee(mode, options);
         let failed = 0;
         for (;;) {
           plan(`${name}:${failed + 1}:${code}`);
@@ -94,7 +103,7 @@ if (reason === undefined) {
     );
 
     test("that has too little memory, by whatever it lacks, throws OutOfMemoryError and leaves nothing", () => {
-      const { failure, dispose } = trainee(mode);
+      const { failure, dispose } = trainee(mode, options);
       const { peakReservedBytes } = backend.memory();
       backend.releaseCaches();
       let thrown = 0;
@@ -110,6 +119,19 @@ if (reason === undefined) {
       expect(failure()).toBeUndefined();
       dispose();
     });
+  });
+
+  test("a step that fails while it is recorded, at any launch, leaves nothing", () => {
+    let failed = 0;
+    for (;;) {
+      const { failure, dispose } = trainee("exact", { isRecorded: true });
+      plan(`cuLaunchKernel:${failed + 1}:1`);
+      const error = failure();
+      dispose();
+      if (error === undefined) break;
+      failed++;
+    }
+    expect(failed).toBeGreaterThan(0);
   });
 } else {
   test("failing steps on the stand-in driver", (context) => context.skip(reason));
