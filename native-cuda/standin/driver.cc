@@ -36,12 +36,12 @@ struct Event {
   timespec time;
 };
 
-/** An error that stays, as on a device whose kernel faulted. */
+/** An error that stays, as on a device whose kernel faulted, until another failure is planned. */
 int lost = 0;
 
 int answer(const char* name) {
-  if (lost != 0) return lost;
   const int failure = plannedFailure(name);
+  if (lost != 0) return lost;
   if (failure >= 700) lost = failure;
   return failure;
 }

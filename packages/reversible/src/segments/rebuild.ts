@@ -27,10 +27,16 @@ export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: Seg
     name: "reversible sequence",
     forward({ save, hold, onRelease }, ...inputs) {
       const xs = hasLogDeterminant ? inputs.slice(0, -1) : inputs;
-      // What has entered is a stream, or a buffer, whose type may be another.
-      const streams = xs.map((x) => ownStream(flow.isEntered ? x.detach() : arithmetic.enter(x)));
-      if (!flow.isEntered) streams.push(...makeBuffers(streams, arithmetic).map(ownStream));
-      const samples = arithmetic.isExact ? [] : sampleStreams(streams);
+      const streams: Tensor[] = [];
+      const samples = owning(
+        () => streams,
+        () => {
+          // What has entered is a stream, or a buffer, whose type may be another.
+          for (const x of xs) streams.push(ownStream(flow.isEntered ? x.detach() : arithmetic.enter(x)));
+          if (!flow.isEntered) streams.push(...makeBuffers(streams, arithmetic).map(ownStream));
+          return arithmetic.isExact ? [] : sampleStreams(streams);
+        },
+      );
       const side = new SideInformation(engine, { keeps });
       const logDeterminant = hasLogDeterminant ? engine.keep(inputs.at(-1)!.detach()) : undefined;
       const pass = new ForwardPass({ ...shared, streams, side, counts, logDeterminant });
@@ -78,7 +84,12 @@ export function rebuild(flow: Flow, { blocks, endsOffloaded }: Segment, run: Seg
       } finally {
         side.dispose();
       }
-      if (!arithmetic.isExact) noteDrift(drifts, blocks[0]!.index, relativeDrift(samples, sampleStreams(streams)));
+      if (!arithmetic.isExact) {
+        owning(
+          () => [...streams, ...cotangents],
+          () => noteDrift(drifts, blocks[0]!.index, relativeDrift(samples, sampleStreams(streams))),
+        );
+      }
       for (const s of streams) s.dispose();
       for (const c of cotangents) if (c !== undefined) engine.adopt(c);
       const own = flow.isEntered ? cotangents : cotangents.slice(0, flow.streams.length);

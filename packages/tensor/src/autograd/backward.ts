@@ -1,6 +1,6 @@
 import { AutogradError, describe } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { seed, Walk } from "./walk.ts";
+import { Walk } from "./walk.ts";
 
 export interface BackwardOptions {
   /** Cotangent of the output; default 1, and then the output must be a scalar. */
@@ -31,11 +31,6 @@ export function backward(output: Tensor, options: BackwardOptions = {}): void {
   const createGraph = options.createGraph ?? false;
   engine.scope(() => {
     const walk = new Walk({ createGraph, freeSaved: !(createGraph || options.retainGraph === true) });
-    seed(walk, [output], [options.gradient ?? output.onesLike()]);
-    try {
-      walk.run();
-    } finally {
-      walk.close();
-    }
+    walk.run([output], [options.gradient ?? output.onesLike()], () => undefined);
   }, "backward");
 }

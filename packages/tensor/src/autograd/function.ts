@@ -5,7 +5,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { type Edge, GradientNode } from "./node.ts";
 import { ReplayLog } from "./replay.ts";
 import { SavedTensor } from "./saved.ts";
-import { seed, Walk } from "./walk.ts";
+import { Walk } from "./walk.ts";
 
 export interface ForwardContext {
   readonly engine: Engine;
@@ -180,15 +180,13 @@ class FunctionNode extends GradientNode {
       },
       backward: (outputs, cotangents, leaves = []) => {
         const walk = new Walk({ createGraph, freeSaved: !createGraph, enclosing });
-        seed(walk, outputs, cotangents);
-        walk.run();
-        const found = leaves.map((leaf) => {
-          const g = walk.take(leaf.edge!.node);
-          if (g !== undefined) engine.adopt(g);
-          return g;
-        });
-        walk.close();
-        return found;
+        return walk.run(outputs, cotangents, () =>
+          leaves.map((leaf) => {
+            const g = walk.take(leaf.edge!.node);
+            if (g !== undefined) engine.adopt(g);
+            return g;
+          }),
+        );
       },
     };
     return this.#def.backward(context, ...gradients);

@@ -1,7 +1,7 @@
 import { AutogradError, describe } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { unscope } from "./accumulate.ts";
-import { seed, Walk } from "./walk.ts";
+import { Walk } from "./walk.ts";
 
 /** Handles to differentiate by: new leaves, or recorded aliases when the enclosing computation is differentiated too. */
 function boundary(inputs: readonly Tensor[]): Tensor[] {
@@ -39,15 +39,13 @@ function collect(
 ): (Tensor | undefined)[] {
   const wanted = new Set(xs.flatMap((x, i) => (needs[i] ? [x.edge!.node] : [])));
   const walk = new Walk({ createGraph, freeSaved: !createGraph, wanted });
-  seed(walk, outputs, cotangents);
-  walk.run();
-  const result = xs.map((x) => {
-    const g = walk.take(x.edge!.node, x.edge!.output);
-    if (g !== undefined) x.engine.adopt(g);
-    return g;
-  });
-  walk.close();
-  return result;
+  return walk.run(outputs, cotangents, () =>
+    xs.map((x) => {
+      const g = walk.take(x.edge!.node, x.edge!.output);
+      if (g !== undefined) x.engine.adopt(g);
+      return g;
+    }),
+  );
 }
 
 export interface TransformOptions {
@@ -139,12 +137,9 @@ export function jvp(
     const cotangent = value.zerosLike().requireGrad();
     const gradients = engine.withGradients(true, () => pullback(cotangent));
     const walk = new Walk({ createGraph: false, freeSaved: true, wanted: new Set([cotangent.edge!.node]) });
-    seed(walk, gradients, tangents);
-    walk.run();
-    const found = walk.take(cotangent.edge!.node);
+    const found = walk.run(gradients, tangents, () => walk.take(cotangent.edge!.node));
     const tangent = found ?? unscope(value.zerosLike());
     engine.adopt(tangent);
-    walk.close();
     return { value: value.detach(), tangent };
   });
 }

@@ -67,8 +67,19 @@ export class Walk {
     slots[output] = accumulate(slots[output], gradient, createGraph);
   }
 
-  /** Runs until no node is left. */
-  run(): void {
+  /** From outputs and their cotangents until no node is left, then `read`; gradients that nobody took are disposed, also after an error. */
+  run<T>(outputs: readonly Tensor[], cotangents: readonly (Tensor | undefined)[], read: () => T): T {
+    try {
+      seed(this, outputs, cotangents);
+      this.#drain();
+      return read();
+    } finally {
+      for (const slots of this.#pending.values()) for (const g of slots) g?.dispose();
+      this.#pending.clear();
+    }
+  }
+
+  #drain(): void {
     let node = this.#queue.pop();
     try {
       for (; node !== undefined; node = this.#queue.pop()) {
@@ -128,12 +139,6 @@ export class Walk {
     if (slots !== undefined) slots[output] = undefined;
     return g;
   }
-
-  /** Disposes every gradient nobody took. */
-  close(): void {
-    for (const slots of this.#pending.values()) for (const g of slots) g?.dispose();
-    this.#pending.clear();
-  }
 }
 
 /** The types are those recorded: where backward is called must not change them. */
@@ -170,7 +175,7 @@ function leadsTo(wanted: ReadonlySet<GradientNode>): (node: GradientNode) => boo
 }
 
 /** Roots of a walk: outputs and their cotangents. */
-export function seed(walk: Walk, outputs: readonly Tensor[], gradients: readonly (Tensor | undefined)[]): void {
+function seed(walk: Walk, outputs: readonly Tensor[], gradients: readonly (Tensor | undefined)[]): void {
   outputs.forEach((t, i) => {
     const g = gradients[i];
     if (g === undefined || t.edge === undefined) return;
