@@ -134,6 +134,14 @@ function layersOf({ items }: PlanProblem, choices: readonly number[]): LayerPlan
   return items.flatMap(({ choices: offered, keptBytes }, i) => {
     const { policy, forwardMs, backwardMs } = offered[choices[i]!]!;
     if (policy === "fixed") return [];
-    return [{ policy, addedBytes: keptBytes[choices[i - 1] ?? 0]![choices[i]!]!, forwardMs, backwardMs }];
+    // A transformer's blocks are reversible: none of them is in a row of ordinary ones.
+    return [
+      {
+        policy: policy as BlockPolicy,
+        addedBytes: keptBytes[choices[i - 1] ?? 0]![choices[i]!]!,
+        forwardMs,
+        backwardMs,
+      },
+    ];
   });
 }

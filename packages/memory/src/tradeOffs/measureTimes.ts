@@ -1,4 +1,3 @@
-import type { BlockPolicy } from "@revnet-zero/reversible";
 import type { Engine } from "@revnet-zero/tensor";
 import { type ArmTable, armsOf } from "../costModel/arms.ts";
 import type { PlannedChain } from "../costModel/chains.ts";
@@ -6,6 +5,7 @@ import type { ProbedItem } from "../costModel/probe.ts";
 import type { ChoiceTimes } from "../costModel/problemOf.ts";
 import type { Pass, Rehearsal } from "../costModel/rehearse.ts";
 import { StepRecorder } from "../costModel/stepRecorder.ts";
+import type { ChainPolicy } from "../planner/problem.ts";
 
 export interface MeasureOptions {
   readonly engine: Engine;
@@ -26,13 +26,13 @@ export interface MeasureOptions {
  */
 export function measureTimes(options: MeasureOptions): (item: number, choice: number) => ChoiceTimes {
   const { engine, chains, items, pass, repeats = 4 } = options;
-  const before = chains.map((c) => c.plan);
+  const before = chains.map((c) => c.remember());
   const best = new Map<string, number>();
   const policies = new Set(chains.flatMap((c) => c.policies));
   const plans = [...policies].flatMap((policy) => planThatFits(policy, options) ?? []);
   const follow = (plan: ChainPlans): void =>
     chains.forEach((chain, i) => {
-      chain.plan = { blocks: plan[i]! };
+      chain.follow(plan[i]!);
     });
   try {
     for (const plan of plans) {
@@ -46,27 +46,25 @@ export function measureTimes(options: MeasureOptions): (item: number, choice: nu
       }
     }
   } finally {
-    chains.forEach((chain, i) => {
-      chain.plan = before[i];
-    });
+    for (const giveBack of before) giveBack();
   }
   return timesFrom(armsOf(items), best);
 }
 
-type ChainPlans = readonly (readonly BlockPolicy[])[];
+type ChainPlans = readonly (readonly ChainPolicy[])[];
 
 /** The policy on as many blocks as the limit allows, and the cheapest one in bytes elsewhere; undefined where no block is offered it. */
-function planThatFits(policy: BlockPolicy, options: MeasureOptions): [ChainPlans] | undefined {
+function planThatFits(policy: ChainPolicy, options: MeasureOptions): [ChainPlans] | undefined {
   const { chains, items, rehearsal, pass, limitBytes } = options;
   const offered = (chain: number, block: number): readonly string[] =>
     items.find(({ place }) => place?.chain === chain && place.block === block)?.choices.map((c) => c.policy) ?? [];
   const most = Math.max(...chains.map((c) => c.numBlocks));
   for (let stride = 1; stride <= most; stride *= 2) {
     const plan = chains.map(({ numBlocks }, c) =>
-      Array.from({ length: numBlocks }, (_, block): BlockPolicy => {
+      Array.from({ length: numBlocks }, (_, block): ChainPolicy => {
         const names = offered(c, block);
         if (block % stride === 0 && names.includes(policy)) return policy;
-        return names.includes("reconstruct") ? "reconstruct" : (names.at(-1) as BlockPolicy);
+        return names.includes("reconstruct") ? "reconstruct" : (names.at(-1) as ChainPolicy);
       }),
     );
     if (!plan.flat().includes(policy)) return undefined;
