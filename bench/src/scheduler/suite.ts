@@ -1,4 +1,4 @@
-import { formatBytes } from "@revnet-zero/plot";
+import { formatBytes, formatMs } from "@revnet-zero/plot";
 import { mean, median, timeColumns } from "../statistics.ts";
 import type { Row, Suite } from "../suite.ts";
 import { planLongChain } from "./longChains.ts";
@@ -27,22 +27,22 @@ export const scheduler: Suite = {
     for (const { blocks, planMs } of long) log(`  a chain of ${blocks} blocks is planned in ${planMs.toFixed(0)} ms`);
     return { settings: { ...settings, noise: NOISE }, rows, summary: { models, longChains: long } };
   },
-  chart: (rows) => {
+  tradeOffs: (rows) => {
     const [first] = Object.keys(benchModels);
     const of = rows.filter((r) => r.model === first);
-    const names = [...new Set(of.map((r) => r.plan as string))];
+    const named = of.map((r) => ({ name: r.plan as string, x: r.peakBytes as number, y: r.timeMs as number }));
+    const adaptive = named.filter(({ name }) => name === "ml-adaptive").sort((a, b) => a.x - b.x);
     return {
-      title: `Time of a forward and backward pass against its peak: ${first}`,
-      xLabel: "peak memory, MiB",
-      yLabel: "milliseconds",
-      yFrom: 0,
-      series: names.map((name) => ({
-        name,
-        points: of
-          .filter((r) => r.plan === name)
-          .map((r) => ({ x: (r.peakBytes as number) / 2 ** 20, y: r.timeMs as number }))
-          .sort((a, b) => a.x - b.x),
-      })),
+      title: `What memory buys: ${first}, plans of ml-adaptive as steps`,
+      xLabel: "peak memory",
+      yLabel: "time of forward and backward",
+      // Measured: one that needs more may take longer.
+      front: { name: "ml-adaptive", points: adaptive.filter((a) => !adaptive.some((b) => b.x < a.x && b.y <= a.y)) },
+      // Greedy plans lie near the steps, one for each of their budgets.
+      points: named.filter(({ name }) => name !== "ml-adaptive" && name !== "greedy"),
+      xBase: "binary",
+      formatX: formatBytes,
+      formatY: formatMs,
     };
   },
 };
