@@ -1,8 +1,7 @@
-export { chainsOf, type PlannedChain } from "./costModel/chains.ts";
+export type { PlannedChain } from "./costModel/chains.ts";
 export { type OnlineOptions, OnlineTimes, ScaledPrior } from "./costModel/onlineTimes.ts";
-export { type Offers, type ProbedChoice, type ProbedItem, probe } from "./costModel/probe.ts";
+export type { ProbedChoice, ProbedItem } from "./costModel/probe.ts";
 export { type ChoiceTimes, problemOf } from "./costModel/problemOf.ts";
-export { Rehearsal } from "./costModel/rehearse.ts";
 export { staticTimes, type TimeModel } from "./costModel/timeModel.ts";
 export { TimeNetwork, type TimeNetworkOptions } from "./costModel/timeNetwork.ts";
 export {
@@ -43,5 +42,5 @@ export { type MemoryStrategy, strategyNames } from "./scheduler/strategies.ts";
 export { type SimulatedStep, type Simulation, simulate } from "./simulation/simulate.ts";
 export { type SimulatedChainOptions, simulatedChain } from "./simulation/simulatedChain.ts";
 export { type MeasureOptions, measureTimes } from "./tradeOffs/measureTimes.ts";
-export { type CostedPlan, paretoPlans, planFrom, uniformPlan } from "./tradeOffs/paretoPlans.ts";
+export { type CostedPlan, paretoPlans, uniformPlan } from "./tradeOffs/paretoPlans.ts";
 export { type PlanChartOptions, planChart } from "./tradeOffs/planChart.ts";

@@ -84,8 +84,8 @@ export class ModelPlanner {
   readonly #pass: Pass;
   readonly #planner: OnlinePlanner;
   #least: ModelPlan | undefined;
-  /** By how much the tables were off for the plan rehearsed last. */
-  #lastOff = 0;
+  /** By budget: by how much the tables were off for the plan rehearsed last. */
+  readonly #off = new Map<number, number>();
   /** Rehearsed peaks by choices. */
   readonly #peaks = new Map<string, number>();
 
@@ -152,7 +152,7 @@ export class ModelPlanner {
    */
   plan(budgetBytes: number, current?: ModelPlan): ModelPlan | undefined {
     // Tables go by neighbours; some bytes depend on more. What they were off by is taken into account, in either direction.
-    let allowed = budgetBytes - this.#lastOff;
+    let allowed = budgetBytes - (this.#off.get(budgetBytes) ?? 0);
     let best: ModelPlan | undefined;
     const seen = new Set<string>();
     for (let i = 0; i < CORRECTIONS; i++) {
@@ -167,7 +167,7 @@ export class ModelPlanner {
       const off = found.peakBytes - plan.peakBytes;
       const unused = budgetBytes - off - allowed;
       if (fits && unused <= NEGLIGIBLE * budgetBytes) break;
-      this.#lastOff = off;
+      this.#off.set(budgetBytes, off);
       allowed = budgetBytes - off;
     }
     if (best !== undefined) return best;
