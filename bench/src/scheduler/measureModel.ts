@@ -145,13 +145,14 @@ export function measureModel(make: MakeModel, { adaptSteps, repeats, isQuick }: 
   };
 }
 
-/** All ways in turn, so that a slow moment of the machine hits all of them alike. */
+/** All ways in turn, beginning with another one each time, so that neither a slow moment of the machine nor a place in the row is any one's own. */
 function inTurn(ways: readonly Way[], repeats: number): MeasuredPlan[] {
   const runs = ways.map((): Run[] => []);
   for (let i = 0; i < repeats; i++) {
-    for (const [w, way] of ways.entries()) {
+    for (let k = 0; k < ways.length; k++) {
+      const w = (5 * i + k) % ways.length;
       collectGarbage();
-      runs[w]!.push(way.run());
+      runs[w]!.push(ways[w]!.run());
     }
   }
   return ways.map(({ plan, budgetBytes, otherBytes }, w) => ({

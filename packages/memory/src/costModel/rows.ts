@@ -1,4 +1,4 @@
-import { type NestedBlock, nestedPlans } from "../planner/nested.ts";
+import { type NestedBlock, nestedPlans, thinned } from "../planner/nested.ts";
 import type { ChainPolicy } from "../planner/problem.ts";
 import { type PlannedChain, rowPolicy } from "./chains.ts";
 import { priorMs } from "./priorTimes.ts";
@@ -15,13 +15,8 @@ const WIDTH = 32;
  */
 export function rowPolicies(items: readonly ProbedItem[], chain: number): readonly ChainPolicy[] {
   const blocks = items.filter(({ place }) => place?.chain === chain).map(costOf);
-  const found = nestedPlans(blocks, WIDTH);
-  const last = found.length - 1;
-  const spread = Array.from(
-    { length: Math.min(MOST_PLANS, found.length) },
-    (_, i) => found[Math.round((i * last) / Math.max(1, Math.min(MOST_PLANS, found.length) - 1))]!,
-  );
-  return [...new Set<ChainPolicy>(["store", "checkpoint", ...spread.map(({ plan }) => rowPolicy(plan))])];
+  const found = thinned(nestedPlans(blocks, WIDTH), MOST_PLANS);
+  return [...new Set<ChainPolicy>(["store", "checkpoint", ...found.map(({ plan }) => rowPolicy(plan))])];
 }
 
 /** A block between others that are run again, or stored, like itself. */
