@@ -1,4 +1,4 @@
-import type { LineChart } from "@revnet-zero/plot";
+import type { LineChart, ScatterChart } from "@revnet-zero/plot";
 import type { BackendName } from "./backends.ts";
 
 export type Cell = string | number | boolean | null;
@@ -30,6 +30,7 @@ export interface Suite {
   /** What it can measure. Default: the CPU alone. */
   readonly backends?: readonly BackendName[];
   run(context: BenchContext): Promise<SuiteResult>;
-  /** The rows as a picture. */
+  /** The rows as a picture: lines, or trade-offs. */
   readonly chart?: (rows: readonly Row[]) => LineChart;
+  readonly tradeOffs?: (rows: readonly Row[]) => ScatterChart;
 }

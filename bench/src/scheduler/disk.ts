@@ -45,7 +45,7 @@ export class NotedDisk implements ByteStore<Ticket> {
   remove(ticket: Ticket): void {
     this.#store.remove(ticket);
   }
-  dispose(): void {
+  [Symbol.dispose](): void {
     this.#store.dispose();
   }
 

@@ -2,7 +2,7 @@ import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { evaluatePlan, IntelligentMemoryScheduler, ModelPlanner, planChain } from "@revnet-zero/memory";
 import { Engine } from "@revnet-zero/tensor";
 import { collectGarbage } from "../memory.ts";
-import { median } from "../statistics.ts";
+import { mean, median } from "../statistics.ts";
 import { everywhere, greedyPlan, groupBySquareRoot, policiesOf } from "./baselines.ts";
 import { type DiskTraffic, NotedDisk, offloadAllTo } from "./disk.ts";
 import type { BenchModel, MakeModel } from "./models.ts";
@@ -19,12 +19,21 @@ export interface MeasuredPlan {
   readonly timesMs: readonly number[];
   /** What the scheduler itself took for a step: planning and learning. */
   readonly planningMs: number;
-  /** What all passes of a plan that goes to disk moved. */
-  readonly traffic: DiskTraffic | undefined;
+}
+
+/** A plan that goes to disk, and the one that keeps the same in memory, measured in turn. */
+export interface MeasuredOnDisk {
+  readonly moved: MeasuredPlan;
+  readonly kept: MeasuredPlan;
+  /** Of all passes. */
+  readonly traffic: DiskTraffic;
 }
 
 export interface MeasuredModel {
   readonly plans: readonly MeasuredPlan[];
+  readonly toDisk: readonly MeasuredOnDisk[];
+  /** What the scheduler adds to a pass, in steps one after another under one budget. */
+  readonly planningShare: number;
   /** Median error of expected block times, after 20 steps. */
   readonly medianError: number;
   readonly stepsOverBudget: number;
@@ -120,37 +129,40 @@ export function measureModel(make: MakeModel, { adaptSteps, repeats, isQuick }: 
       run: plainly(engine, subject, () => learned.apply({ policies })),
     };
   });
-  const toDisk = waysToDisk(engine, subject, ofSquareRoot);
-  for (const way of toDisk) {
-    // Starts its thread, and takes its memory.
-    way.run();
-    way.disk.forget();
-  }
-  const ways = [...baselines, ...toDisk, ...greedy, ...adaptive];
-  const runs = ways.map((): Run[] => []);
-  // In turn, so that a slow moment of the machine hits all of them alike.
-  for (let i = 0; i < repeats; i++) {
-    for (const [w, way] of ways.entries()) {
-      collectGarbage();
-      runs[w]!.push(way.run());
-    }
-  }
-  for (const { disk } of toDisk) disk.dispose();
+  const ways = [...baselines, ...greedy, ...adaptive];
+  const measured = inTurn(ways, repeats);
+  // One budget step after step, as in training.
+  const [, middle] = adaptive as [Way, Way];
+  const steady = Array.from({ length: 2 * repeats }, () => middle.run());
   return {
-    plans: ways.map(({ plan, budgetBytes, otherBytes, disk }, w) => ({
-      plan,
-      budgetBytes,
-      traffic: disk?.traffic,
-      peakBytes: Math.max(...runs[w]!.map((r) => r.peakBytes)) - otherBytes,
-      activationBytes: Math.max(...runs[w]!.map((r) => r.activationBytes)),
-      timesMs: runs[w]!.map((r) => r.timeMs),
-      planningMs: median(runs[w]!.map((r) => r.planningMs)),
-    })),
+    plans: measured,
+    toDisk: measureDisk(engine, subject, baselines.slice(0, 2), { repeats, otherBytes: ofSquareRoot }),
     medianError: errors.length === 0 ? Number.NaN : median(errors),
+    planningShare: mean(steady.map((r) => r.planningMs)) / median(steady.map((r) => r.timeMs)),
     stepsOverBudget,
     scheduledSteps,
     greedyRegrets,
   };
+}
+
+/** All ways in turn, beginning with another one each time, so that neither a slow moment of the machine nor a place in the row is any one's own. */
+function inTurn(ways: readonly Way[], repeats: number): MeasuredPlan[] {
+  const runs = ways.map((): Run[] => []);
+  for (let i = 0; i < repeats; i++) {
+    for (let k = 0; k < ways.length; k++) {
+      const w = (5 * i + k) % ways.length;
+      collectGarbage();
+      runs[w]!.push(ways[w]!.run());
+    }
+  }
+  return ways.map(({ plan, budgetBytes, otherBytes }, w) => ({
+    plan,
+    budgetBytes,
+    peakBytes: Math.max(...runs[w]!.map((r) => r.peakBytes)) - otherBytes,
+    activationBytes: Math.max(...runs[w]!.map((r) => r.activationBytes)),
+    timesMs: runs[w]!.map((r) => r.timeMs),
+    planningMs: median(runs[w]!.map((r) => r.planningMs)),
+  }));
 }
 
 interface Run {
@@ -165,21 +177,35 @@ interface Way {
   readonly budgetBytes: number | undefined;
   /** Bytes of the other model beside this one. */
   readonly otherBytes: number;
-  readonly disk?: NotedDisk;
   readonly run: () => Run;
 }
 
-/** Everything on disk: streams from which blocks are run again, or all that derivatives read. */
-function waysToDisk(engine: Engine, subject: BenchModel, otherBytes: number): (Way & Required<Pick<Way, "disk">>)[] {
+/**
+ * Everything on disk: streams from which blocks are run again, or all that derivatives read; beside passes that keep them in memory. Apart from
+ * all others: what was written goes on to the disk for a while.
+ */
+function measureDisk(
+  engine: Engine,
+  subject: BenchModel,
+  inMemory: readonly Way[],
+  { repeats, otherBytes }: { readonly repeats: number; readonly otherBytes: number },
+): MeasuredOnDisk[] {
+  const [stored, checkpointed] = inMemory as [Way, Way];
   const planner = new ModelPlanner(subject.model, subject.pass, { policies: ["checkpoint", "offload", "swap"] });
-  return Object.entries({ offloaded: "offload", swapped: "swap" } as const).map(([name, policy]) => {
-    const disk = new NotedDisk();
+  return (["offload", "swap"] as const).map((policy): MeasuredOnDisk => {
+    using disk = new NotedDisk();
     const policies = everywhere(planner, policy);
+    const plan = policy === "swap" ? "swapped to disk" : "offloaded to disk";
     const run = plainly(engine, subject, () => {
       planner.apply({ policies });
       offloadAllTo(subject.model, disk);
     });
-    return { plan: `${name} to disk`, budgetBytes: undefined, otherBytes, disk, run };
+    // Starts its thread, and takes its memory.
+    run();
+    disk.forget();
+    const ways = [policy === "swap" ? stored : checkpointed, { plan, budgetBytes: undefined, otherBytes, run }];
+    const [kept, moved] = inTurn(ways, repeats) as [MeasuredPlan, MeasuredPlan];
+    return { kept, moved, traffic: disk.traffic };
   });
 }
 

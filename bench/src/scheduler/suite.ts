@@ -1,8 +1,8 @@
-import { formatBytes } from "@revnet-zero/plot";
-import { mean, median, timeColumns } from "../statistics.ts";
+import { formatBytes, formatMs } from "@revnet-zero/plot";
+import { median, timeColumns } from "../statistics.ts";
 import type { Row, Suite } from "../suite.ts";
 import { planLongChain } from "./longChains.ts";
-import { type MeasuredModel, type MeasuredPlan, measureModel } from "./measureModel.ts";
+import { type MeasuredModel, type MeasuredOnDisk, type MeasuredPlan, measureModel } from "./measureModel.ts";
 import { benchModels } from "./models.ts";
 
 /** Times that differ by less are the same. */
@@ -12,12 +12,12 @@ const NOISE = 0.03;
 export const scheduler: Suite = {
   about: "time against peak memory of training passes under a budget: ml-adaptive, greedy, and plans of one policy",
   run: async ({ isQuick, log, backend }) => {
-    const settings = { adaptSteps: isQuick ? 2 : 6, repeats: isQuick ? 2 : 5, isQuick };
+    const settings = { adaptSteps: isQuick ? 2 : 6, repeats: isQuick ? 2 : 9, isQuick };
     const rows: Row[] = [];
     const models: Record<string, unknown> = {};
     for (const [model, make] of Object.entries(benchModels)) {
       const found = measureModel(make, settings);
-      for (const { timesMs, budgetBytes = null, traffic: _, ...plan } of found.plans) {
+      for (const { timesMs, budgetBytes = null, ...plan } of [...found.plans, ...found.toDisk.map((d) => d.moved)]) {
         rows.push({ backend, dtype: "f32", model, ...plan, budgetBytes, ...timeColumns(timesMs) });
         log(`  ${model}, ${plan.plan}: ${formatBytes(plan.peakBytes)}, ${median(timesMs).toFixed(0)} ms`);
       }
@@ -27,32 +27,31 @@ export const scheduler: Suite = {
     for (const { blocks, planMs } of long) log(`  a chain of ${blocks} blocks is planned in ${planMs.toFixed(0)} ms`);
     return { settings: { ...settings, noise: NOISE }, rows, summary: { models, longChains: long } };
   },
-  chart: (rows) => {
+  tradeOffs: (rows) => {
     const [first] = Object.keys(benchModels);
     const of = rows.filter((r) => r.model === first);
-    const names = [...new Set(of.map((r) => r.plan as string))];
+    const named = of.map((r) => ({ name: r.plan as string, x: r.peakBytes as number, y: r.timeMs as number }));
+    const adaptive = named.filter(({ name }) => name === "ml-adaptive").sort((a, b) => a.x - b.x);
     return {
-      title: `Time of a forward and backward pass against its peak: ${first}`,
-      xLabel: "peak memory, MiB",
-      yLabel: "milliseconds",
-      yFrom: 0,
-      series: names.map((name) => ({
-        name,
-        points: of
-          .filter((r) => r.plan === name)
-          .map((r) => ({ x: (r.peakBytes as number) / 2 ** 20, y: r.timeMs as number }))
-          .sort((a, b) => a.x - b.x),
-      })),
+      title: `What memory buys: ${first}, plans of ml-adaptive as steps`,
+      xLabel: "peak memory",
+      yLabel: "time of forward and backward",
+      // Measured: one that needs more may take longer.
+      front: { name: "ml-adaptive", points: adaptive.filter((a) => !adaptive.some((b) => b.x < a.x && b.y <= a.y)) },
+      // Greedy plans lie near the steps, one for each of their budgets.
+      points: named.filter(({ name }) => name !== "ml-adaptive" && name !== "greedy"),
+      xBase: "binary",
+      formatX: formatBytes,
+      formatY: formatMs,
     };
   },
 };
 
-function summarise({ plans, ...found }: MeasuredModel): Record<string, unknown> {
+function summarise({ plans, toDisk, ...found }: MeasuredModel): Record<string, unknown> {
   const adaptive = plans.filter((p) => p.plan === "ml-adaptive");
   const greedy = plans.filter((p) => p.plan === "greedy");
   const stored = plans.find((p) => p.plan === "stored")!;
-  const checkpointed = plans.find((p) => p.plan === "all checkpointed")!;
-  const baselines = plans.filter((p) => p.budgetBytes === undefined && p !== stored && p.traffic === undefined);
+  const baselines = plans.filter((p) => p.budgetBytes === undefined && p !== stored);
   const against = Object.fromEntries(baselines.map((b) => [b.plan, comparison(b, adaptive)]));
   const leanest = adaptive.reduce((a, b) => (b.activationBytes < a.activationBytes ? b : a));
   return {
@@ -62,31 +61,29 @@ function summarise({ plans, ...found }: MeasuredModel): Record<string, unknown> 
       timeRatio: ratio(leanest, stored),
       timeRatioAtEightyPercent: atLeastReduced(adaptive, stored, 0.8),
     },
-    disk: Object.fromEntries(plans.flatMap((p) => onDisk(p, p.plan === "swapped to disk" ? stored : checkpointed))),
+    disk: Object.fromEntries(toDisk.map((d) => [d.moved.plan, onDisk(d)])),
     againstGreedy: adaptive.map((a, i) => ratio(a, greedy[i]!)),
     largestGreedyRegret: Math.max(...found.greedyRegrets),
     medianErrorAfter20Steps: found.medianError,
     stepsOverBudget: found.stepsOverBudget,
     scheduledSteps: found.scheduledSteps,
-    planningShare: mean(adaptive.map((a) => a.planningMs / median(a.timesMs))),
+    planningShare: found.planningShare,
   };
 }
 
-/** What a plan that goes to disk comes to, beside the plan that keeps in memory what this one puts there. */
-function onDisk(plan: MeasuredPlan, inMemory: MeasuredPlan): [string, Record<string, number>][] {
-  if (plan.traffic === undefined) return [];
-  const { bytes, mostStagedBytes, transferMs, waitedMs } = plan.traffic;
-  const passes = plan.timesMs.length;
-  const found = {
-    peakBytes: plan.peakBytes,
-    inMemoryPeakBytes: inMemory.peakBytes,
-    timeRatio: ratio(plan, inMemory),
+/** What a plan that goes to disk comes to, beside the one that keeps the same in memory. */
+function onDisk({ moved, kept, traffic }: MeasuredOnDisk): Record<string, number> {
+  const { bytes, mostStagedBytes, transferMs, waitedMs } = traffic;
+  const passes = moved.timesMs.length;
+  return {
+    peakBytes: moved.peakBytes,
+    inMemoryPeakBytes: kept.peakBytes,
+    timeRatio: ratio(moved, kept),
     bytes: bytes / passes,
     mostStagedBytes,
     transferMs: transferMs / passes,
     hiddenShare: 1 - waitedMs / transferMs,
   };
-  return [[plan.plan, found]];
 }
 
 /** Median of the ratios of passes that ran one after the other. */

@@ -1,8 +1,7 @@
-export { chainsOf, type PlannedChain } from "./costModel/chains.ts";
+export type { PlannedChain } from "./costModel/chains.ts";
 export { type OnlineOptions, OnlineTimes, ScaledPrior } from "./costModel/onlineTimes.ts";
-export { type Offers, type ProbedChoice, type ProbedItem, probe } from "./costModel/probe.ts";
+export type { ProbedChoice, ProbedItem } from "./costModel/probe.ts";
 export { type ChoiceTimes, problemOf } from "./costModel/problemOf.ts";
-export { Rehearsal } from "./costModel/rehearse.ts";
 export { staticTimes, type TimeModel } from "./costModel/timeModel.ts";
 export { TimeNetwork, type TimeNetworkOptions } from "./costModel/timeNetwork.ts";
 export {
@@ -23,9 +22,9 @@ export {
 export { DiskStore, type DiskStoreOptions } from "./offload/diskStore.ts";
 export { OffloadError } from "./offload/offloadError.ts";
 export { evaluatePlan } from "./planner/evaluate.ts";
-export { type NestedBlock, type NestedChoice, type NestedCost, nestedItem, nestedPlans } from "./planner/nested.ts";
+export { type NestedBlock, type NestedChoice, type NestedCost, nestedPlans } from "./planner/nested.ts";
 export { leastPeakBytes, type PlanOptions, planChain } from "./planner/planChain.ts";
-export type { Plan, PlanChoice, PlanCost, PlanItem, PlanProblem, Table } from "./planner/problem.ts";
+export type { ChainPolicy, Plan, PlanChoice, PlanCost, PlanItem, PlanProblem, Table } from "./planner/problem.ts";
 export { MemoryProfile } from "./profiler/memoryProfile.ts";
 export { MemoryProfiler, type ProfilerOptions } from "./profiler/memoryProfiler.ts";
 export type { Reason } from "./profiler/reasons.ts";
@@ -43,5 +42,5 @@ export { type MemoryStrategy, strategyNames } from "./scheduler/strategies.ts";
 export { type SimulatedStep, type Simulation, simulate } from "./simulation/simulate.ts";
 export { type SimulatedChainOptions, simulatedChain } from "./simulation/simulatedChain.ts";
 export { type MeasureOptions, measureTimes } from "./tradeOffs/measureTimes.ts";
-export { type CostedPlan, paretoPlans, planFrom, uniformPlan } from "./tradeOffs/paretoPlans.ts";
+export { type CostedPlan, paretoPlans, uniformPlan } from "./tradeOffs/paretoPlans.ts";
 export { type PlanChartOptions, planChart } from "./tradeOffs/planChart.ts";

@@ -62,7 +62,7 @@ ${curve.map(
     html`<circle class="marker s1" cx="${px(point.x)}" cy="${px(point.y)}" r="3.5"><title>${front.name}: ${formatY(front.points[i]!.y)} at ${formatX(front.points[i]!.x)}</title></circle>`,
 )}
 ${placed.map(({ point, ...at }) => dot(point, at, formatX, formatY))}
-${placeNames(placed, curve, plot).map((label) => html`<text class="label ${label.isChosen ? "s1" : "s2"}" x="${px(label.x)}" y="${px(label.y)}" text-anchor="${label.anchor}">${label.text}</text>`)}
+${placeNames(placed, curve, plot).map((label) => html`<text class="label note ${label.isChosen ? "s1" : "s2"}" x="${px(label.x)}" y="${px(label.y)}" text-anchor="${label.anchor}">${label.text}</text>`)}
 ${all.length === 0 && html`<text class="empty" x="${px((plot.left + plot.right) / 2)}" y="${px((plot.top + plot.bottom) / 2)}" text-anchor="middle">no data</text>`}
 `,
   );

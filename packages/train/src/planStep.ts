@@ -1,13 +1,11 @@
 import {
   type CostedPlan,
-  chainsOf,
+  ModelPlanner,
   measureTimes,
   type PlanProblem,
   paretoPlans,
   planChain,
-  probe,
   problemOf,
-  Rehearsal,
   uniformPlan,
 } from "@revnet-zero/memory";
 import { type BlockPolicy, type MemoryPlan, type OffloadStore, policiesOf } from "@revnet-zero/reversible";
@@ -77,13 +75,10 @@ export function planStep(config: TrainConfig, backend: Backend, options: PlanSte
       engine.scope(gradients);
       model.zeroGrad();
     };
-    const chains = chainsOf(model);
-    const rehearsal = new Rehearsal(engine, chains, model.parameters());
-    const offered = policiesOf(mode).filter((p) => offload !== undefined || (p !== "offload" && p !== "swap"));
-    const items = probe(rehearsal, pass, chains, () => offered);
+    const policies = policiesOf(mode).filter((p) => offload !== undefined || (p !== "offload" && p !== "swap"));
+    const planner = new ModelPlanner(model, pass, { policies });
     const limitBytes = Math.max(budgetBytes, leastEstimate);
-    const times = measureTimes({ engine, chains, items, rehearsal, pass, limitBytes });
-    const problem = problemOf(items, times);
+    const problem = problemOf(planner.times.items, measureTimes(planner, { engine, pass, limitBytes }));
     return choose(config, backend, problem, { startBytes, budgetBytes });
   } finally {
     optimizer.dispose();
@@ -134,6 +129,14 @@ function layersOf({ items }: PlanProblem, choices: readonly number[]): LayerPlan
   return items.flatMap(({ choices: offered, keptBytes }, i) => {
     const { policy, forwardMs, backwardMs } = offered[choices[i]!]!;
     if (policy === "fixed") return [];
-    return [{ policy, addedBytes: keptBytes[choices[i - 1] ?? 0]![choices[i]!]!, forwardMs, backwardMs }];
+    // A transformer's blocks are reversible: none of them is in a row of ordinary ones.
+    return [
+      {
+        policy: policy as BlockPolicy,
+        addedBytes: keptBytes[choices[i - 1] ?? 0]![choices[i]!]!,
+        forwardMs,
+        backwardMs,
+      },
+    ];
   });
 }

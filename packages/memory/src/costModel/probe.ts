@@ -1,6 +1,5 @@
-import type { BlockPolicy } from "@revnet-zero/reversible";
 import { ValueError } from "@revnet-zero/tensor";
-import { FIXED, type PlanItem } from "../planner/problem.ts";
+import { type ChainPolicy, FIXED, type PlanItem } from "../planner/problem.ts";
 import { blockName, type PlannedChain } from "./chains.ts";
 import { pairSequence } from "./pairSequence.ts";
 import type { Pass, Rehearsal } from "./rehearse.ts";
@@ -14,26 +13,30 @@ export interface ProbedItem extends Pick<PlanItem, "name" | "keptBytes" | "forwa
 }
 
 export interface ProbedChoice {
-  readonly policy: BlockPolicy | typeof FIXED;
+  readonly policy: ChainPolicy | typeof FIXED;
   readonly forward: Work;
   readonly backward: Work;
 }
 
 /** Policies that may be chosen for a block. */
-export type Offers = (chain: number, block: number) => readonly BlockPolicy[];
+export type Offers = (chain: number, block: number) => readonly ChainPolicy[];
 
 /**
- * Rehearses a pass until every two policies have met on every two neighbouring blocks, and reads the tables off: with n policies, n² runs.
+ * Rehearses a pass until every two policies have met on every two neighbouring blocks, and reads the tables off: with n policies, n² runs, or as
+ * many as a row of blocks has policies.
  * A chain that runs twice in the pass has one plan for both runs, which a chain of items cannot say: an error.
  */
 export function probe(rehearsal: Rehearsal, pass: Pass, chains: readonly PlannedChain[], offers: Offers): ProbedItem[] {
   const offered = chains.map((chain, c) => Array.from({ length: chain.numBlocks }, (_, b) => offers(c, b)));
-  const most = Math.max(1, ...offered.flat().map((o) => o.length));
-  const sequence = pairSequence(most);
-  const runs = sequence.map((_, shift) => {
-    let at = shift;
-    // Item by item through all chains, so that neighbours are neighbours in the sequence. Blocks offered less repeat some.
-    const plan = offered.map((blocks) => blocks.map((o) => o[sequence[at++ % sequence.length]! % o.length]!));
+  const mostOf = (isRow: boolean): number =>
+    Math.max(1, ...offered.flatMap((blocks, c) => (chains[c]!.isRow === isRow ? blocks.map((o) => o.length) : [])));
+  const sequence = pairSequence(mostOf(false));
+  const runs = Array.from({ length: Math.max(sequence.length, mostOf(true)) }, (_, run) => {
+    let at = run;
+    // Item by item through all chains, so that neighbours are neighbours in the sequence. Blocks offered less repeat some. What lies beside
+    // a row has no choice: there it is enough that each of a row's policies comes once.
+    const next = (o: readonly ChainPolicy[]): ChainPolicy => o[sequence[at++ % sequence.length]! % o.length]!;
+    const plan = offered.map((blocks, c) => blocks.map((o) => (chains[c]!.isRow ? o[run % o.length]! : next(o))));
     return { plan, record: rehearsal.run(pass, plan, { countsWork: true }) };
   });
   const items = runs[0]!.record.items.map((item) => described(item, chains, offered));
@@ -73,7 +76,7 @@ const noWork: Work = { flops: 0, bytes: 0, ops: 0 };
 function described(
   { chain, block }: ItemRecord,
   chains: readonly PlannedChain[],
-  offered: readonly (readonly (readonly BlockPolicy[])[])[],
+  offered: readonly (readonly (readonly ChainPolicy[])[])[],
 ) {
   if (chain === undefined) return { name: "between", place: undefined, policies: [FIXED] as const };
   const c = chains.indexOf(chain);

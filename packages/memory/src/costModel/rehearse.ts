@@ -1,6 +1,6 @@
 import { MetaBackend, NoValuesError } from "@revnet-zero/backend-meta";
-import type { BlockPolicy } from "@revnet-zero/reversible";
 import { type Backend, BackendError, type Engine, type Tensor, zeros } from "@revnet-zero/tensor";
+import type { ChainPolicy } from "../planner/problem.ts";
 import type { PlannedChain } from "./chains.ts";
 import { type RecordOptions, type StepRecord, StepRecorder } from "./stepRecorder.ts";
 
@@ -24,14 +24,14 @@ export class Rehearsal {
   /** The pass under a plan, with a policy for every block of every chain. Bytes are the ledger's of the pass itself. */
   run(
     pass: Pass,
-    plan: readonly (readonly BlockPolicy[])[],
+    plan: readonly (readonly ChainPolicy[])[],
     { countsWork = false }: Partial<Pick<RecordOptions, "countsWork">> = {},
   ): StepRecord {
-    const plans = this.#chains.map((c) => c.plan);
+    const before = this.#chains.map((c) => c.remember());
     let record: StepRecord | undefined;
     const apart = (): void => {
       this.#chains.forEach((chain, i) => {
-        chain.plan = { blocks: plan[i]! };
+        chain.follow(plan[i]!);
       });
       record = new StepRecorder(this.#engine, this.#chains).record(pass, { clock: () => 0, countsWork });
     };
@@ -46,9 +46,7 @@ export class Rehearsal {
         { cause: error },
       );
     } finally {
-      this.#chains.forEach((chain, i) => {
-        chain.plan = plans[i];
-      });
+      for (const giveBack of before) giveBack();
     }
     return record!;
   }

@@ -31,8 +31,10 @@ const FIRST_STEPS = 60;
 export function featuresOf({ work: { flops, bytes, ops }, pass, policy }: Arm): number[] {
   const [f, b, o] = [Math.log1p(flops) / 20, Math.log1p(bytes) / 20, Math.log1p(ops) / 5];
   const intensity = Math.log((flops + 1) / (bytes + 1)) / 5;
+  // Segments are run again, like checkpoints.
+  const kind = policy.startsWith("segments") ? "checkpoint" : policy;
   const perOp = Math.log((bytes + 1) / (ops + 1)) / 15;
-  return [f, b, o, intensity, perOp, pass === "forward" ? 0 : 1, ...policies.map((p) => (p === policy ? 1 : 0))];
+  return [f, b, o, intensity, perOp, pass === "forward" ? 0 : 1, ...policies.map((p) => (p === kind ? 1 : 0))];
 }
 const NUM_FEATURES = 6 + policies.length;
 

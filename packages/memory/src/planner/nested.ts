@@ -1,5 +1,4 @@
 import type { NestedPlan } from "@revnet-zero/reversible";
-import { FIXED, type PlanItem } from "./problem.ts";
 
 /** What a block in a row of ordinary ones costs, run by itself or again. */
 export interface NestedBlock {
@@ -64,34 +63,6 @@ export function nestedPlans(blocks: readonly NestedBlock[], width: number = Numb
   return all(0, blocks.length);
 }
 
-/**
- * A row of blocks as one item of a chain, with a choice for each of its plans. `before` and `after`: how many choices its neighbours have, on which
- * it does not depend. `laterBytes`: live in its backward pass and not before (gradients of later items).
- */
-export function nestedItem(
-  name: string,
-  choices: readonly NestedChoice[],
-  {
-    before = 1,
-    after = 1,
-    laterBytes = 0,
-  }: { readonly before?: number; readonly after?: number; readonly laterBytes?: number } = {},
-): PlanItem {
-  const rows = <T>(count: number, row: readonly T[]): (readonly T[])[] => Array.from({ length: count }, () => row);
-  const peaks = choices.map((c) => c.peakBytes);
-  return {
-    name,
-    choices: choices.map(({ timeMs }) => ({ policy: FIXED, forwardMs: 0, backwardMs: timeMs })),
-    keptBytes: rows(
-      before,
-      choices.map((c) => c.keptBytes),
-    ),
-    forwardPeakBytes: rows(before, peaks),
-    // Above what is kept with its own.
-    backwardPeakBytes: choices.map((c) => new Array<number>(after).fill(c.peakBytes - c.keptBytes + laterBytes)),
-  };
-}
-
 const nothing: NestedChoice = { plan: [], keptBytes: 0, peakBytes: 0, timeMs: 0 };
 
 const stored = (block: NestedBlock): NestedChoice => ({
@@ -129,7 +100,8 @@ function undominated(choices: readonly NestedChoice[]): NestedChoice[] {
   return kept;
 }
 
-function thinned(choices: readonly NestedChoice[], most: number): NestedChoice[] {
+/** At most so many of a front's plans, evenly spread in their order. */
+export function thinned(choices: readonly NestedChoice[], most: number): NestedChoice[] {
   if (choices.length <= most) return [...choices];
   const last = choices.length - 1;
   return Array.from({ length: most }, (_, i) => choices[Math.round((i * last) / (most - 1))]!);

@@ -25,10 +25,17 @@ export interface PlanItem {
   readonly backwardPeakBytes: Table;
 }
 
+/**
+ * What is done with a block; or with a row of ordinary blocks, which is one item: one policy for all of them, or the segments that a
+ * `BlockSequence` takes, as text.
+ */
+export type ChainPolicy = BlockPolicy | RowPolicy;
+export type RowPolicy = `segments ${string}`;
+
 export type Table = readonly (readonly number[])[];
 
 export interface PlanChoice {
-  readonly policy: BlockPolicy | typeof FIXED;
+  readonly policy: ChainPolicy | typeof FIXED;
   readonly forwardMs: number;
   /** With everything that is computed again. */
   readonly backwardMs: number;

@@ -1,8 +1,8 @@
 import type { Module } from "@revnet-zero/nn";
 import { byteSizes, formatBytes, parseBytes } from "@revnet-zero/plot";
-import type { BlockPolicy, MemoryPlan } from "@revnet-zero/reversible";
+import type { BlockPolicy } from "@revnet-zero/reversible";
 import { type Engine, OutOfMemoryError, type Tensor, ValueError } from "@revnet-zero/tensor";
-import { chainsOf, type PlannedChain } from "../costModel/chains.ts";
+import { chainsOf } from "../costModel/chains.ts";
 import type { ChoiceTimes } from "../costModel/problemOf.ts";
 import { StepRecorder } from "../costModel/stepRecorder.ts";
 import type { TimeModel } from "../costModel/timeModel.ts";
@@ -90,8 +90,7 @@ export class IntelligentMemoryScheduler {
   readonly #model: Module;
   readonly #engine: Engine;
   readonly #options: MemorySchedulerOptions;
-  readonly #chains: readonly PlannedChain[];
-  readonly #plansBefore: readonly (MemoryPlan | undefined)[];
+  readonly #giveBackPlans: readonly (() => void)[];
   readonly #network: TimeNetwork | undefined;
   readonly #times: TimeModel;
   readonly #file: string | undefined;
@@ -111,8 +110,7 @@ export class IntelligentMemoryScheduler {
     this.#model = model;
     this.#engine = model.engine;
     this.#options = options;
-    this.#chains = chainsOf(model);
-    this.#plansBefore = this.#chains.map((c) => c.plan);
+    this.#giveBackPlans = chainsOf(model).map((c) => c.remember());
     const { usesNetwork, times } = strategies[strategy];
     this.#network = usesNetwork ? new TimeNetwork({ engine: this.#engine, seed }) : undefined;
     this.#times = times(this.#network);
@@ -164,9 +162,7 @@ export class IntelligentMemoryScheduler {
 
   /** Saves what was learned, and gives the model the plans back that it had. */
   [Symbol.dispose](): void {
-    this.#chains.forEach((chain, i) => {
-      chain.plan = this.#plansBefore[i];
-    });
+    for (const giveBack of this.#giveBackPlans) giveBack();
     if (this.#network === undefined) return;
     try {
       if (this.#file !== undefined && this.#lastStep !== undefined) writeHostMemory(this.#file, this.#network.save());
@@ -219,7 +215,7 @@ export class IntelligentMemoryScheduler {
     const { clock = deviceClock(this.#engine) } = this.#options;
     let result: T | undefined;
     const record = this.#engine.withMemoryLimit(this.#budgetBytes, () =>
-      new StepRecorder(this.#engine, this.#chains).record(
+      new StepRecorder(this.#engine, planner.chains).record(
         () => {
           result = this.#engine.scope(pass, "scheduled pass");
         },
@@ -253,7 +249,7 @@ export class IntelligentMemoryScheduler {
     const { planner, plan, startBytes } = inUse;
     let failure = error;
     for (const next of [plan, planner.least]) {
-      if (this.#isInUse(next)) continue;
+      if (isFollowed(planner, next)) continue;
       const peak = formatBytes(next.peakBytes + startBytes);
       this.#say(`memory ran out (${firstLine(failure)}); the pass is done again under a plan with a peak of ${peak}`);
       try {
@@ -280,11 +276,6 @@ export class IntelligentMemoryScheduler {
     this.#plansInUse.clear();
   }
 
-  /** Whether the pass that failed ran under this plan. */
-  #isInUse({ policies }: ModelPlan): boolean {
-    return this.#chains.every((chain, i) => chain.plan?.blocks.join() === policies[i]!.join());
-  }
-
   #gradients(): readonly (Tensor | undefined)[] {
     return this.#model.parameters().map((p) => p.grad);
   }
@@ -294,6 +285,10 @@ export class IntelligentMemoryScheduler {
     onMessage(`memory scheduler: ${message}`);
   }
 }
+
+/** Whether the last pass ran under this plan. */
+const isFollowed = ({ chains }: ModelPlanner, { policies }: ModelPlan): boolean =>
+  chains.every(({ current }, i) => current?.join() === policies[i]!.join());
 
 const firstLine = ({ message }: Error): string => message.split("\n")[0]!;
 

@@ -69,12 +69,13 @@ export class LayerScheduler {
   /** Gives pinned layers their policy; the others keep what they have. */
   apply(): void {
     for (const chain of this.#chains) {
-      const before = chain.plan?.blocks;
+      const before = chain.current as readonly BlockPolicy[] | undefined;
+      const usual = chain.policies.includes("reconstruct") ? "reconstruct" : "store";
       const blocks = Array.from(
         { length: chain.numBlocks },
-        (_, b): BlockPolicy => this.pinned(blockName(chain, b)) ?? before?.[b] ?? "reconstruct",
+        (_, b): BlockPolicy => this.pinned(blockName(chain, b)) ?? before?.[b] ?? usual,
       );
-      chain.plan = { blocks };
+      chain.follow(blocks);
     }
   }
 

@@ -3,11 +3,12 @@ import { formatBytes } from "@revnet-zero/plot";
 import type { BlockPolicy } from "@revnet-zero/reversible";
 import { OutOfMemoryError, ValueError } from "@revnet-zero/tensor";
 import { blockName, chainsOf, type PlannedChain } from "../costModel/chains.ts";
-import { probe } from "../costModel/probe.ts";
+import { type ProbedItem, probe } from "../costModel/probe.ts";
 import { type Pass, Rehearsal } from "../costModel/rehearse.ts";
+import { canBeRow, rowPolicies } from "../costModel/rows.ts";
 import type { StepRecord } from "../costModel/stepRecorder.ts";
 import { staticTimes, type TimeModel } from "../costModel/timeModel.ts";
-import { FIXED, type Plan } from "../planner/problem.ts";
+import { type ChainPolicy, FIXED, type Plan } from "../planner/problem.ts";
 import type { LayerScheduler } from "./layerScheduler.ts";
 import { OnlinePlanner } from "./onlinePlanner.ts";
 
@@ -37,15 +38,15 @@ export interface ModelPlan {
   readonly timeMs: number;
   /** Highest live bytes beyond those where the pass begins: the ledger's, from a rehearsal of this plan. */
   readonly peakBytes: number;
-  /** [chain][block], as the model's parts with blocks are ordered. */
-  readonly policies: readonly (readonly BlockPolicy[])[];
+  /** [chain][block], as the model's parts with blocks are ordered; a row of ordinary blocks is one. */
+  readonly policies: readonly (readonly ChainPolicy[])[];
   /** @internal */
   readonly plan: Plan;
 }
 
 export interface PlannedLayer {
   readonly name: string;
-  readonly policy: BlockPolicy;
+  readonly policy: ChainPolicy;
   readonly forwardMs: number;
   readonly backwardMs: number;
   /** Bytes that it keeps from its forward to its backward pass. */
@@ -59,7 +60,10 @@ const CORRECTIONS = 4;
 const NEGLIGIBLE = 0.01;
 
 /** The policies to choose from that the blocks of a chain can have. */
-function offered({ path, policies, lossyPolicies }: PlannedChain, wanted: readonly BlockPolicy[]): BlockPolicy[] {
+function offered(
+  { path, policies, lossyPolicies }: PlannedChain,
+  wanted: readonly ChainPolicy[],
+): readonly ChainPolicy[] {
   const can = [...policies, ...lossyPolicies];
   const found = can.filter((p) => wanted.includes(p));
   if (found.length > 0) return found;
@@ -80,8 +84,8 @@ export class ModelPlanner {
   readonly #pass: Pass;
   readonly #planner: OnlinePlanner;
   #least: ModelPlan | undefined;
-  /** By how much the tables were off for the plan rehearsed last. */
-  #lastOff = 0;
+  /** By budget: by how much the tables were off for the plan rehearsed last. */
+  readonly #off = new Map<number, number>();
   /** Rehearsed peaks by choices. */
   readonly #peaks = new Map<string, number>();
 
@@ -98,15 +102,32 @@ export class ModelPlanner {
         'use a reversible model in a mode that rebuilds activations: reversibility "exact"',
       );
     }
-    this.#chains = chains;
     this.#pass = pass;
-    this.#rehearsal = new Rehearsal(model.engine, chains, model.parameters());
-    const items = probe(this.#rehearsal, pass, chains, (c, b) => {
-      const chain = chains[c]!;
-      const pinned = layers?.pinned(blockName(chain, b));
-      return pinned === undefined ? offered(chain, policies) : [pinned];
-    });
-    this.#planner = new OnlinePlanner(items, times);
+    const choicesOf = (chain: PlannedChain): (readonly ChainPolicy[])[] =>
+      Array.from({ length: chain.numBlocks }, (_, b) => {
+        const pinned = layers?.pinned(blockName(chain, b));
+        return pinned === undefined ? offered(chain, chain.isRow ? chain.policies : policies) : [pinned];
+      });
+    const probed = (all: readonly PlannedChain[]): [Rehearsal, ProbedItem[]] => {
+      const rehearsal = new Rehearsal(model.engine, all, model.parameters());
+      const choices = all.map(choicesOf);
+      return [rehearsal, probe(rehearsal, pass, all, (c, b) => choices[c]![b]!)];
+    };
+    const [first, items] = probed(chains);
+    // Ordinary blocks that may be run again together are one item, with the nested plans that may pay.
+    const withRows = chains.map((chain, c) =>
+      canBeRow(chain, choicesOf(chain)) ? chain.asRow!(rowPolicies(items, c)) : chain,
+    );
+    this.#chains = withRows;
+    const isSame = withRows.every((chain, c) => chain === chains[c]);
+    const [rehearsal, all] = isSame ? [first, items] : probed(withRows);
+    this.#rehearsal = rehearsal;
+    this.#planner = new OnlinePlanner(all, times);
+  }
+
+  /** The parts of the model that it plans. */
+  get chains(): readonly PlannedChain[] {
+    return this.#chains;
   }
 
   /** What is believed, and learned, of the times of the items. */
@@ -131,7 +152,7 @@ export class ModelPlanner {
    */
   plan(budgetBytes: number, current?: ModelPlan): ModelPlan | undefined {
     // Tables go by neighbours; some bytes depend on more. What they were off by is taken into account, in either direction.
-    let allowed = budgetBytes - this.#lastOff;
+    let allowed = budgetBytes - (this.#off.get(budgetBytes) ?? 0);
     let best: ModelPlan | undefined;
     const seen = new Set<string>();
     for (let i = 0; i < CORRECTIONS; i++) {
@@ -146,7 +167,7 @@ export class ModelPlanner {
       const off = found.peakBytes - plan.peakBytes;
       const unused = budgetBytes - off - allowed;
       if (fits && unused <= NEGLIGIBLE * budgetBytes) break;
-      this.#lastOff = off;
+      this.#off.set(budgetBytes, off);
       allowed = budgetBytes - off;
     }
     if (best !== undefined) return best;
@@ -180,7 +201,7 @@ export class ModelPlanner {
   /** Sets the plan of every part of the model. */
   apply({ policies }: Pick<ModelPlan, "policies">): void {
     this.#chains.forEach((chain, i) => {
-      chain.plan = { blocks: policies[i]! };
+      chain.follow(policies[i]!);
     });
   }
 
@@ -206,7 +227,7 @@ export class ModelPlanner {
   #rehearsed(plan: Plan): ModelPlan {
     const { items } = this.#planner;
     const { items: costs } = this.#planner.expected();
-    const policies: BlockPolicy[][] = this.#chains.map(() => []);
+    const policies: ChainPolicy[][] = this.#chains.map(() => []);
     const layers: PlannedLayer[] = [];
     items.forEach(({ name, place, choices }, i) => {
       const own = plan.choices[i]!;
@@ -228,7 +249,7 @@ export class ModelPlanner {
     return { layers, policies, plan, timeMs: this.#planner.expectedMs(plan), peakBytes };
   }
 
-  #peakOf(policies: readonly (readonly BlockPolicy[])[]): number {
+  #peakOf(policies: readonly (readonly ChainPolicy[])[]): number {
     const { peakBytes, startBytes } = this.#rehearsal.run(this.#pass, policies);
     return peakBytes - startBytes;
   }

@@ -1,17 +1,13 @@
-import type { BlockPolicy } from "@revnet-zero/reversible";
 import type { Engine } from "@revnet-zero/tensor";
 import { type ArmTable, armsOf } from "../costModel/arms.ts";
-import type { PlannedChain } from "../costModel/chains.ts";
-import type { ProbedItem } from "../costModel/probe.ts";
 import type { ChoiceTimes } from "../costModel/problemOf.ts";
-import type { Pass, Rehearsal } from "../costModel/rehearse.ts";
+import type { Pass } from "../costModel/rehearse.ts";
 import { StepRecorder } from "../costModel/stepRecorder.ts";
+import type { ChainPolicy } from "../planner/problem.ts";
+import type { ModelPlanner } from "../scheduler/modelPlanner.ts";
 
 export interface MeasureOptions {
   readonly engine: Engine;
-  readonly chains: readonly PlannedChain[];
-  readonly items: readonly ProbedItem[];
-  readonly rehearsal: Rehearsal;
   readonly pass: Pass;
   /** No pass whose peak would be higher is run. */
   readonly limitBytes: number;
@@ -20,65 +16,69 @@ export interface MeasureOptions {
 }
 
 /**
- * Times of every choice of every item, from passes that were run: under each policy a pass with all blocks under it or, where that would
- * not fit, every second, fourth, … one. Policies take turns, so that a slow moment is one of them all. The best of the repeats counts, and for items of equal work the median of theirs. What was not
- * run gets the time that its work would take at the speed of the rest.
+ * Times of every choice of every item of a planner, from passes that are run: under each policy a pass with all blocks under it or, where that
+ * would not fit, every second, fourth, … one. Policies take turns, so that a slow moment is one of them all. The best of the repeats counts, and
+ * for items of equal work the median of theirs. What was not run gets the time that its work would take at the speed of the rest.
  */
-export function measureTimes(options: MeasureOptions): (item: number, choice: number) => ChoiceTimes {
-  const { engine, chains, items, pass, repeats = 4 } = options;
-  const before = chains.map((c) => c.plan);
+export function measureTimes(
+  planner: ModelPlanner,
+  options: MeasureOptions,
+): (item: number, choice: number) => ChoiceTimes {
+  const { engine, pass, limitBytes, repeats = 4 } = options;
+  const before = planner.chains.map((c) => c.remember());
   const best = new Map<string, number>();
-  const policies = new Set(chains.flatMap((c) => c.policies));
-  const plans = [...policies].flatMap((policy) => planThatFits(policy, options) ?? []);
-  const follow = (plan: ChainPlans): void =>
-    chains.forEach((chain, i) => {
-      chain.plan = { blocks: plan[i]! };
-    });
+  const policies = new Set(planner.times.items.flatMap(({ choices }) => choices.map((c) => c.policy)));
+  const plans = [...policies].flatMap((policy) => planThatFits(planner, policy, limitBytes) ?? []);
   try {
     for (const plan of plans) {
-      follow(plan);
+      planner.apply({ policies: plan });
       engine.scope(pass);
     }
     for (let round = 0; round < repeats; round++) {
       for (const plan of plans) {
-        follow(plan);
-        timePass(plan, options, best);
+        planner.apply({ policies: plan });
+        timePass(planner, plan, options, best);
       }
     }
   } finally {
-    chains.forEach((chain, i) => {
-      chain.plan = before[i];
-    });
+    for (const giveBack of before) giveBack();
   }
-  return timesFrom(armsOf(items), best);
+  return timesFrom(armsOf(planner.times.items), best);
 }
 
-type ChainPlans = readonly (readonly BlockPolicy[])[];
+type ChainPlans = readonly (readonly ChainPolicy[])[];
 
 /** The policy on as many blocks as the limit allows, and the cheapest one in bytes elsewhere; undefined where no block is offered it. */
-function planThatFits(policy: BlockPolicy, options: MeasureOptions): [ChainPlans] | undefined {
-  const { chains, items, rehearsal, pass, limitBytes } = options;
-  const offered = (chain: number, block: number): readonly string[] =>
-    items.find(({ place }) => place?.chain === chain && place.block === block)?.choices.map((c) => c.policy) ?? [];
+function planThatFits(planner: ModelPlanner, policy: string, limitBytes: number): [ChainPlans] | undefined {
+  const { chains } = planner;
+  const offered = (chain: number, block: number): readonly ChainPolicy[] =>
+    planner.times.items.flatMap(({ place, choices }) =>
+      place?.chain === chain && place.block === block ? choices.map((c) => c.policy as ChainPolicy) : [],
+    );
   const most = Math.max(...chains.map((c) => c.numBlocks));
   for (let stride = 1; stride <= most; stride *= 2) {
     const plan = chains.map(({ numBlocks }, c) =>
-      Array.from({ length: numBlocks }, (_, block): BlockPolicy => {
-        const names = offered(c, block);
-        if (block % stride === 0 && names.includes(policy)) return policy;
-        return names.includes("reconstruct") ? "reconstruct" : (names.at(-1) as BlockPolicy);
+      Array.from({ length: numBlocks }, (_, block): ChainPolicy => {
+        const policies = offered(c, block);
+        const wanted = block % stride === 0 ? policies.find((p) => p === policy) : undefined;
+        return wanted ?? policies.find((p) => p === "reconstruct") ?? policies.at(-1)!;
       }),
     );
-    if (!plan.flat().includes(policy)) return undefined;
-    if (rehearsal.run(pass, plan).peakBytes <= limitBytes) return [plan];
+    if (!plan.flat().some((p) => p === policy)) return undefined;
+    if (planner.rehearse({ policies: plan }).peakBytes <= limitBytes) return [plan];
   }
   return undefined;
 }
 
 const keyOf = (item: number, choice: number, pass: "forward" | "backward"): string => `${item} ${choice} ${pass}`;
 
-/** Runs the pass under the plan that the chains follow, and notes the best time of every item's choice. */
-function timePass(plan: ChainPlans, { engine, chains, items, pass }: MeasureOptions, best: Map<string, number>): void {
+/** Runs the pass under the plan that the planner has applied, and notes the best time of every item's choice. */
+function timePass(
+  { chains, times: { items } }: ModelPlanner,
+  plan: ChainPlans,
+  { engine, pass }: MeasureOptions,
+  best: Map<string, number>,
+): void {
   const clock = { clock: () => performance.now() };
   const { items: found } = new StepRecorder(engine, chains).record(() => engine.scope(pass), clock);
   found.forEach(({ forward, backward }, i) => {

@@ -31,16 +31,8 @@ export function paretoPlans(problem: PlanProblem, { count = 24 }: { readonly cou
 
 /** One policy for every block: what people do without a planner. Undefined where some block is not offered it. */
 export function uniformPlan(problem: PlanProblem, policy: BlockPolicy): CostedPlan | undefined {
-  return planFrom(problem, () => policy);
-}
-
-/** The plan that names a policy for each block, counted from 0 over all items with a choice. */
-export function planFrom(problem: PlanProblem, policyOf: (block: number) => BlockPolicy): CostedPlan | undefined {
-  let block = 0;
-  const choices = problem.items.map(({ choices }) => {
-    if (choices[0]!.policy === FIXED) return 0;
-    const wanted = policyOf(block++);
-    return choices.findIndex(({ policy }) => policy === wanted);
-  });
+  const choices = problem.items.map(({ choices }) =>
+    choices[0]!.policy === FIXED ? 0 : choices.findIndex((c) => c.policy === policy),
+  );
   return choices.includes(-1) ? undefined : { choices, ...evaluatePlan(problem, choices) };
 }

@@ -7,7 +7,6 @@ import {
   type NestedBlock,
   type NestedChoice,
   type NestedCost,
-  nestedItem,
   nestedPlans,
   type PlanItem,
   type PlanProblem,
@@ -87,6 +86,34 @@ const blocks = (most: number): fc.Arbitrary<NestedBlock[]> => {
     { minLength: 1, maxLength: most },
   );
 };
+
+/**
+ * A row of blocks as one item of a chain, with a choice for each of its plans. `before` and `after`: how many choices its neighbours have, on which
+ * it does not depend. `laterBytes`: live in its backward pass and not before (gradients of later items).
+ */
+function nestedItem(
+  name: string,
+  choices: readonly NestedChoice[],
+  {
+    before = 1,
+    after = 1,
+    laterBytes = 0,
+  }: { readonly before?: number; readonly after?: number; readonly laterBytes?: number } = {},
+): PlanItem {
+  const rows = <T>(count: number, row: readonly T[]): (readonly T[])[] => Array.from({ length: count }, () => row);
+  const peaks = choices.map((c) => c.peakBytes);
+  return {
+    name,
+    choices: choices.map(({ timeMs }) => ({ policy: "fixed", forwardMs: 0, backwardMs: timeMs })),
+    keptBytes: rows(
+      before,
+      choices.map((c) => c.keptBytes),
+    ),
+    forwardPeakBytes: rows(before, peaks),
+    // Above what is kept with its own.
+    backwardPeakBytes: choices.map((c) => new Array<number>(after).fill(c.peakBytes - c.keptBytes + laterBytes)),
+  };
+}
 
 const isNoBetter = (a: NestedCost, b: NestedCost): boolean =>
   a.keptBytes >= b.keptBytes && a.peakBytes >= b.peakBytes && a.timeMs >= b.timeMs;

@@ -2,8 +2,8 @@ import { errorText, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Arm } from "../../src/costModel/arms.ts";
-import { LayerScheduler, ModelPlanner, staticTimes } from "../../src/index.ts";
-import { languageModel, type Subject, subjects } from "./models.ts";
+import { type ChainPolicy, LayerScheduler, ModelPlanner, staticTimes } from "../../src/index.ts";
+import { bitsOf, languageModel, mixedModel, type Subject, subjects } from "./models.ts";
 import { sameBitsUnderAnyPlan } from "./planProperty.ts";
 
 /** The bytes that a pass really needs beyond those where it begins. */
@@ -92,6 +92,30 @@ test("a plan in use stays while it fits and no other is faster by more than a hu
   expect(planner.plan(budget, best)!.policies).toEqual(best.policies);
   expect(planner.plan(budget, most)!.policies).toEqual(best.policies);
   expect(planner.plan(budget, least)!.timeMs).toBeLessThan(0.99 * least.timeMs);
+});
+
+test("a row of ordinary blocks is planned as one, with segments that are run again together", () => {
+  const subject = mixedModel();
+  const { model, pass } = subject;
+  const planner = new ModelPlanner(model, pass);
+  expect(planner.chains.map(({ isRow }) => isRow)).toEqual([true, false, true]);
+  const [row] = planner.times.items.filter(({ name }) => name === "before");
+  const kept = row!.choices.map(({ policy }, c) => ({ policy, bytes: row!.keptBytes[0]![c]! }));
+  const bytesOf = (policy: string) => kept.find((k) => k.policy === policy)!.bytes;
+  // One segment of all blocks keeps its input alone, which is there anyway.
+  expect(bytesOf('segments [["store","store","store","store"]]')).toBeLessThan(bytesOf("checkpoint"));
+  expect(bytesOf("checkpoint")).toBeLessThan(bytesOf("store"));
+  // Every choice by itself is rehearsed as it then runs.
+  const stored = bitsOf(subject, () => subject.engine.scope(pass));
+  for (const { policy } of row!.choices) {
+    const policies = [[policy as ChainPolicy], ...planner.most.policies.slice(1)];
+    planner.apply({ policies });
+    const { peakBytes, startBytes } = planner.rehearse({ policies });
+    expect(peakOf(subject)).toBe(peakBytes - startBytes);
+    expect(bitsOf(subject, () => subject.engine.scope(pass))).toBe(stored);
+  }
+  const layers = new LayerScheduler(model).pin("before.blocks.1", "store");
+  expect(new ModelPlanner(model, pass, { layers }).chains.map(({ isRow }) => isRow)).toEqual([false, false, true]);
 });
 
 test("a pinned layer keeps its policy in every plan", () => {

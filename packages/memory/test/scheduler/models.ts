@@ -1,7 +1,7 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { ReversibleResNet, ReversibleTransformer } from "@revnet-zero/models";
-import { Module } from "@revnet-zero/nn";
-import { affine, type ReversibleBlock, ReversibleSequence } from "@revnet-zero/reversible";
+import { MLP, Module } from "@revnet-zero/nn";
+import { affine, BlockSequence, type ReversibleBlock, ReversibleSequence } from "@revnet-zero/reversible";
 import { Engine, randomKey, randomNormal, type Tensor, tensor } from "@revnet-zero/tensor";
 
 export const newEngine = (): Engine => new Engine(new CpuBackend());
@@ -77,7 +77,58 @@ export function flow(engine: Engine = newEngine()): Subject {
   return { name: "flow", engine, model, pass };
 }
 
-export const subjects = [languageModel, residualNetwork, flow];
+/** x + mlp(x), ordinary. */
+class Residual extends Module {
+  readonly mlp: MLP;
+
+  constructor(engine: Engine, i: number) {
+    super();
+    this.mlp = new MLP({ dim: 8, key: randomKey(50 + i), engine });
+  }
+
+  override forward(x: Tensor): Tensor {
+    return x.add(this.mlp.call(x));
+  }
+}
+
+/** A row of ordinary blocks, reversible ones, and a row again. */
+class Mixed extends Module {
+  readonly before: BlockSequence;
+  readonly sequence: ReversibleSequence;
+  readonly after: BlockSequence;
+
+  constructor(engine: Engine) {
+    super();
+    const row = (from: number) =>
+      new BlockSequence({ blocks: [0, 1, 2, 3].map((i) => new Residual(engine, from + i)) });
+    const branch = (i: number) => new MLP({ dim: 8, key: randomKey(70 + i), engine });
+    this.before = row(0);
+    this.sequence = new ReversibleSequence({
+      blocks: [0, 1, 2].map((i) => ({ F: branch(i), G: branch(9 + i) })),
+      engine,
+    });
+    this.after = row(10);
+  }
+
+  override forward(x: Tensor): Tensor {
+    const y = this.before.call(x);
+    const [a, b] = this.sequence.call(y, y) as [Tensor, Tensor];
+    return this.after.call(a.add(b));
+  }
+}
+
+export function mixedModel(engine: Engine = newEngine()): Subject {
+  const model = new Mixed(engine);
+  const x = engine.keep(randomNormal([32, 8], { key: randomKey(40), engine }));
+  const pass = (): Tensor => {
+    const loss = model.call(x).square().mean();
+    loss.backward();
+    return loss.detach();
+  };
+  return { name: "mixed model", engine, model, pass };
+}
+
+export const subjects = [languageModel, residualNetwork, flow, mixedModel];
 
 /** Loss and gradients of a pass as words, and no gradients left. */
 export function bitsOf({ model }: Subject, run: () => Tensor): string {
