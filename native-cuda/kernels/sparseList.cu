@@ -1,5 +1,5 @@
-// A list seen from the keys: for every 64 of them the runs that show them, blocks of queries ascending. A thread owns 64 keys and goes through
-// all runs of the list, twice: to count, and to write.
+// A list seen from the keys: for every 64 of them, a column, the runs that show them, blocks of queries ascending. A warp owns COLUMNS columns
+// and goes through all runs of the list, one a lane, twice: to count, and to write.
 
 struct Listing {
   const int* runs;  // [lists, blocks, slots] of Run
@@ -22,32 +22,36 @@ static __device__ __forceinline__ Entry entryOf(const Listing& p, const Run& run
   return Entry{block * p.blockSize, from < to ? from | to << 8 : 0, run.low, run.high};
 }
 
-/** Calls `take` with every entry of a thread's keys, in order; all threads of a block meet inside. */
+/** Calls `take(column, whether there is one, entry)` for every run and each of the warp's columns: all lanes at once, runs ascending with the lanes. */
 template <class Take>
-static __device__ __forceinline__ void overEntries(const Listing& p, Run* shared, int first, const Take& take) {
+static __device__ __forceinline__ void overEntries(const Listing& p, int column, const Take& take) {
   const i64 runs = (i64)p.blocks * p.slots;
   const int* list = p.runs + 4 * (i64)blockIdx.y * runs;
-  for (i64 start = 0; start < runs; start += 128) {
-    __syncthreads();
-    const i64 mine = start + threadIdx.x;
-    shared[threadIdx.x] = mine < runs ? runAt(list, mine) : Run{0, 0, 0, 0};
-    __syncthreads();
-    const int count = runs - start < 128 ? (int)(runs - start) : 128;
-    for (int n = 0; n < count; n++) {
-      const Run run = shared[n];
-      if (run.end <= first || run.first >= first + 64) continue;
-      const Entry entry = entryOf(p, run, (int)((start + n) / p.slots), first);
-      if (entry.keys != 0) take(entry);
+  const int from = column * 64, to = (column + COLUMNS) * 64;
+  for (i64 start = 0; start < runs; start += 32) {
+    const i64 mine = start + (threadIdx.x & 31);
+    Run run = {0, 0, 0, 0};
+    if (mine < runs) run = runAt(list, mine);
+    if (__ballot_sync(0xffffffffu, run.end > from && run.first < to && run.end > run.first) == 0) continue;
+    const int block = (int)(mine / p.slots);
+#pragma unroll
+    for (int n = 0; n < COLUMNS; n++) {
+      const Entry entry = entryOf(p, run, block, (column + n) * 64);
+      take(n, entry.keys != 0, entry);
     }
   }
 }
+static __device__ __forceinline__ int columnOfWarp() { return ((int)blockIdx.x * 8 + (int)(threadIdx.x >> 5)) * COLUMNS; }
 
-KERNEL(listCount, Listing, 128) {
-  __shared__ __align__(16) Run shared[128];
-  const int columns = (p.s + 63) / 64, number = blockIdx.x * 128 + threadIdx.x;
-  int count = 0;
-  overEntries(p, shared, number * 64, [&](const Entry&) { count++; });
-  if (number < columns) p.columns[4 * ((i64)blockIdx.y * columns + number) + 1] = count;
+KERNEL(listCount, Listing, 256) {
+  const int columns = (p.s + 63) / 64, first = columnOfWarp();
+  int counts[COLUMNS] = {};
+  overEntries(p, first, [&](int n, bool isThere, const Entry&) { counts[n] += isThere; });
+#pragma unroll
+  for (int n = 0; n < COLUMNS; n++) {
+    const int count = foldWarp<Sum>(counts[n]);
+    if ((threadIdx.x & 31) == 0 && first + n < columns) p.columns[4 * ((i64)blockIdx.y * columns + first + n) + 1] = count;
+  }
 }
 
 /** Sums before every 64 keys of a list, by one block: a thread adds up a stretch of them. */
@@ -92,13 +96,17 @@ KERNEL(listPlace, Listing, 256) {
   }
 }
 
-KERNEL(listWrite, Listing, 128) {
-  __shared__ __align__(16) Run shared[128];
-  const int columns = (p.s + 63) / 64, number = blockIdx.x * 128 + threadIdx.x;
-  i64 at = number < columns ? p.columns[4 * ((i64)blockIdx.y * columns + number)] : 0;
+KERNEL(listWrite, Listing, 256) {
+  const int columns = (p.s + 63) / 64, first = columnOfWarp();
+  i64 at[COLUMNS];
+#pragma unroll
+  for (int n = 0; n < COLUMNS; n++) at[n] = first + n < columns ? p.columns[4 * ((i64)blockIdx.y * columns + first + n)] : 0;
   int* const entries = p.entries + 4 * (i64)blockIdx.y * p.mostEntries;
-  overEntries(p, shared, number * 64, [&](const Entry& entry) {
-    if (number >= columns || at >= p.mostEntries) return;
-    *(Pack<int, 4>*)(entries + 4 * at++) = Pack<int, 4>{entry.query, entry.keys, entry.low, entry.high};
+  const u32 before = (1u << (threadIdx.x & 31)) - 1;
+  overEntries(p, first, [&](int n, bool isThere, const Entry& entry) {
+    const u32 all = __ballot_sync(0xffffffffu, isThere);
+    const i64 place = at[n] + __popc(all & before);
+    if (isThere && place < p.mostEntries) *(Pack<int, 4>*)(entries + 4 * place) = Pack<int, 4>{entry.query, entry.keys, entry.low, entry.high};
+    at[n] += __popc(all);
   });
 }

@@ -3,6 +3,12 @@
 // has 64 of them and goes along the entries of sparseList.cu, STEP queries at a time, in parts of equal length whose sums are added after.
 // BIAS: 0 none, 1 a number a key, 2 a number a pair. The parameters are those of sparse.cu. Source: Dao 2023 (arXiv:2307.08691).
 
+/** Whether every row of every head begins at 16 bytes. */
+template <class Element>
+static __device__ __forceinline__ bool isPacked(const Operand<Element>& x, int width) {
+  return x.head % 8 == 0 && x.batch % 8 == 0 && isPacked(x.at, x.row, width);
+}
+
 /** Where a tile of a run lies: keys [key, end) of it, seen through the band. */
 struct Span {
   int key, end, low, high;
@@ -33,40 +39,44 @@ struct Walk {
   }
 };
 
+/** The places [least, most] in their block of `rows` rows from row `from` on. */
+static __device__ __forceinline__ void extentOf(const Sparse& p, int from, int rows, int& least, int& most) {
+  const int place = from % p.blockSize;
+  const bool isOne = place + rows <= p.blockSize;
+  least = isOne ? place : 0;
+  most = isOne ? place + rows - 1 : p.blockSize - 1;
+}
+
 /** A lane's two rows of queries. */
 struct Rows {
-  int block, first;  // the warp's first row of the block's rows
-  u64 keyHead, blockHead;  // the head of the first of all warps' rows
-  int query[2], place[2];  // -1: none
-  u64 head[2];
+  int keyHead, block, first;         // the warp's first row among those of the block
+  int member[2], query[2], place[2];  // the head in its group, the query (-1: none), its place in the block
   __device__ __forceinline__ Rows(const Sparse& p) {
-    const int group = groupOf(p), all = group * p.blockSize, tiles = (all + 16 * WARPS - 1) / (16 * WARPS);
+    const int all = groupOf(p) * p.blockSize, tiles = (all + 16 * WARPS - 1) / (16 * WARPS);
     // Long rows first: under a causal mask the last queries see the most keys.
     const int number = (int)(gridDim.x - 1 - blockIdx.x);
     block = number / tiles;
     keyHead = blockIdx.y;
     first = number % tiles * 16 * WARPS + (int)(threadIdx.x >> 5) * 16;
-    const u64 firstHead = keyHead / p.keyHeads * p.heads + keyHead % p.keyHeads * group;
-    blockHead = firstHead + number % tiles * 16 * WARPS / p.blockSize;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-      const int row = first + (int)(threadIdx.x & 31) / 4 + 8 * h, member = row / p.blockSize;
+      const int row = first + (int)(threadIdx.x & 31) / 4 + 8 * h;
+      member[h] = row < all ? row / p.blockSize : 0;
       place[h] = row % p.blockSize;
       query[h] = block * p.blockSize + place[h];
       if (row >= all || query[h] >= p.t) query[h] = -1;
-      head[h] = firstHead + (row < all ? member : 0);
     }
   }
-  /** The places [least, most] of `rows` rows from row `from` on. */
-  __device__ __forceinline__ void extent(const Sparse& p, int from, int rows, int& least, int& most) const {
-    const int place = from % p.blockSize;
-    const bool isOne = place + rows <= p.blockSize;
-    least = isOne ? place : 0;
-    most = isOne ? place + rows - 1 : p.blockSize - 1;
+  /** The first of all warps' rows. */
+  __device__ __forceinline__ int firstOfAll() const { return first - (int)(threadIdx.x >> 5) * 16; }
+  __device__ __forceinline__ u64 groupHead(const Sparse& p) const {
+    return (u64)(keyHead / p.keyHeads * p.heads + keyHead % p.keyHeads * groupOf(p));
   }
+  __device__ __forceinline__ u64 headOf(const Sparse& p, int h) const { return groupHead(p) + member[h]; }
+  /** The row h of an operand of queries. */
   template <class Element>
   __device__ __forceinline__ Element* of(const Operand<Element>& x, const Sparse& p, int h) const {
-    return query[h] < 0 ? nullptr : x.of(head[h], p.heads) + (i64)query[h] * x.row;
+    return query[h] < 0 ? nullptr : x.of(headOf(p, h), p.heads) + (i64)query[h] * x.row;
   }
 };
 
@@ -78,7 +88,7 @@ struct Keys {
   __device__ __forceinline__ Keys(const Sparse& p, const Rows& rows) : k(p.k.of(rows.keyHead, p.keyHeads)), v(p.v.of(rows.keyHead, p.keyHeads)) {
     packsKeys = isPacked(k, p.k.row, p.d);
     packsValues = isPacked(v, p.v.row, p.e);
-    bias = BIAS == 1 ? keyBiasOf(p, rows.blockHead) : nullptr;
+    bias = BIAS == 1 ? keyBiasOf(p, rows.groupHead(p) + rows.firstOfAll() / p.blockSize) : nullptr;
   }
   __device__ __forceinline__ void load(const Sparse& p, const Span& span, Tile* to, float* biases) const {
     loadRows(to[0], k, p.k.row, span.key, span.end, p.d, packsKeys);
@@ -97,7 +107,7 @@ static __device__ __forceinline__ void overTiles(const Sparse& p, const Rows& ro
   __shared__ __align__(16) Tile tiles[2][2];
   __shared__ __align__(16) float biases[2][STEP];
   int least, most;
-  rows.extent(p, rows.first - (int)(threadIdx.x >> 5) * 16, 16 * WARPS, least, most);
+  extentOf(p, rows.firstOfAll(), 16 * WARPS, least, most);
   Walk walk(p, runsOf(p, rows.keyHead, rows.block), least, most);
   const Keys keys(p, rows);
   bool isThere = walk.advance();
@@ -111,82 +121,23 @@ static __device__ __forceinline__ void overTiles(const Sparse& p, const Rows& ro
   }
 }
 
-/** Calls `use(n, e, whether it is seen, its bias)` for a lane's elements of a tile of scores. */
-template <class Use>
-static __device__ __forceinline__ void overScores(const Sparse& p, const Rows& rows, const Span& span, const float* biases, const Use& use) {
-  const int t = threadIdx.x & 3;
+/** The bias of a lane's element of a tile of scores, times log2 e. */
+static __device__ __forceinline__ float tileBias(const Sparse& p, const Rows& rows, const Span& span, const float* biases, int n, int e) {
+  const int column = n * 8 + 2 * (threadIdx.x & 3) + (e & 1), h = e >> 1;
+  if (BIAS == 1) return biases[column];
+  if (BIAS == 2 && rows.query[h] >= 0 && span.key + column < span.end)
+    return biasAt(p, rows.headOf(p, h), rows.query[h], span.key + column) * LOG2E;
+  return 0;
+}
+
+/** Hides of a lane's elements what its rows do not see. Inside the band and the ends no element is looked at on its own. */
+static __device__ __forceinline__ void hide(const Sparse& p, const Rows& rows, const Span& span, float (*w)[4], float as) {
   int least, most;
-  rows.extent(p, rows.first, 16, least, most);
-  // Inside the band and the ends no element is looked at on its own.
-  const bool isWhole = span.key + STEP <= span.end && span.low + most <= span.key && span.key + STEP <= span.high + least;
+  extentOf(p, rows.first, 16, least, most);
+  if (span.key + STEP <= span.end && span.low + most <= span.key && span.key + STEP <= span.high + least) return;
 #pragma unroll
   for (int n = 0; n < STEP / 8; n++)
 #pragma unroll
-    for (int e = 0; e < 4; e++) {
-      const int column = n * 8 + 2 * t + (e & 1), h = e >> 1, c = span.key + column;
-      const bool isSeen = isWhole || sees(span, rows.place[h], c);
-      float bias = 0;
-      if (BIAS == 1) bias = biases[column];
-      if (BIAS == 2 && isSeen && rows.query[h] >= 0) bias = biasAt(p, rows.head[h], rows.query[h], c) * LOG2E;
-      use(n, e, isSeen, bias);
-    }
-}
-
-KERNEL(sparseTilesForward, Sparse, 32 * WARPS) {
-  const Rows rows(p);
-  u32 q[D / 16][4];
-  loadLeft(q, rows.of(p.q, p, 0), rows.of(p.q, p, 1), p.d);
-  float sums[D / 8][4] = {};
-  Softmax softmax;
-  softmax.start();
-  const float scale = (float)p.scale * LOG2E;
-  // Without a bias the largest score is the scale times the largest product, where the scale is positive.
-  const bool isLate = BIAS == 0 && scale > 0;
-  const float before = isLate ? 1 : scale, after = isLate ? scale : 1;
-  overTiles(p, rows, [&](const Span& span, const Tile* tiles, const float* biases) {
-    float w[STEP / 8][4];
-    againstRows(w, q, tiles[0]);
-    overScores(p, rows, span, biases, [&](int n, int e, bool isSeen, float bias) {
-      w[n][e] = !isSeen ? -INFINITY : BIAS == 0 ? w[n][e] * before : fmaf(w[n][e], before, bias);
-    });
-    softmax.fold(w, after, sums);
-    timesRows(sums, w, tiles[1]);
-  });
-  float inverse[2];
-#pragma unroll
-  for (int h = 0; h < 2; h++) {
-    const float all = foldRow<Sum>(softmax.total[h]);
-    inverse[h] = all > 0 ? 1 / all : 0;
-    if ((threadIdx.x & 3) == 0 && rows.query[h] >= 0)
-      p.lse[rows.head[h] * p.t + rows.query[h]] = all > 0 ? logf(all) + softmax.top[h] * LN2 : -INFINITY;
-  }
-  storeLeft(rows.of(p.out, p, 0), rows.of(p.out, p, 1), sums, p.e, inverse);
-}
-
-KERNEL(sparseTilesQueries, Sparse, 32 * WARPS) {
-  const Rows rows(p);
-  u32 q[D / 16][4], g[D / 16][4];
-  loadLeft(q, rows.of(p.q, p, 0), rows.of(p.q, p, 1), p.d);
-  loadLeft(g, rows.of(p.g, p, 0), rows.of(p.g, p, 1), p.e);
-  float shift[2], delta[2], sums[D / 8][4] = {};
-#pragma unroll
-  for (int h = 0; h < 2; h++) {
-    const u64 at = rows.head[h] * p.t + rows.query[h];
-    shift[h] = rows.query[h] < 0 ? INFINITY : p.shift[at] * LOG2E;
-    delta[h] = rows.query[h] < 0 ? 0 : p.delta[at];
-  }
-  const float scale = (float)p.scale;
-  overTiles(p, rows, [&](const Span& span, const Tile* tiles, const float* biases) {
-    float w[STEP / 8][4], dw[STEP / 8][4];
-    againstRows(w, q, tiles[0]);
-    againstRows(dw, g, tiles[1]);
-    overScores(p, rows, span, biases, [&](int n, int e, bool isSeen, float bias) {
-      const int h = e >> 1;
-      const float weight = isSeen ? exp2Of(fmaf(w[n][e], scale * LOG2E, bias - shift[h])) : 0;
-      w[n][e] = weight * (dw[n][e] - delta[h]);
-    });
-    timesRows(sums, w, tiles[0]);
-  });
-  const float scales[2] = {scale, scale};
-  storeLeft(rows.of(p.dq, p, 0), rows.of(p.dq, p, 1), sums, p.d, scales);
+    for (int e = 0; e < 4; e++)
+      if (!sees(span, rows.place[e >> 1], span.key + n * 8 + 2 * (int)(threadIdx.x & 3) + (e & 1))) w[n][e] = as;
 }

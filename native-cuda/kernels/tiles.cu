@@ -30,6 +30,21 @@ static __device__ __forceinline__ void loadTile(Tile tile, const RowOf& rowOf, i
 
 /** The same of rows row0 on of a matrix [rows, width], `step` from row to row. */
 static __device__ __forceinline__ void loadRows(Tile tile, const T* from, i64 step, int row0, int rows, int width, bool isPacked) {
+  if (isPacked && THREADS % (D / 8) == 0) {
+    // A thread stays in its columns, so that only the row goes on.
+    constexpr int stride = THREADS / (D / 8) < STEP ? THREADS / (D / 8) : STEP;
+    const int r = threadIdx.x / (D / 8), c = threadIdx.x % (D / 8) * 8;
+    const bool isWanted = c < width;
+    const SharedAt to = sharedAt(&tile[r < STEP ? r : 0][c]);
+    const T* at = from + (row0 + r) * step + c;
+    if (r < STEP)
+#pragma unroll
+      for (int first = 0; first < STEP; first += stride, at += stride * step) {
+        const bool isInside = isWanted && row0 + r + first < rows;
+        copyPack(further(to, first * (D + 8)), isInside ? at : from, isInside);
+      }
+    return;
+  }
   const auto rowOf = [&](int r) { return row0 + r < rows ? from + (row0 + r) * step : nullptr; };
   loadTile(tile, rowOf, width, isPacked, from);
 }
@@ -45,8 +60,11 @@ static __device__ __forceinline__ void arrive() {
   __syncthreads();
 }
 
+/** A pair of neighbours, at an address that begins at a whole word. */
+static __device__ __forceinline__ u32 pairAt(const T* at) { return *(const u32*)at; }
+
 /** A warp's 16 rows as left operands [D / 16][4], given a lane's two: rows g and g + 8, null for zeros. */
-static __device__ __forceinline__ void loadLeft(u32 (*a)[4], const T* first, const T* second, int width) {
+static __device__ __forceinline__ void loadLeft(u32 (*a)[4], const T* first, const T* second, int width, bool isPacked) {
   const int t = threadIdx.x & 3;
 #pragma unroll
   for (int kk = 0; kk < D / 16; kk++)
@@ -54,6 +72,10 @@ static __device__ __forceinline__ void loadLeft(u32 (*a)[4], const T* first, con
     for (int part = 0; part < 4; part++) {
       const T* row = (part & 1) == 0 ? first : second;
       const int c = kk * 16 + 2 * t + 8 * (part >> 1);
+      if (isPacked) {
+        a[kk][part] = row != nullptr && c < width ? pairAt(row + c) : 0;
+        continue;
+      }
       const u32 low = row != nullptr && c < width ? row[c].bits : 0, high = row != nullptr && c + 1 < width ? row[c + 1].bits : 0;
       a[kk][part] = low | high << 16;
     }
@@ -61,7 +83,7 @@ static __device__ __forceinline__ void loadLeft(u32 (*a)[4], const T* first, con
 /** The same of rows row0 on of a matrix. */
 static __device__ __forceinline__ void loadLeft(u32 (*a)[4], const T* from, i64 step, int row0, int rows, int width) {
   const int r = row0 + (int)(threadIdx.x & 31) / 4;
-  loadLeft(a, r < rows ? from + r * step : nullptr, r + 8 < rows ? from + (r + 8) * step : nullptr, width);
+  loadLeft(a, r < rows ? from + r * step : nullptr, r + 8 < rows ? from + (r + 8) * step : nullptr, width, isPacked(from, step, width));
 }
 
 /** c [STEP / 8][4] = a · tileᵀ: rows against the rows of a tile. */
@@ -148,20 +170,26 @@ struct Softmax {
 };
 
 /** Stores a warp's sums, row by row scaled, to a lane's two rows; nowhere where null. */
-template <class Element>
-static __device__ __forceinline__ void storeLeft(Element* first, Element* second, const float (*sums)[4], int width, const float* scales) {
+static __device__ __forceinline__ void storeLeft(T* first, T* second, const float (*sums)[4], int width, const float* scales, bool isPacked) {
   const int t = threadIdx.x & 3;
 #pragma unroll
   for (int n = 0; n < D / 8; n++)
 #pragma unroll
-    for (int k = 0; k < 4; k++) {
-      Element* row = k < 2 ? first : second;
-      const int c = n * 8 + 2 * t + (k & 1);
-      if (row != nullptr && c < width) row[c] = narrow<Element>(sums[n][k] * scales[k >> 1]);
+    for (int h = 0; h < 2; h++) {
+      T* row = h == 0 ? first : second;
+      const int c = n * 8 + 2 * t;
+      if (row == nullptr || c >= width) continue;
+      const float low = sums[n][2 * h] * scales[h], high = sums[n][2 * h + 1] * scales[h];
+      if (isPacked) {
+        *(u32*)(row + c) = pairOf(low, high);
+        continue;
+      }
+      row[c] = narrow<T>(low);
+      if (c + 1 < width) row[c + 1] = narrow<T>(high);
     }
 }
 /** The same to rows row0 on of a matrix. */
 static __device__ __forceinline__ void storeRows(T* to, i64 step, const float (*sums)[4], int row0, int rows, int width, const float* scales) {
   const int r = row0 + (int)(threadIdx.x & 31) / 4;
-  storeLeft(r < rows ? to + r * step : nullptr, r + 8 < rows ? to + (r + 8) * step : nullptr, sums, width, scales);
+  storeLeft(r < rows ? to + r * step : nullptr, r + 8 < rows ? to + (r + 8) * step : nullptr, sums, width, scales, isPacked(to, step, width));
 }

@@ -2,6 +2,7 @@ import { fitLine, median, timeColumns } from "../statistics.ts";
 import { Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
 import { ratio } from "../tasks/contest.ts";
+import { attentionOnGpu } from "./onGpu.ts";
 import { type AttentionAnswer, type MechanismName, size } from "./ways.ts";
 
 /** How far each is taken: what is quadratic ends where a pass takes most of a minute. */
@@ -34,7 +35,10 @@ interface Measured {
 /** A forward and backward pass of causal attention against the length of the sequence, for every way to attend. */
 export const attention: Suite = {
   about: "time and memory of causal attention, forward and backward, against the length of the sequence",
-  run: async ({ isQuick, backend, log }) => {
+  backends: ["cpu", "cuda"],
+  run: async (context) => {
+    const { isQuick, backend, log } = context;
+    if (backend === "cuda") return attentionOnGpu(context);
     const subject = Subject.node("attention", new URL("./subject.ts", import.meta.url));
     const measured: Measured[] = [];
     const rows: Row[] = [];

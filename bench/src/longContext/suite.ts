@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import type { TrainingBackend } from "../backends.ts";
 import { inParallel } from "../inParallel.ts";
 import { deviation, mean } from "../statistics.ts";
 import { Subject } from "../subject.ts";
@@ -15,11 +16,14 @@ type Answered = LongContextRequest & LongContextAnswer;
 export const longContext: Suite = {
   about:
     "held-out bits per byte, and recall of needles by distance, of hierarchical against dense attention at equal steps",
-  run: async ({ isQuick, backend, log }) => {
+  backends: ["cpu", "cuda"],
+  run: async (context) => {
+    const { isQuick, log } = context;
+    const backend = context.backend as TrainingBackend;
     const runs = isQuick ? seeds.quick : seeds.full;
     // The longest first.
     const cases = (["needles", "text"] as const).flatMap((task) =>
-      runs.flatMap((seed) => comparisons[task].map((attention) => ({ task, attention, seed, isQuick }))),
+      runs.flatMap((seed) => comparisons[task].map((attention) => ({ task, attention, seed, isQuick, backend }))),
     );
     const answers = await inParallel(cases, availableParallelism(), async (request): Promise<Answered> => {
       // A model a core: bits do not depend on it, and none waits for another.

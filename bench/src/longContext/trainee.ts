@@ -1,8 +1,8 @@
-import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { ByteDataset } from "@revnet-zero/data";
 import { ReversibleTransformer } from "@revnet-zero/models";
 import { AdamW, clipByGlobalNorm, schedules } from "@revnet-zero/optim";
 import { Engine, foldKey, randomKey, type Tensor, tensor } from "@revnet-zero/tensor";
+import { openBackend } from "../backends.ts";
 import { answerRequests } from "../subject.ts";
 import { attentions, budgetOf, type LongContextRequest } from "./configuration.ts";
 import { batchKey, type NeedleBatch, needleBatch, vocabulary } from "./needles.ts";
@@ -30,12 +30,18 @@ const SHORT = 4;
 /** Distances are counted in these ranges. */
 const edges = [1, 16, 32, 64, 128, 256];
 
-async function train({ task, attention, seed, isQuick }: LongContextRequest): Promise<LongContextAnswer> {
+async function train({
+  task,
+  attention,
+  seed,
+  isQuick,
+  backend: name,
+}: LongContextRequest): Promise<LongContextAnswer> {
   const { numLayers, dModel, numHeads, length, batchSize, steps, evaluationBatches, learningRate } = budgetOf(
     task,
     isQuick,
   );
-  const engine = new Engine(new CpuBackend());
+  const engine = new Engine(openBackend(name).backend);
   const model = new ReversibleTransformer({
     ...{ numLayers, dModel, numHeads, maxSeqLen: length, vocabSize: task === "text" ? 256 : vocabulary },
     ...{ attention: attentions[attention](task), tieEmbeddings: task === "text", key: randomKey(seed), engine },

@@ -40,6 +40,8 @@ export function columnSizes(operands: SparseOperands, { blockSize, mostKeys }: S
   return { lists, count, mostEntries, partEntries, mostParts, mostPartials: 2 * mostParts };
 }
 
+/** Columns that a warp looks for at once. */
+const WARP_COLUMNS = 4;
 /** Words of a column, and of an entry. */
 const WORDS = 4;
 
@@ -60,16 +62,17 @@ export function withColumns(
     const [columns, entries, parts, totals] = words.map(
       (_, i) => address + 4 * words.slice(0, i).reduce((sum, n) => sum + n, 0),
     ) as [number, number, number, number];
-    const launch = (name: string, x: number, y: number, threads: number): void => {
-      const kernel = device.kernel({ files: ["list", "sparseList"] }, name);
+    const launch = (name: string, x: number, y: number): void => {
+      const kernel = device.kernel({ files: ["list", "sparseList"], constants: { COLUMNS: WARP_COLUMNS } }, name);
       const p = device.parameters.start();
       p.pointer(addressOf(runs)).pointer(columns).pointer(entries).pointer(parts).pointer(totals).long(mostEntries);
       p.ints([mostParts, partEntries, s, blockSize, slots, blocks]);
-      device.launch(kernel, x, y, 1, threads);
+      device.launch(kernel, x, y);
     };
-    launch("listCount", Math.ceil(count / 128), lists, 128);
-    launch("listPlace", lists, 1, 256);
-    launch("listWrite", Math.ceil(count / 128), lists, 128);
+    const blocksOfWarps = Math.ceil(count / (8 * WARP_COLUMNS));
+    launch("listCount", blocksOfWarps, lists);
+    launch("listPlace", lists, 1);
+    launch("listWrite", blocksOfWarps, lists);
     use({ ...sizes, columns, entries, parts, totals });
   });
 }

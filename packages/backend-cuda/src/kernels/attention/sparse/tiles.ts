@@ -21,6 +21,14 @@ export function takesTiles(operands: SparseOperands): boolean {
 
 /** Kernels of tiles: those of queries with as many warps as a row of the list has use for, those of keys. */
 type Side = "forward" | "queries" | "keys";
+const files: Readonly<Record<Side, readonly string[]>> = {
+  forward: ["sparseTiles", "sparseTilesForward"],
+  queries: ["sparseTiles", "sparseTilesQueries"],
+  keys: ["sparseTilesKeys"],
+};
+
+/** Warps that share a multiprocessor, as registers allow: more of them where sums are narrow. */
+const sharingWarps = (width: number): number => (width <= 64 ? 12 : 8);
 
 const widthOf = ({ d, e }: { readonly d: number; readonly e: number }): number =>
   Math.max(16, 16 * Math.ceil(Math.max(d, e) / 16));
@@ -45,9 +53,12 @@ function unitOf(side: Side, operands: SparseOperands, attrs: SparseAttrs): Kerne
   const step = side !== "forward" || width > 64 ? 32 : 64;
   const bias = biasOf(operands, attrs, side === "keys" ? step : WARP_ROWS * warps);
   return {
-    files: ["heads", "list", "sparse", "tensorCore", "tiles", side === "keys" ? "sparseTilesKeys" : "sparseTiles"],
+    files: ["heads", "list", "sparse", "tensorCore", "tiles", ...files[side]],
     types: { T: cTypes[operands.q.dtype] },
-    constants: { D: width, E: 1, WARPS: warps, STEP: step, BIAS: bias },
+    constants: {
+      ...{ D: width, E: 1, WARPS: warps, STEP: step, BIAS: bias, SHARING: sharingWarps(width) / warps },
+      ...(side === "keys" && { UNIFORM: Number(attrs.blockSize % step === 0) }),
+    },
   };
 }
 
