@@ -10,6 +10,12 @@ import type { LongContextAnswer } from "./trainee.ts";
 
 const seeds = { full: [1, 2, 3], quick: [1] } as const;
 
+/** A GPU's processes take turns on it: some of them keep it busy while others wait for their host. */
+const atOnce: Readonly<Record<TrainingBackend, number>> = {
+  cpu: availableParallelism(),
+  cuda: Math.min(4, availableParallelism()),
+};
+
 type Answered = LongContextRequest & LongContextAnswer;
 
 /** What hierarchical attention costs in quality: text predicted after the same training, and needles found in it by distance. */
@@ -25,7 +31,7 @@ export const longContext: Suite = {
     const cases = (["needles", "text"] as const).flatMap((task) =>
       runs.flatMap((seed) => comparisons[task].map((attention) => ({ task, attention, seed, isQuick, backend }))),
     );
-    const answers = await inParallel(cases, availableParallelism(), async (request): Promise<Answered> => {
+    const answers = await inParallel(cases, atOnce[backend], async (request): Promise<Answered> => {
       // A model a core: bits do not depend on it, and none waits for another.
       const env = { ...process.env, REVNET_THREADS: "1" };
       using subject = Subject.node(
@@ -44,7 +50,7 @@ export const longContext: Suite = {
       );
       return { ...request, ...answer };
     });
-    const settings = (task: Task) => ({ ...budgetOf(task, isQuick), seeds: runs });
+    const settings = (task: Task) => ({ ...budgetOf({ task, isQuick, backend }), seeds: runs });
     return {
       settings: {
         text: "State of the Union, 1790 to 2019",

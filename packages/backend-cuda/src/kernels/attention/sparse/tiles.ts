@@ -27,8 +27,15 @@ const files: Readonly<Record<Side, readonly string[]>> = {
   keys: ["sparseTilesKeys"],
 };
 
-/** Warps that share a multiprocessor, as registers allow: more of them where sums are narrow. */
-const sharingWarps = (width: number): number => (width <= 64 ? 12 : 8);
+/** A multiprocessor's register file holds so many blocks of four warps: fewer where sums are wide, or there are two of them. */
+const sharing = (side: Side, width: number, step: number): number =>
+  width > 64 || (side === "keys" && step > 32) ? 2 : 3;
+
+/** What a tile holds of the other side: less where more sums are held beside it. Keys prefer tiles that are part of one block of queries. */
+function stepOf(side: Side, width: number, { blockSize }: SparseAttrs): number {
+  if (width > 64 || (side === "keys" && blockSize % 64 !== 0)) return 32;
+  return 64;
+}
 
 const widthOf = ({ d, e }: { readonly d: number; readonly e: number }): number =>
   Math.max(16, 16 * Math.ceil(Math.max(d, e) / 16));
@@ -49,14 +56,13 @@ function biasOf(operands: SparseOperands, attrs: SparseAttrs, step: number): 0 |
 function unitOf(side: Side, operands: SparseOperands, attrs: SparseAttrs): KernelUnit {
   const width = widthOf(sizesOf(operands));
   const warps = side === "keys" ? MOST_WARPS : warpsOf(operands, attrs);
-  // Less of the other side where more sums are held beside it, so that registers suffice.
-  const step = side !== "forward" || width > 64 ? 32 : 64;
+  const step = stepOf(side, width, attrs);
   const bias = biasOf(operands, attrs, side === "keys" ? step : WARP_ROWS * warps);
   return {
     files: ["heads", "list", "sparse", "tensorCore", "tiles", ...files[side]],
     types: { T: cTypes[operands.q.dtype] },
     constants: {
-      ...{ D: width, E: 1, WARPS: warps, STEP: step, BIAS: bias, SHARING: sharingWarps(width) / warps },
+      ...{ D: width, E: 1, WARPS: warps, STEP: step, BIAS: bias, SHARING: (MOST_WARPS / warps) * sharing(side, width, step) },
       ...(side === "keys" && { UNIFORM: Number(attrs.blockSize % step === 0) }),
     },
   };
