@@ -32,6 +32,7 @@ const GIB = 2 ** 30;
 export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8, profile?: OpProfile): StepFigures {
   const { mode, layers, width, batch, length, vocabulary, dtype } = one;
   const engine = new Engine(profile?.backend ?? backend);
+  backend.resetPeaks();
   const options = {
     vocabSize: vocabulary,
     numLayers: layers,

@@ -13,4 +13,4 @@ export {
   sparseAgainstDense,
   sparseCases,
 } from "./sparseAttention.ts";
-export { standInCache, useStandIn } from "./standIn.ts";
+export { standInCache, standInTargets, useStandIn } from "./standIn.ts";

@@ -6,7 +6,7 @@ import { floatBits } from "./floatBits.ts";
 type Kernels = Pick<PrimitiveKernels<TypedArray>, "randomBits"> & Required<Pick<FusedKernels<TypedArray>, "dropout">>;
 
 /** About how long a word of the generator takes. */
-const WORD_NANOSECONDS = 1.5;
+const WORD_NANOSECONDS = 0.9;
 
 /** The generator's words and what draws them. The counter of a block is 32 bits here: enough for any tensor of the heap. */
 export function randomKernels(device: Device): Kernels {

@@ -1,12 +1,13 @@
 import { f32x4, i32, i32x4, type Local, type ModuleBuilder } from "../assembler/index.ts";
 import type { Multiply } from "../multiply.ts";
-import { VectorCode } from "../vector/vectors.ts";
+import { VectorCode, type Vectors } from "../vector/vectors.ts";
 import { FixedPointAdder } from "./fixedPointAdd.ts";
-import { normPlaces, normRow } from "./norm.ts";
-import { mapRow } from "./row.ts";
+import { firstTerm, normPlaces, normRow } from "./norm.ts";
+import { eachVector, lastTotal, loadRow, mapRow, RowTotal, storeRow, sumRow } from "./row.ts";
 import { kernelFunction, rowAt, rowFunction } from "./rowFunction.ts";
 
-// A residual sum and its norm, row by row: the norm finds the row it reads in the nearest cache.
+// A residual sum and its norm, row by row: the pass that adds also sums what the norm needs first, and the norm finds the row in the
+// nearest cache.
 
 type L = Local<"i32">;
 
@@ -15,8 +16,13 @@ export function emitAddNorm(m: ModuleBuilder, multiply: Multiply, name: string, 
   const parameters = ["x", "r", "sum", ...normPlaces] as const;
   rowFunction(m, multiply, name, parameters, (v, row, { x, r, sum, ...places }) => {
     const [from, increment, to] = [x, r, sum].map((base) => v.f.let(rowAt(base, row, places.size))) as [L, L, L];
-    mapRow(v, places.size, to, [from, increment], (w, [a, b]) => w.add(a!, b!));
-    normRow(v, row, to, hasMean, places);
+    const total = RowTotal.sum(v);
+    eachVector(v, places.size, [to, from, increment], (w, [at, a, b], part) => {
+      const values = w.add(loadRow(w, a!), loadRow(w, b!));
+      storeRow(w, at!, values, part);
+      total.take(w, firstTerm(w, values, hasMean), part);
+    });
+    normRow(v, row, to, hasMean, places, total.value());
   });
 }
 
@@ -30,10 +36,32 @@ export function emitFixedPointAddNorm(m: ModuleBuilder, multiply: Multiply, name
     const unit = f.let(i32x4.splat(i32.shl(i32.sub(i32.const(127), fractionBits), i32.const(23)))); // 2^-bits
     const row = f.local("i32");
     f.for(row, from, to, 1, () => {
-      const [stream, value] = [f.let(rowAt(sum, row, size)), f.let(rowAt(y, row, size))];
-      adder.run(size, rowAt(x, row, size), rowAt(r, row, size), stream);
-      mapRow(v, size, value, [stream], (w, [a]) => w.map((i) => f32x4.mul(f32x4.fromI32(a![i]!), unit)));
-      normRow(v, row, value, hasMean, given);
+      const [stream, increment, result, value] = [x, r, sum, y].map((base) => f.let(rowAt(base, row, size))) as [
+        L,
+        L,
+        L,
+        L,
+      ];
+      const valuesOf = (w: VectorCode, sums: Vectors): Vectors =>
+        w.map((i) => f32x4.mul(f32x4.fromI32(sums[i]!), unit));
+      f.if(
+        adder.isSmall(size, stream, increment),
+        () => {
+          const total = RowTotal.sum(v);
+          adder.runSmall(size, [stream, increment, result, value], (w, sums, at, part) => {
+            const values = valuesOf(w, sums);
+            storeRow(w, at, values, part);
+            total.take(w, firstTerm(w, values, hasMean), part);
+          });
+          total.value();
+        },
+        () => {
+          adder.run(size, stream, increment, result);
+          mapRow(v, size, value, [result], (w, [a]) => valuesOf(w, a!));
+          sumRow(v, size, [value], (w, [a]) => firstTerm(w, a!, hasMean));
+        },
+      );
+      normRow(v, row, value, hasMean, given, lastTotal(v));
     });
     adder.writeCounts(counts);
   });

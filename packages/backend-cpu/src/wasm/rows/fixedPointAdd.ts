@@ -2,14 +2,23 @@ import { f32x4, type I32, i32, i32x4, type Local, type ModuleBuilder, type V128,
 import { roundedMultiply } from "../multiply.ts";
 import { storeSome, storeVectors } from "../vector/memory.ts";
 import { VectorCode, type Vectors } from "../vector/vectors.ts";
+import { beside, eachVector, loadRow, type Part, RowTotal, storeRow } from "./row.ts";
 import { kernelFunction, wordAt } from "./rowFunction.ts";
 
 type L = Local<"i32">;
+
+/** Floats around this number lie one apart: added to it, a value below 2^22 is rounded to an integer, to even where two are as near. */
+const UNITS = 1.5 * 2 ** 23;
+const UNITS_BITS = 0x4b400000;
+const SMALL = 2 ** 22;
+const SMALL_BITS = 0x4a800000;
 
 /** x ± quantise(f) modulo 2^32 on runs of elements, and how many increments saturated, sums wrapped, increments were NaN. */
 export class FixedPointAdder {
   readonly #v: VectorCode;
   readonly #scale: Local<"v128">;
+  /** Negative to subtract: a rounded -r is -(rounded r). */
+  readonly #signedScale: Local<"v128">;
   /** All ones to subtract. */
   readonly #signs: Local<"v128">;
   readonly #totals: readonly [Local<"v128">, Local<"v128">, Local<"v128">];
@@ -19,7 +28,9 @@ export class FixedPointAdder {
     const { f } = v;
     this.#v = v;
     // 2^bits as a float: its exponent is all there is.
-    this.#scale = f.let(i32x4.splat(i32.shl(i32.add(fractionBits, i32.const(127)), i32.const(23))));
+    const bits = f.let(i32.shl(i32.add(fractionBits, i32.const(127)), i32.const(23)));
+    this.#scale = f.let(i32x4.splat(bits));
+    this.#signedScale = f.let(i32x4.splat(i32.or(bits, i32.and(sign, i32.const(0x80000000 | 0)))));
     this.#signs = f.let(i32x4.splat(i32.shrS(sign, i32.const(31))));
     this.#totals = [f.local("v128"), f.local("v128"), f.local("v128")];
     for (const total of this.#totals) f.set(total, i32x4.const(0));
@@ -33,15 +44,13 @@ export class FixedPointAdder {
     const [x, increment, y] = [f.let(stream), f.let(f32s), f.let(sums)] as const;
     const left = f.let(size);
     const load = (w: VectorCode, address: L): Vectors => w.map((i) => v128.load(address, 16 * i));
-    const [scale, signs] = [this.#scale, this.#signs];
     f.while(i32.geS(left, i32.const(16)), () => {
       const [a, values] = [load(v, x), load(v, increment)];
-      const scaled = v.map((i) => f32x4.mul(values[i]!, scale));
-      const flipped = v.map((i) => v128.xor(i32x4.truncSat(f32x4.nearest(scaled[i]!)), signs));
-      const sum = v.map((i) => i32x4.add(a[i]!, i32x4.sub(flipped[i]!, signs)));
-      // Sign bits: increments that fit and sums that did not wrap. Where that is all of them, nothing is to be counted.
-      const fits = v.binary(f32x4.lt, v.unary(f32x4.abs, scaled), v.float(2 ** 31));
-      const wraps = v.map((i) => v128.and(v128.xor(a[i]!, sum[i]!), v128.xor(flipped[i]!, sum[i]!)));
+      const { scaled, addend } = this.#small(v, values);
+      const sum = v.binary(i32x4.add, a, addend);
+      // Sign bits: increments that are small and sums that did not wrap. Where that is all of them, nothing is to be counted.
+      const fits = v.binary(f32x4.lt, v.unary(f32x4.abs, scaled), v.float(SMALL));
+      const wraps = v.map((i) => v128.and(v128.xor(a[i]!, sum[i]!), v128.xor(addend[i]!, sum[i]!)));
       const fine = v.binary(v128.andNot, fits, wraps);
       f.if(
         i32.eq(i32x4.bitmask(fine.reduce((p, q) => v128.and(p, q))), i32.const(15)),
@@ -63,6 +72,45 @@ export class FixedPointAdder {
       const sum = this.#step(single, inside(load(single, x)), inside(load(single, increment)));
       storeSome(single, "i32", y, sum, left);
     });
+  }
+
+  /**
+   * Whether no increment of a run is above 2^22 units and no element of the stream near the ends of its range, so that nothing saturates,
+   * wraps or is NaN. Bits and signs alone: V8 joins all of it.
+   */
+  isSmall(size: I32, stream: I32, f32s: I32): I32 {
+    const v = this.#v;
+    const large = new RowTotal(v, { identity: 0, combine: v128.or });
+    eachVector(v, size, [stream, f32s], (w, [x, increment], part) => {
+      const [a, values] = [loadRow(w, x!), loadRow(w, increment!)];
+      const magnitude = w.binary(v128.and, w.binary(f32x4.mul, values, beside(w, this.#scale)), w.int(0x7fffffff));
+      const isLarge = w.binary(i32x4.gtS, magnitude, w.int(SMALL_BITS - 1));
+      // The two highest bits of a number below 2^30 are the same.
+      const isNearEnd = w.binary(v128.xor, a, w.shift(i32x4.shl, a, 1));
+      large.take(w, w.binary(v128.or, isLarge, isNearEnd), part);
+    });
+    return i32.geS(i32x4.lane(large.value(), 0), i32.const(0));
+  }
+
+  /** The step on runs of which `isSmall` holds; `also` is given the sums and an address that moves along from `at`. */
+  runSmall(
+    size: I32,
+    [stream, f32s, sums, at]: readonly [I32, I32, I32, I32],
+    also: (w: VectorCode, sums: Vectors, at: L, part?: Part) => void,
+  ): void {
+    eachVector(this.#v, size, [stream, f32s, sums, at], (w, [x, increment, y, place], part) => {
+      const [a, values] = [loadRow(w, x!), loadRow(w, increment!)];
+      const sum = w.binary(i32x4.add, a, this.#small(w, values).addend);
+      storeRow(w, y!, sum, part);
+      also(w, sum, place!, part);
+    });
+  }
+
+  /** Increments below 2^22 units, with their sign, and rounded. */
+  #small(w: VectorCode, values: Vectors): { readonly scaled: Vectors; readonly addend: Vectors } {
+    const scaled = w.mul(values, beside(w, this.#signedScale));
+    const addend = w.binary(i32x4.sub, w.add(scaled, w.float(UNITS)), w.int(UNITS_BITS));
+    return { scaled, addend };
   }
 
   /** Adds what was counted to three words. */

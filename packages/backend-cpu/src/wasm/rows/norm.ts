@@ -23,9 +23,8 @@ interface Moments {
 const none = { mean: undefined, rest: undefined };
 
 /** A rounded mean alone would be felt where a row hardly varies: the second pass also finds how far off it is. */
-function moments(v: VectorCode, from: L, size: L, count: V128): Moments {
+function moments(v: VectorCode, from: L, size: L, count: V128, sum: V128): Moments {
   const { f } = v;
-  const sum = sumRow(v, size, [from], (_, [a]) => a!);
   const mean = f.let(f32x4.div(sum, count));
   const [off, squares] = [RowTotal.sum(v), RowTotal.sum(v)];
   eachVector(v, size, [from], (w, [at], part) => {
@@ -52,14 +51,18 @@ export interface NormPlaces {
 }
 export const normPlaces = ["weight", "bias", "y", "means", "inverses", "size", "n", "eps"] as const;
 
-/** y = (x - mean) / σ · weight + bias of the row that lies at `from`, and its statistics. `from` may be the row of y. */
-export function normRow(v: VectorCode, row: L, from: L, hasMean: boolean, places: NormPlaces): void {
+/** What the first pass over a row sums: its elements, for their mean; without a mean their squares. */
+export const firstTerm = (w: VectorCode, x: Vectors, hasMean: boolean): Vectors => (hasMean ? x : w.mul(x, x));
+
+/**
+ * y = (x - mean) / σ · weight + bias of the row that lies at `from`, and its statistics. `from` may be the row of y. `total` is the sum of
+ * first terms, in every lane.
+ */
+export function normRow(v: VectorCode, row: L, from: L, hasMean: boolean, places: NormPlaces, total: V128): void {
   const { f } = v;
   const { weight, bias, y, means, inverses, size, n, eps } = places;
   const count = splatBits(v, n);
-  const { mean, rest, squares } = hasMean
-    ? moments(v, from, size, count)
-    : { ...none, squares: sumRow(v, size, [from], (w, [a]) => w.mul(a!, a!)) };
+  const { mean, rest, squares } = hasMean ? moments(v, from, size, count, total) : { ...none, squares: total };
   const square = f.let(f32x4.div(squares, count));
   if (rest !== undefined) f.set(square, f32x4.sub(square, f32x4.mul(rest, rest)));
   const inverse = f.let(f32x4.div(f32x4.const(1), f32x4.sqrt(f32x4.add(square, splatBits(v, eps)))));
@@ -73,9 +76,11 @@ export function normRow(v: VectorCode, row: L, from: L, hasMean: boolean, places
 }
 
 export function emitNorm(m: ModuleBuilder, multiply: Multiply, name: string, hasMean: boolean): void {
-  rowFunction(m, multiply, name, ["x", ...normPlaces], (v, row, { x, ...places }) =>
-    normRow(v, row, v.f.let(rowAt(x, row, places.size)), hasMean, places),
-  );
+  rowFunction(m, multiply, name, ["x", ...normPlaces], (v, row, { x, ...places }) => {
+    const from = v.f.let(rowAt(x, row, places.size));
+    const total = sumRow(v, places.size, [from], (w, [a]) => firstTerm(w, a!, hasMean));
+    normRow(v, row, from, hasMean, places, total);
+  });
 }
 
 /** dx = (g·weight - mean of it - x̂ · mean of (g·weight·x̂)) / σ. */

@@ -125,11 +125,16 @@ export class RowTotal {
     const folded = f.let(combine(rest[0]!, this.#last));
     f.set(folded, combine(folded, v128.lanes32(folded, folded, [2, 3, 0, 1])));
     f.set(folded, combine(folded, v128.lanes32(folded, folded, [1, 0, 3, 2])));
-    const apart = 16 * (this.#lanes.length + 1);
-    f.do(v128.store(spill, folded, apart));
-    return f.let(v128.load32Splat(spill, apart));
+    f.do(v128.store(spill, folded, TOTAL));
+    return lastTotal(this.#v);
   }
 }
+
+/** Where a row's total is spilled: behind its lanes. */
+const TOTAL = 240;
+
+/** The total that was taken last, in every lane. */
+export const lastTotal = ({ f, spill }: VectorCode): Local<"v128"> => f.let(v128.load32Splat(spill!, TOTAL));
 
 /** The sum of a term over rows, in every lane. */
 export function sumRow(

@@ -1,5 +1,5 @@
 import { type AttentionBias, biasSteps, dtypes, numel } from "@revnet-zero/tensor";
-import { addressOf, type CudaDevice, type CudaView } from "../../../device/device.ts";
+import { addressOf, addressOr0, type CudaDevice, type CudaView } from "../../../device/device.ts";
 import type { Columns } from "./columns.ts";
 
 export interface SparseAttrs {
@@ -82,17 +82,14 @@ export function packSparse(
   const { o, g, ofLse, dq, dk, dv, db } = backward ?? {};
   const p = device.parameters.start();
   for (const view of [q, k, v, o, g, out, dq, dk, dv]) {
-    p.pointer(view === undefined ? 0 : addressOf(view));
-    p.longs(view === undefined ? [0, 0, 0] : view.strides.slice(0, 3));
+    p.pointer(addressOr0(view)).longs(view?.strides.slice(0, 3) ?? [], 3);
   }
   p.pointer(addressOf(runs)).longs(steps(runs));
   const { first, query } = kind === undefined ? { first: 0, query: 0 } : biasSteps(kind, t, s);
   p.pointer(bias === undefined ? 0 : addressOf(bias) + first * dtypes[bias.dtype].bytes);
   p.longs(bias === undefined ? [0, 0] : steps(bias)).long(query);
   p.pointer(keyBias).pointer(addressOf(lse));
-  p.pointer(ofLse === undefined ? 0 : addressOf(ofLse))
-    .pointer(shift)
-    .pointer(delta);
+  p.pointer(addressOr0(ofLse)).pointer(shift).pointer(delta);
   const dbSize = db?.shape[2] ?? 0;
   p.pointer(db === undefined || dbSize === 0 ? 0 : addressOf(db)).long(dbSize);
   p.pointer(columns?.columns ?? 0)

@@ -62,7 +62,14 @@ function unitOf(side: Side, operands: SparseOperands, attrs: SparseAttrs): Kerne
     files: ["heads", "list", "sparse", "tensorCore", "tiles", ...files[side]],
     types: { T: cTypes[operands.q.dtype] },
     constants: {
-      ...{ D: width, E: 1, WARPS: warps, STEP: step, BIAS: bias, SHARING: (MOST_WARPS / warps) * sharing(side, width, step) },
+      ...{
+        D: width,
+        E: 1,
+        WARPS: warps,
+        STEP: step,
+        BIAS: bias,
+        SHARING: (MOST_WARPS / warps) * sharing(side, width, step),
+      },
       ...(side === "keys" && { UNIFORM: Number(attrs.blockSize % step === 0) }),
     },
   };
