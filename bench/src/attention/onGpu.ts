@@ -2,6 +2,8 @@ import { startPytorch } from "../pytorch.ts";
 import { median, timeColumns } from "../statistics.ts";
 import { Subject } from "../subject.ts";
 import type { BenchContext, Row, SuiteResult } from "../suite.ts";
+import { ratio } from "../tasks/contest.ts";
+import { growthOf, type Measured } from "./growth.ts";
 
 export interface GpuRequest {
   readonly tokens: number;
@@ -19,7 +21,7 @@ export interface GpuAnswer {
 }
 
 const size = { heads: 16, keyHeads: 16, dim: 64, dtype: "bf16" } as const;
-const FLASH = "PyTorch flash";
+export const FLASH = "PyTorch flash";
 /** Levels [4, 16, 64, 256], or as many as the sequence asks for, above leaves of so many tokens. */
 const ways = {
   "hierarchical, 4 levels": { leafSize: 64, extendLevels: false },
@@ -45,7 +47,7 @@ export async function attentionOnGpu({ isQuick, backend, log }: BenchContext): P
   if (typeof flash === "string") log(`  no PyTorch: ${flash}`);
   else contestants.push({ mechanism: FLASH, subject: flash, request: size });
   const rows: Row[] = [];
-  const summary: Record<string, unknown> = {};
+  const measured: Measured[] = [];
   try {
     for (const [length, times] of Object.entries(isQuick ? repeats.quick : repeats.full)) {
       const tokens = Number(length);
@@ -53,22 +55,38 @@ export async function attentionOnGpu({ isQuick, backend, log }: BenchContext): P
       for (let n = 0; n < times; n++)
         for (const { mechanism, subject, request } of contestants)
           found.get(mechanism)!.push(await subject.ask<GpuAnswer>({ ...request, tokens }));
-      const medians = new Map<string, number>();
       for (const [mechanism, answers] of found) {
         const timesMs = answers.map((a) => a.timeMs);
-        medians.set(mechanism, median(timesMs));
-        const { keysPerQuery, peakBytes } = answers[0]!;
         const forwardMs = median(answers.map((a) => a.forwardMs));
-        rows.push({ backend, ...size, mechanism, tokens, keysPerQuery, peakBytes, forwardMs, ...timeColumns(timesMs) });
+        const { keysPerQuery, peakBytes } = answers[0]!;
+        const bytesPerToken = peakBytes / tokens;
+        measured.push({ mechanism, tokens, times: timesMs, bytesPerToken });
+        rows.push({
+          ...{ backend, ...size, mechanism, tokens, keysPerQuery, bytesPerToken, forwardMs },
+          ...timeColumns(timesMs),
+        });
         log(`  ${mechanism}, ${tokens} tokens: ${median(timesMs).toFixed(2)} ms, forward ${forwardMs.toFixed(2)}`);
       }
-      summary[`flashOver ${tokens}`] = Object.fromEntries(
-        [...medians].map(([mechanism, ms]) => [mechanism, (medians.get(FLASH) ?? Number.NaN) / ms]),
-      );
     }
   } finally {
     await ours.end();
     if (typeof flash !== "string") await flash.end();
   }
-  return { settings: { ...size, isCausal: true, ways }, rows, summary };
+  return { settings: { ...size, isCausal: true, ways }, rows, summary: summarise(measured) };
+}
+
+function summarise(measured: readonly Measured[]): Record<string, unknown> {
+  const of = (name: string): Measured[] => measured.filter((m) => m.mechanism === name);
+  const flashOver = (name: string): Record<number, number> =>
+    Object.fromEntries(
+      of(name).flatMap(({ tokens, times }) => {
+        const flash = of(FLASH).find((m) => m.tokens === tokens);
+        return flash === undefined ? [] : [[tokens, ratio(flash.times, times)]];
+      }),
+    );
+  const names = [...new Set(measured.map((m) => m.mechanism))];
+  return {
+    flashOver: Object.fromEntries(Object.keys(ways).map((name) => [name, flashOver(name)])),
+    growth: Object.fromEntries(names.filter((n) => of(n).length > 2).map((n) => [n, growthOf(of(n))])),
+  };
 }

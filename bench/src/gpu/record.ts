@@ -1,6 +1,7 @@
 import { join } from "node:path";
+import { HierarchicalReversibleAttention } from "@revnet-zero/attention";
 import { useStandIn } from "@revnet-zero/backend-cuda/testing";
-import { ReversibleTransformer, Transformer } from "@revnet-zero/models";
+import { type AttentionMaker, ReversibleTransformer, Transformer } from "@revnet-zero/models";
 import { type Backend, Engine, randomKey, tensor } from "@revnet-zero/tensor";
 import {
   applyGradients,

@@ -31,10 +31,13 @@ const files: Readonly<Record<Side, readonly string[]>> = {
 const sharing = (side: Side, width: number, step: number): number =>
   width > 64 || (side === "keys" && step > 32) ? 2 : 3;
 
-/** What a tile holds of the other side: less where more sums are held beside it. Keys prefer tiles that are part of one block of queries. */
-function stepOf(side: Side, width: number, { blockSize }: SparseAttrs): number {
-  if (width > 64 || (side === "keys" && blockSize % 64 !== 0)) return 32;
-  return 64;
+/**
+ * What a tile holds of the other side: less where more sums are held beside it, or a bias is looked up pair by pair. Keys prefer tiles that are part
+ * of one block of queries.
+ */
+function stepOf(side: Side, width: number, { bias, blockSize }: SparseAttrs): number {
+  const isNarrow = width > 64 || (bias !== undefined && bias !== "key") || (side === "keys" && blockSize % 64 !== 0);
+  return isNarrow ? 32 : 64;
 }
 
 const widthOf = ({ d, e }: { readonly d: number; readonly e: number }): number =>
