@@ -3,24 +3,6 @@
 // owns the key, over queries in ascending order. T; D, E: 32-wide parts of a head that a lane holds.
 // Source: Dao et al. 2022 (arXiv:2205.14135), algorithms 1 and 4.
 
-typedef Number<T>::Wide W;
-
-static __device__ __forceinline__ float expOf(float v) { return expf(v); }
-static __device__ __forceinline__ double expOf(double v) { return exp(v); }
-static __device__ __forceinline__ float logOf(float v) { return logf(v); }
-static __device__ __forceinline__ double logOf(double v) { return log(v); }
-
-/** An operand [b, heads, rows, columns] whose columns lie together; null where a kernel is not given it. */
-template <class Element>
-struct Operand {
-  Element* at;
-  i64 batch, head, row;  // strides
-  /** The first element of head number `index` of all batches. */
-  __device__ __forceinline__ Element* of(u64 index, int heads) const {
-    return at + (i64)(index / (u32)heads) * batch + (i64)(index % (u32)heads) * head;
-  }
-};
-
 struct Attention {
   Operand<const T> q, k, v, o, g;
   Operand<T> out, dq, dk, dv;
@@ -38,17 +20,7 @@ static __device__ __forceinline__ int firstKey(const Attention& p, int i) {
 }
 static __device__ __forceinline__ int endOfKeys(const Attention& p, int i) { return p.isCausal ? i + p.s - p.t + 1 : p.s; }
 
-/** Row `head · rows + i` of queries belongs to the key head of its group. */
-static __device__ __forceinline__ u64 keyHeadOf(const Attention& p, u64 head) {
-  const u64 b = head / p.heads, h = head % p.heads;
-  return b * p.keyHeads + h / (p.heads / p.keyHeads);
-}
-
-static __device__ __forceinline__ W dot(const T* a, const T* b, int n) {
-  W sum = 0;
-  for (int c = 0; c < n; c++) sum = multiplyAdd(wide(a[c]), wide(b[c]), sum);
-  return sum;
-}
+static __device__ __forceinline__ u64 keyHeadOf(const Attention& p, u64 head) { return keyHeadOf(head, p.heads, p.keyHeads); }
 
 KERNEL(attentionForward, Attention, 256) {
   const u64 row = (u64)blockIdx.x * 8 + (threadIdx.x >> 5);

@@ -1,109 +1,7 @@
 // Attention of 16-bit floats on tensor cores, heads of up to 128: tiles of 64 queries by STEP keys (or keys by queries), four
 // warps of 16 rows. Sums in float32, in one order; no atomics, and no workspace of [t, s]. D: the head, a multiple of 16,
 // filled up with zeros; STEP: what a tile holds of the other side. The parameters are those of attention.cu, which is put before
-// this. Source: Dao 2023 (arXiv:2307.08691), whose backward pass we split in two, so that every sum has one owner.
-
-typedef u16 Tile[STEP][D + 8];  // eight more than a row, so that neighbouring rows lie in other banks
-
-static constexpr float LOG2E = 1.4426950408889634f, LN2 = 0.6931471805599453f;
-
-/**
- * Begins to load rows of a matrix [rows, width] from row0 on, with zeros beyond its ends. `step`: from row to row; `isPacked`: rows begin at 16 bytes, and
- * the copy goes on while the warps compute.
- */
-static __device__ __forceinline__ void loadRows(Tile tile, const T* from, i64 step, int row0, int rows, int width, bool isPacked) {
-  for (int part = threadIdx.x; part < STEP * (D / 8); part += 128) {
-    const int r = part / (D / 8), c = part % (D / 8) * 8;
-    const bool isInside = row0 + r < rows;
-    if (isPacked) {
-      const bool isWanted = isInside && c < width;
-      copyAhead<16>(&tile[r][c], isWanted ? from + (row0 + r) * step + c : from, isWanted);
-    } else {
-#pragma unroll
-      for (int k = 0; k < 8; k++) tile[r][c + k] = isInside && c + k < width ? from[(row0 + r) * step + c + k].bits : (u16)0;
-    }
-  }
-}
-
-/** What was begun is there for all warps, and what they computed on is free. */
-static __device__ __forceinline__ void arrive() {
-  closeCopies();
-  awaitCopies();
-  __syncthreads();
-}
-
-/** A warp's 16 rows as left operands: [D / 16][4]. */
-static __device__ __forceinline__ void loadLeft(u32 (*a)[4], const T* from, i64 step, int row0, int rows, int width) {
-  const int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
-#pragma unroll
-  for (int kk = 0; kk < D / 16; kk++)
-#pragma unroll
-    for (int part = 0; part < 4; part++) {
-      const int r = row0 + g + 8 * (part & 1), c = kk * 16 + 2 * t + 8 * (part >> 1);
-      const T* at = from + r * step + c;
-      const u32 low = r < rows && c < width ? at[0].bits : 0, high = r < rows && c + 1 < width ? at[1].bits : 0;
-      a[kk][part] = low | high << 16;
-    }
-}
-
-/** c [STEP / 8][4] = a · tileᵀ: rows against the rows of a tile. */
-static __device__ __forceinline__ void againstRows(float (*c)[4], const u32 (*a)[4], const Tile tile) {
-  const int lane = threadIdx.x & 31;
-#pragma unroll
-  for (int n = 0; n < STEP / 8; n++) c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0;
-  // Four tiles a load: two parts of two k steps; where D has an odd number of steps, the last load reads its step twice.
-  const int last = D / 16 % 2 != 0 ? D - 16 : D;
-  const SharedAt at = sharedAt(&tile[lane & 7][(lane >> 3) * 8]), odd = sharedAt(&tile[lane & 7][(lane >> 3 & 1) * 8]);
-#pragma unroll
-  for (int kk = 0; kk < D / 16; kk += 2)
-#pragma unroll
-    for (int n = 0; n < STEP / 8; n++) {
-      u32 b[4];
-      loadTiles<false>(b, further(kk * 16 < last ? at : odd, n * 8 * (D + 8) + kk * 16));
-      multiplyTiles(c[n], a[kk], b);
-      if (kk + 1 < D / 16) multiplyTiles(c[n], a[kk + 1], b + 2);
-    }
-}
-
-/** sums [D / 8][4] += w · tile, w [16, STEP] in the layout of a product. */
-static __device__ __forceinline__ void timesRows(float (*sums)[4], const float (*w)[4], const Tile tile) {
-  const int lane = threadIdx.x & 31;
-  const SharedAt at = sharedAt(&tile[lane & 15][(lane >> 4) * 8]);
-#pragma unroll
-  for (int kk = 0; kk < STEP / 16; kk++) {
-    const u32 a[4] = {pairOf(w[2 * kk][0], w[2 * kk][1]), pairOf(w[2 * kk][2], w[2 * kk][3]),
-                      pairOf(w[2 * kk + 1][0], w[2 * kk + 1][1]), pairOf(w[2 * kk + 1][2], w[2 * kk + 1][3])};
-#pragma unroll
-    for (int n = 0; n < D / 8; n += 2) {
-      u32 b[4];
-      loadTiles<true>(b, further(at, kk * 16 * (D + 8) + n * 8));
-      multiplyTiles(sums[n], a, b);
-      multiplyTiles(sums[n + 1], a, b + 2);
-    }
-  }
-}
-
-/** Over the four lanes that share a row. */
-template <class Fold>
-static __device__ __forceinline__ float foldRow(float v) {
-  v = Fold::of(v, __shfl_xor_sync(0xffffffffu, v, 1));
-  return Fold::of(v, __shfl_xor_sync(0xffffffffu, v, 2));
-}
-struct Most {
-  static __device__ __forceinline__ float of(float a, float b) { return fmaxf(a, b); }
-};
-
-/** Stores a warp's sums, row by row scaled. */
-static __device__ __forceinline__ void storeRows(T* to, i64 step, const float (*sums)[4], int row0, int rows, int width, const float* scales) {
-  const int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
-#pragma unroll
-  for (int n = 0; n < D / 8; n++)
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-      const int r = row0 + g + 8 * (k >> 1), c = n * 8 + 2 * t + (k & 1);
-      if (r < rows && c < width) to[r * step + c] = narrow<T>(sums[n][k] * scales[k >> 1]);
-    }
-}
+// this, and the rows and tiles those of tiles.cu. Source: Dao 2023 (arXiv:2307.08691), whose backward pass we split in two, so that every sum has one owner.
 
 /** What every tile kernel of queries begins with. A block: 64 queries of one head. */
 struct Place {
@@ -128,9 +26,6 @@ static __device__ __forceinline__ Place placeOfQueries(const Attention& p) {
 static __device__ __forceinline__ bool sees(const Attention& p, int i, int j) {
   return i < p.t && j < p.s && j < endOfKeys(p, i) && j >= firstKey(p, i);
 }
-static __device__ __forceinline__ bool isPacked(const T* from, i64 step, int width) {
-  return width % 8 == 0 && step % 8 == 0 && (u64)from % 16 == 0;
-}
 
 KERNEL(tilesForward, Attention, 128) {
   __shared__ __align__(16) Tile tiles[2][2];
@@ -146,7 +41,9 @@ KERNEL(tilesForward, Attention, 128) {
   load(tiles[0], at.from);
   u32 q[D / 16][4];
   loadLeft(q, p.q.of(at.head, p.heads), p.q.row, at.row0, p.t, p.d);
-  float sums[D / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
+  float sums[D / 8][4] = {};
+  Softmax softmax;
+  softmax.start();
   const float scale = (float)p.scale * LOG2E;
   // The largest score is the scale times the largest product, where the scale is positive.
   const float before = scale > 0 ? 1 : scale, after = scale > 0 ? scale : 1;
@@ -158,44 +55,23 @@ KERNEL(tilesForward, Attention, 128) {
     againstRows(w, q, keys);
     // Inside the mask and the ends no element is looked at on its own.
     const bool isWhole = at.row0 + 15 < p.t && sees(p, at.row0, j0 + STEP - 1) && sees(p, at.row0 + 15, j0);
-    float most[2] = {-INFINITY, -INFINITY};
 #pragma unroll
     for (int n = 0; n < STEP / 8; n++)
 #pragma unroll
       for (int e = 0; e < 4; e++) {
         const bool isSeen = isWhole || sees(p, at.row0 + at.g + 8 * (e >> 1), j0 + n * 8 + 2 * at.t + (e & 1));
         w[n][e] = isSeen ? w[n][e] * before : -INFINITY;
-        most[e >> 1] = Most::of(most[e >> 1], w[n][e]);
       }
-    float kept[2], base[2];
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-      const float above = Most::of(top[h], foldRow<Most>(most[h]) * after);
-      base[h] = above == -INFINITY ? 0 : above;  // nothing seen yet
-      kept[h] = exp2Of(top[h] - base[h]);
-      top[h] = above;
-      total[h] *= kept[h];
-    }
-#pragma unroll
-    for (int n = 0; n < STEP / 8; n++)
-#pragma unroll
-      for (int e = 0; e < 4; e++) {
-        w[n][e] = exp2Of(fmaf(w[n][e], after, -base[e >> 1]));
-        total[e >> 1] += w[n][e];
-      }
-#pragma unroll
-    for (int n = 0; n < D / 8; n++)
-#pragma unroll
-      for (int e = 0; e < 4; e++) sums[n][e] *= kept[e >> 1];
+    softmax.fold(w, after, sums);
     timesRows(sums, w, values);
   }
   float inverse[2];
 #pragma unroll
   for (int h = 0; h < 2; h++) {
-    const float all = foldRow<Sum>(total[h]);
+    const float all = foldRow<Sum>(softmax.total[h]);
     inverse[h] = 1 / all;
     const int i = at.row0 + at.g + 8 * h;
-    if (at.t == 0 && i < p.t) p.lse[at.head * p.t + i] = logf(all) + top[h] * LN2;
+    if (at.t == 0 && i < p.t) p.lse[at.head * p.t + i] = logf(all) + softmax.top[h] * LN2;
   }
   storeRows(p.out.of(at.head, p.heads), p.out.row, sums, at.row0, p.t, p.e, inverse);
 }

@@ -49,6 +49,7 @@ static inline void copyAhead(void* to, const void* from, bool isWanted) {
   if (isWanted) __builtin_memcpy(to, from, bytes);
   else __builtin_memset(to, 0, bytes);
 }
+static inline void copyPack(SharedAt to, const T* from, bool isWanted) { copyAhead<16>((void*)to, from, isWanted); }
 static inline void closeCopies() {}
 static inline void awaitCopies() {}
 #else
@@ -114,6 +115,10 @@ static __device__ __forceinline__ void copyAhead(void* to, const void* from, boo
   asm("{ .reg .u64 a; cvta.to.shared.u64 a, %1; cvt.u32.u64 %0, a; }" : "=r"(at) : "l"(to));
   if (bytes == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(isWanted ? 16 : 0) : "memory");
   else asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from), "r"(isWanted ? 4 : 0) : "memory");
+}
+/** The same of 16 bytes, to an address found before. */
+static __device__ __forceinline__ void copyPack(SharedAt to, const T* from, bool isWanted) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(isWanted ? 16 : 0) : "memory");
 }
 static __device__ __forceinline__ void closeCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 static __device__ __forceinline__ void awaitCopies() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }

@@ -67,6 +67,16 @@ static inline T __shfl_up_sync(unsigned, T value, int by) {
   const int lane = threadIdx.x & 31;
   return standInShuffle(value, lane < by ? lane : lane - by);
 }
+static inline unsigned __ballot_sync(unsigned, int mine) {
+  const void* lanes[32];
+  standIn->meet(&mine, lanes);
+  unsigned all = 0;
+  for (int i = 0; i < 32; i++) all |= (unsigned)(*(const int*)lanes[i] != 0) << i;
+  __syncwarp();
+  return all;
+}
+static inline int __all_sync(unsigned lanes, int mine) { return __ballot_sync(lanes, mine) == 0xffffffffu; }
+static inline int __popc(unsigned v) { return __builtin_popcount(v); }
 static inline int atomicAdd(int* at, int value) { const int old = *at; *at += value; return old; }
 static inline unsigned atomicCAS(unsigned* at, unsigned is, unsigned to) { const unsigned old = *at; if (old == is) *at = to; return old; }
 

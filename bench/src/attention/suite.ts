@@ -1,7 +1,9 @@
-import { fitLine, median, timeColumns } from "../statistics.ts";
+import { median, timeColumns } from "../statistics.ts";
 import { Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
 import { ratio } from "../tasks/contest.ts";
+import { growthOf, type Measured } from "./growth.ts";
+import { attentionOnGpu, FLASH } from "./onGpu.ts";
 import { type AttentionAnswer, type MechanismName, size } from "./ways.ts";
 
 /** How far each is taken: what is quadratic ends where a pass takes most of a minute. */
@@ -24,17 +26,13 @@ const MOST_REPEATS = 9;
 /** A pass that takes longer is made once, cold. */
 const LONGEST_REPEAT_MS = 10_000;
 
-interface Measured {
-  readonly mechanism: MechanismName;
-  readonly tokens: number;
-  readonly times: readonly number[];
-  readonly bytesPerToken: number;
-}
-
 /** A forward and backward pass of causal attention against the length of the sequence, for every way to attend. */
 export const attention: Suite = {
   about: "time and memory of causal attention, forward and backward, against the length of the sequence",
-  run: async ({ isQuick, backend, log }) => {
+  backends: ["cpu", "cuda"],
+  run: async (context) => {
+    const { isQuick, backend, log } = context;
+    if (backend === "cuda") return attentionOnGpu(context);
     const subject = Subject.node("attention", new URL("./subject.ts", import.meta.url));
     const measured: Measured[] = [];
     const rows: Row[] = [];
@@ -60,15 +58,16 @@ export const attention: Suite = {
     }
     return { settings: { ...size, isCausal: true, longest }, rows, summary: summarise(measured) };
   },
+  // What is quadratic would hide the rest of a GPU's lengths.
   chart: (rows) => ({
     title: "Attention, forward and backward",
     xLabel: "tokens",
     yLabel: "nanoseconds a token",
     yFrom: 0,
-    series: names.map((name) => ({
+    series: [...new Set(rows.map((r) => r.mechanism as string).filter((name) => name !== FLASH))].map((name) => ({
       name,
       points: rows
-        .filter((r) => r.mechanism === name && (r.tokens as number) <= 65_536)
+        .filter((r) => r.mechanism === name && (r.backend === "cuda" || (r.tokens as number) <= 65_536))
         .map((r) => ({ x: r.tokens as number, y: (1e6 * (r.timeMs as number)) / (r.tokens as number) })),
     })),
   }),
@@ -122,25 +121,5 @@ function summarise(measured: readonly Measured[]): Record<string, unknown> {
     hierarchicalOverTiled: against("tiled", "hierarchical"),
     fourLevelsOverTiled: against("tiled", "hierarchical, 4 levels"),
     growth: Object.fromEntries(names.filter((name) => of(name).length > 2).map((name) => [name, growthOf(of(name))])),
-  };
-}
-
-/**
- * How time grows from 4096 tokens on: the exponent p of t = c · n^p, beside that of n log n over the same lengths; and t / n = a + b log2 n by
- * least squares, with the largest distance of a length from that line.
- */
-function growthOf(measured: readonly Measured[]) {
-  const long = measured.filter(({ tokens }) => tokens >= 4096);
-  const points = (long.length > 2 ? long : measured).map(({ tokens, times }) => [tokens, median(times)] as const);
-  const exponent = (f: (n: number, t: number) => number): number =>
-    fitLine(points.map(([n, t]) => [Math.log(n), Math.log(f(n, t))])).slope;
-  const line = fitLine(points.map(([n, t]) => [Math.log2(n), (1e6 * t) / n]));
-  return {
-    exponent: exponent((_, t) => t),
-    exponentOfNLogN: exponent((n) => n * Math.log2(n)),
-    nanosecondsPerToken: { intercept: line.intercept, perDoubling: line.slope, deviation: line.largestDeviation },
-    from: points[0]![0],
-    to: points.at(-1)![0],
-    bytesPerToken: [measured[0]!.bytesPerToken, measured.at(-1)!.bytesPerToken],
   };
 }

@@ -10,6 +10,7 @@ import {
   standInTargets,
 } from "@revnet-zero/backend-cuda/testing";
 import { loadText } from "@revnet-zero/data";
+import { stateOfTheUnion } from "../longContext/text.ts";
 
 // Makes one folder, Node included, that runs the GPU checks on a machine that has a GPU and nothing else:
 // `npm run gpu:bundle -- <folder>`, then there `sh run.sh contract types=f32,bf16`.
@@ -52,15 +53,18 @@ for (const name of packages) symlinkSync(`../../packages/${name}`, to("node_modu
 mkdirSync(to("node_modules", "vitest"), { recursive: true });
 writeFileSync(to("node_modules", "vitest", "package.json"), '{ "type": "module", "exports": "./index.js" }\n');
 writeFileSync(to("node_modules", "vitest", "index.js"), "export const describe = undefined, test = undefined;\n");
-// The novel as one chapter, without the hundred packages that read it.
-const { bytes } = await loadText("moby-dick");
-const novel = to("node_modules", "@stdlib", "datasets-moby-dick");
-mkdirSync(novel, { recursive: true });
-writeFileSync(join(novel, "package.json"), '{ "type": "module", "exports": "./index.js" }\n');
-writeFileSync(
-  join(novel, "index.js"),
-  `export default () => ${JSON.stringify([{ text: new TextDecoder().decode(bytes) }])};\n`,
-);
+// Texts as one module each, without the hundred packages that read them: the novel as one chapter, the speeches as one speech.
+const texts = {
+  "datasets-moby-dick": (await loadText("moby-dick")).bytes,
+  "datasets-sotu": stateOfTheUnion(),
+};
+for (const [name, bytes] of Object.entries(texts)) {
+  const folder = to("node_modules", "@stdlib", name);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "package.json"), '{ "type": "module", "exports": "./index.js" }\n');
+  const parts = JSON.stringify([{ year: "all", text: new TextDecoder().decode(bytes) }]);
+  writeFileSync(join(folder, "index.js"), `export default () => ${parts};\n`);
+}
 writeFileSync(to("package.json"), '{ "type": "module" }\n');
 
 cpSync(process.execPath, to("node"));

@@ -5,7 +5,11 @@ import {
   attentionCases,
   checkAbi,
   graphCases,
+  longSparseCases,
   proveCollectives,
+  type SparseCase,
+  sparseAgainstDense,
+  sparseCases,
   tilesAgainstRows,
 } from "@revnet-zero/backend-cuda/testing";
 import { type DType, Engine, type OpName } from "@revnet-zero/tensor";
@@ -170,6 +174,18 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     const { state } = device.attention;
     print("missing" in state ? state.missing : `cuDNN ${state.version} at ${state.path}`);
   },
+  // Attention driven by lists against whole matrices on the CPU, from the same bfloat16 numbers; every run twice.
+  sparse: () => {
+    const oracle = new Engine(new CpuBackend());
+    const bounds = { bf16: 2 ** -6, f16: 2 ** -8, f32: 2 ** -16 } as const;
+    const prove = (one: SparseCase, dtype: keyof typeof bounds): void => {
+      const { apart, isSame } = sparseAgainstDense(backend, oracle, one, dtype);
+      const figures = `${apart.map((v) => v.toExponential(1)).join(" ")}, ${isSame ? "the same bits again" : "OTHER BITS"}`;
+      judge(`list in ${dtype} ${JSON.stringify(one)}`, isSame && apart.every((v) => v < bounds[dtype]), figures);
+    };
+    for (const one of [...sparseCases, ...longSparseCases]) prove(one, "bf16");
+    for (const one of longSparseCases.slice(0, 3)) for (const dtype of ["f16", "f32"] as const) prove(one, dtype);
+  },
   profile: () => {
     const [mode, batch] = [option("mode", "ordinary"), option("batch", "8")];
     const one = { layers: 12, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16" } as const;
@@ -206,6 +222,7 @@ const proofs = [
   "contract",
   "rounding",
   "attention",
+  "sparse",
   "abi",
   "collectives",
   "exact",

@@ -1,6 +1,7 @@
 import { join } from "node:path";
+import { HierarchicalReversibleAttention } from "@revnet-zero/attention";
 import { useStandIn } from "@revnet-zero/backend-cuda/testing";
-import { ReversibleTransformer, Transformer } from "@revnet-zero/models";
+import { type AttentionMaker, ReversibleTransformer, Transformer } from "@revnet-zero/models";
 import { type Backend, Engine, randomKey, tensor } from "@revnet-zero/tensor";
 import {
   applyGradients,
@@ -20,7 +21,9 @@ const shapes = [
   { dModel: 1024, numHeads: 16, vocabSize: 2048, sequenceLength: 128 },
   { dModel: 128, numHeads: 4, vocabSize: 256, sequenceLength: 128 },
 ] as const;
-const modes = ["ordinary", "exact", "store", "checkpoint"] as const;
+const modes = ["ordinary", "exact", "store", "checkpoint", "hierarchical"] as const;
+/** Tokens of a leaf: a multiple of a tile, or part of one. Sequences are long enough for summaries. */
+const leafSizes = { 768: 8, 1024: 64, 128: 8 } as const;
 const precisions: readonly Precision[] = ["f32", "bf16", "f16"];
 
 const reason = useStandIn();
@@ -45,8 +48,15 @@ for (const { sequenceLength, ...shape } of shapes) {
         key: runKey(1, "parameters"),
         engine,
       };
+      const leafSize = leafSizes[shape.dModel];
+      const attention: AttentionMaker = (own) =>
+        new HierarchicalReversibleAttention({ ...own, dModel: own.dim, leafSize, levelBias: true });
       const model =
-        mode === "ordinary" ? new Transformer(options) : new ReversibleTransformer({ ...options, reversibility: mode });
+        mode === "ordinary"
+          ? new Transformer(options)
+          : mode === "hierarchical"
+            ? new ReversibleTransformer({ ...options, attention })
+            : new ReversibleTransformer({ ...options, reversibility: mode });
       const optimizer = buildOptimizer(model, defaultConfig.optimizer);
       const size = 2 * sequenceLength;
       const batch = { inputs: new Int32Array(size), targets: new Int32Array(size), batchSize: 2, sequenceLength };

@@ -1,6 +1,7 @@
 import { HierarchicalReversibleAttention, type HierarchicalReversibleAttentionOptions } from "@revnet-zero/attention";
 import type { AttentionMaker } from "@revnet-zero/models";
 import { Attention } from "@revnet-zero/nn";
+import type { TrainingBackend } from "../backends.ts";
 
 export type Task = "text" | "needles";
 
@@ -9,28 +10,26 @@ export interface LongContextRequest {
   readonly attention: AttentionName;
   readonly seed: number;
   readonly isQuick: boolean;
+  readonly backend: TrainingBackend;
 }
-
-/** Tokens of a leaf: so small that the short sequences of this suite reach the second level of summaries, of 16 tokens. */
-const leafSize = { text: 8, needles: 4 } as const;
 
 const hierarchical =
   (more: Partial<HierarchicalReversibleAttentionOptions> = {}) =>
-  (task: Task): AttentionMaker =>
+  (leafSize: number): AttentionMaker =>
   (options) =>
     new HierarchicalReversibleAttention({
-      ...{ ...options, leafSize: leafSize[task], compressionRatios: [4, 16], extendLevels: true },
+      ...{ ...options, leafSize, compressionRatios: [4, 16], extendLevels: true },
       ...{ ...more, dModel: options.dim },
     });
 
-/** The attention layers compared; all else is equal. The window is as wide as what the hierarchical ones see token by token. */
+/** The attention layers compared, by the tokens of a leaf; all else is equal. The window is as wide as what the hierarchical ones see token by token. */
 export const attentions = {
   dense: () => (options) => new Attention(options),
   hierarchical: hierarchical(),
   "hierarchical, learned": hierarchical({ pooling: "learned", levelBias: true }),
   "hierarchical, recall": hierarchical({ recall: { topK: 8, level: 1 } }),
-  window: (task) => (options) => new Attention({ ...options, window: 8 * leafSize[task] }),
-} satisfies Readonly<Record<string, (task: Task) => AttentionMaker>>;
+  window: (leafSize) => (options) => new Attention({ ...options, window: 8 * leafSize }),
+} satisfies Readonly<Record<string, (leafSize: number) => AttentionMaker>>;
 export type AttentionName = keyof typeof attentions;
 
 /** What each task is asked of. */
@@ -48,16 +47,30 @@ interface Budget {
   readonly steps: number;
   readonly evaluationBatches: number;
   readonly learningRate: number;
+  /** Tokens of a leaf: so small that the sequences reach the second level of summaries, of 16 tokens. */
+  readonly leafSize: number;
 }
 
-const full: Readonly<Record<Task, Budget>> = {
-  text: {
-    ...{ numLayers: 3, dModel: 64, numHeads: 4, length: 512, batchSize: 4 },
-    ...{ steps: 200, evaluationBatches: 40, learningRate: 3e-3 },
+const full: Readonly<Record<TrainingBackend, Readonly<Record<Task, Budget>>>> = {
+  cpu: {
+    text: {
+      ...{ numLayers: 3, dModel: 64, numHeads: 4, length: 512, batchSize: 4, leafSize: 8 },
+      ...{ steps: 200, evaluationBatches: 40, learningRate: 3e-3 },
+    },
+    needles: {
+      ...{ numLayers: 2, dModel: 64, numHeads: 1, length: 256, batchSize: 8, leafSize: 4 },
+      ...{ steps: 300, evaluationBatches: 60, learningRate: 3e-3 },
+    },
   },
-  needles: {
-    ...{ numLayers: 2, dModel: 64, numHeads: 1, length: 256, batchSize: 8 },
-    ...{ steps: 300, evaluationBatches: 60, learningRate: 3e-3 },
+  cuda: {
+    text: {
+      ...{ numLayers: 4, dModel: 256, numHeads: 4, length: 2048, batchSize: 8, leafSize: 16 },
+      ...{ steps: 400, evaluationBatches: 40, learningRate: 1e-3 },
+    },
+    needles: {
+      ...{ numLayers: 2, dModel: 128, numHeads: 2, length: 1024, batchSize: 16, leafSize: 8 },
+      ...{ steps: 800, evaluationBatches: 60, learningRate: 2e-3 },
+    },
   },
 };
 const small = {
@@ -70,4 +83,11 @@ const small = {
   evaluationBatches: 2,
 } as const;
 
-export const budgetOf = (task: Task, isQuick: boolean): Budget => (isQuick ? { ...full[task], ...small } : full[task]);
+export const budgetOf = ({
+  task,
+  isQuick,
+  backend,
+}: Pick<LongContextRequest, "task" | "isQuick" | "backend">): Budget => ({
+  ...full[backend][task],
+  ...(isQuick ? small : {}),
+});

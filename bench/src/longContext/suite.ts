@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import type { TrainingBackend } from "../backends.ts";
 import { inParallel } from "../inParallel.ts";
 import { deviation, mean } from "../statistics.ts";
 import { Subject } from "../subject.ts";
@@ -9,19 +10,28 @@ import type { LongContextAnswer } from "./trainee.ts";
 
 const seeds = { full: [1, 2, 3], quick: [1] } as const;
 
+/** A GPU's processes take turns on it: some of them keep it busy while others wait for their host. */
+const atOnce: Readonly<Record<TrainingBackend, number>> = {
+  cpu: availableParallelism(),
+  cuda: Math.min(4, availableParallelism()),
+};
+
 type Answered = LongContextRequest & LongContextAnswer;
 
 /** What hierarchical attention costs in quality: text predicted after the same training, and needles found in it by distance. */
 export const longContext: Suite = {
   about:
     "held-out bits per byte, and recall of needles by distance, of hierarchical against dense attention at equal steps",
-  run: async ({ isQuick, backend, log }) => {
+  backends: ["cpu", "cuda"],
+  run: async (context) => {
+    const { isQuick, log } = context;
+    const backend = context.backend as TrainingBackend;
     const runs = isQuick ? seeds.quick : seeds.full;
     // The longest first.
     const cases = (["needles", "text"] as const).flatMap((task) =>
-      runs.flatMap((seed) => comparisons[task].map((attention) => ({ task, attention, seed, isQuick }))),
+      runs.flatMap((seed) => comparisons[task].map((attention) => ({ task, attention, seed, isQuick, backend }))),
     );
-    const answers = await inParallel(cases, availableParallelism(), async (request): Promise<Answered> => {
+    const answers = await inParallel(cases, atOnce[backend], async (request): Promise<Answered> => {
       // A model a core: bits do not depend on it, and none waits for another.
       const env = { ...process.env, REVNET_THREADS: "1" };
       using subject = Subject.node(
@@ -40,7 +50,7 @@ export const longContext: Suite = {
       );
       return { ...request, ...answer };
     });
-    const settings = (task: Task) => ({ ...budgetOf(task, isQuick), seeds: runs });
+    const settings = (task: Task) => ({ ...budgetOf({ task, isQuick, backend }), seeds: runs });
     return {
       settings: {
         text: "State of the Union, 1790 to 2019",

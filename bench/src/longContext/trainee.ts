@@ -1,8 +1,8 @@
-import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { ByteDataset } from "@revnet-zero/data";
 import { ReversibleTransformer } from "@revnet-zero/models";
 import { AdamW, clipByGlobalNorm, schedules } from "@revnet-zero/optim";
 import { Engine, foldKey, randomKey, type Tensor, tensor } from "@revnet-zero/tensor";
+import { openBackend } from "../backends.ts";
 import { answerRequests } from "../subject.ts";
 import { attentions, budgetOf, type LongContextRequest } from "./configuration.ts";
 import { batchKey, type NeedleBatch, needleBatch, vocabulary } from "./needles.ts";
@@ -28,23 +28,24 @@ export interface LongContextAnswer {
 const SHORT = 4;
 
 /** Distances are counted in these ranges. */
-const edges = [1, 16, 32, 64, 128, 256];
+const edges = [1, 16, 32, 64, 128, 256, 512, 1024];
 
-async function train({ task, attention, seed, isQuick }: LongContextRequest): Promise<LongContextAnswer> {
-  const { numLayers, dModel, numHeads, length, batchSize, steps, evaluationBatches, learningRate } = budgetOf(
-    task,
-    isQuick,
-  );
-  const engine = new Engine(new CpuBackend());
+async function train(request: LongContextRequest): Promise<LongContextAnswer> {
+  const { task, attention, seed, backend } = request;
+  const { numLayers, dModel, numHeads, length, batchSize, steps, evaluationBatches, learningRate, leafSize } =
+    budgetOf(request);
+  const engine = new Engine(openBackend(backend).backend);
+  /** A GPU multiplies in bfloat16, as its tensor cores do. */
+  const computing = <T>(f: () => T): T => (backend === "cuda" ? engine.autocast("bf16", f) : f());
   const model = new ReversibleTransformer({
     ...{ numLayers, dModel, numHeads, maxSeqLen: length, vocabSize: task === "text" ? 256 : vocabulary },
-    ...{ attention: attentions[attention](task), tieEmbeddings: task === "text", key: randomKey(seed), engine },
+    ...{ attention: attentions[attention](leafSize), tieEmbeddings: task === "text", key: randomKey(seed), engine },
   });
   const text = stateOfTheUnion();
   const data = new ByteDataset(text, { batchSize, sequenceLength: length, seed });
   const onEngine = (words: Int32Array, time = length): Tensor => tensor(words, { engine }).reshape([-1, time]);
   const lossOf = (tokens: Int32Array, targets: Int32Array, time = length): Tensor =>
-    model.loss(onEngine(tokens, time), onEngine(targets, time));
+    computing(() => model.loss(onEngine(tokens, time), onEngine(targets, time)));
   const lossAt = (step: number): Tensor => {
     if (task === "text") {
       const { inputs, targets } = data.batchAt(step);
@@ -79,11 +80,14 @@ async function train({ task, attention, seed, isQuick }: LongContextRequest): Pr
     }
     return { bitsPerByte: nats / count / Math.LN2, ...result };
   }
-  const recall = edges.slice(1).map((to, i) => ({ from: edges[i]!, to, right: 0, asked: 0 }));
+  const recall = edges
+    .slice(1)
+    .filter((to) => to <= length)
+    .map((to, i) => ({ from: edges[i]!, to, right: 0, asked: 0 }));
   for (let i = 0; i < evaluationBatches; i++) {
     const batch = needleBatch(data.heldOut, batchSize, length, batchKey(1000 + seed, i));
     const scope = engine.openScope("recall");
-    const predicted = await engine.noGrad(() => model.call(onEngine(batch.tokens)).argmax(-1)).data();
+    const predicted = await computing(() => engine.noGrad(() => model.call(onEngine(batch.tokens)).argmax(-1))).data();
     scope.close();
     count(recall, batch, predicted as Int32Array);
   }

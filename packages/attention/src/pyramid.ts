@@ -38,8 +38,9 @@ export function buildPyramid(k: Tensor, v: Tensor, { levels }: Ladder, pooling: 
       const grouped = [keys[l - 1]!, values[l - 1]!].map((x) => inGroups(x, after)) as [Tensor, Tensor];
       const counts = countsOf(k, before, after, length);
       const [pooledKeys, pooledValues] = pooling.pool(...grouped, { counts, radix: after.radix });
-      keys.push(pooledKeys);
-      values.push(pooledValues);
+      // Parameters that pool may be of a wider type, under autocast.
+      keys.push(pooledKeys.cast(k.dtype));
+      values.push(pooledValues.cast(v.dtype));
     }
     const together = ([first, ...rest]: readonly Tensor[]): Tensor =>
       rest.length === 0 ? first! : first!.concat(rest, 2);

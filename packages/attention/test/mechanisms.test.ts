@@ -9,7 +9,7 @@ import {
   type Mechanism,
   MechanismAttention,
 } from "../src/index.ts";
-import { causalMechanisms, engine, noise, operands } from "./fixtures.ts";
+import { causalMechanisms, distance, engine, noise, operands } from "./fixtures.ts";
 
 const layer = (mechanism: Mechanism, key = 1): MechanismAttention =>
   new MechanismAttention({ dim: 8, numHeads: 2, numKeyValueHeads: 1, rotary: true, mechanism, key: randomKey(key) });
@@ -41,6 +41,25 @@ describe.each(Object.entries(causalMechanisms))("%s", (name, make: (dtype: DType
     for (const p of mechanism.parameters()) p.assign(randomNormal(p.shape, { key: randomKey(p.size), dtype: "f64" }));
     await gradcheck((q, k, v) => [mechanism.call(q!, k!, v!)], operands(17, { keyHeads: 1, dtype: "f64" }), {
       elements: 6,
+    });
+  });
+
+  test("computes under autocast to bfloat16 what it computes in float32, forward and backward", () => {
+    const mechanism = make("f32");
+    engine.scope(() => {
+      const run = (dtype: DType): Tensor[] => {
+        const leaves = operands(70, { keyHeads: 1 }).map((x) => x.cast("bf16").cast(dtype).detach().requireGrad());
+        const [q, k, v] = leaves as [Tensor, Tensor, Tensor];
+        const y = dtype === "bf16" ? engine.autocast("bf16", () => mechanism.call(q, k, v)) : mechanism.call(q, k, v);
+        y.cast("f32").sum().backward();
+        return [y, ...leaves.map((x) => x.grad!)].map((x) => x.detach().cast("f32"));
+      };
+      const [low, full] = [run("bf16"), run("f32")];
+      for (const [i, x] of full.entries()) {
+        const largest = x.abs().max().itemSync();
+        // What is recalled may be chosen otherwise where two scores are close.
+        expect(distance(low[i]!, x)).toBeLessThan((name.includes("recalling") ? 1 : 0.05) * largest);
+      }
     });
   });
 

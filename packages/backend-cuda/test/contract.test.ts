@@ -1,8 +1,9 @@
-import { ReferenceBackend } from "@revnet-zero/backend-cpu";
+import { CpuBackend, ReferenceBackend } from "@revnet-zero/backend-cpu";
 import { Engine, ops, randomKey, randomNormal, type Tensor, tensor } from "@revnet-zero/tensor";
 import { opContract, Random } from "@revnet-zero/testkit";
 import { expect, test } from "vitest";
 import { attentionCases, tilesAgainstRows } from "../src/testing/attention.ts";
+import { sparseAgainstDense, sparseCases } from "../src/testing/sparseAttention.ts";
 import { useStandIn } from "../src/testing/standIn.ts";
 
 // The kernels' own source, compiled for the host: one op of every family. All ops in all types are in contract.deep.ts, and on
@@ -34,6 +35,8 @@ if (reason === undefined) {
       "crossEntropyWithGradient",
       "fixedPointAddNorm",
       "headAttention",
+      "sparseAttention",
+      "sparseAttentionBackward",
       "matmulAdd",
     ],
   });
@@ -73,6 +76,16 @@ if (reason === undefined) {
   test.each(attentionCases.slice(1))("attention on tensor cores is that of rows: %o", (one) => {
     // Weights are rounded to 8 bits before the second product, sums are not.
     for (const apart of tilesAgainstRows(backend, one)) expect(apart).toBeLessThan(2 ** -7);
+  });
+  const oracle = new Engine(new CpuBackend());
+  test.each(sparseCases)("a list on tensor cores means what it means in matrices, twice the same bits: %o", (one) => {
+    const { apart, isSame } = sparseAgainstDense(backend, oracle, one, "bf16");
+    for (const difference of apart) expect(difference).toBeLessThan(2 ** -6);
+    expect(isSame).toBe(true);
+  });
+  test("a list in float32 means what it means in matrices", () => {
+    for (const difference of sparseAgainstDense(backend, oracle, sparseCases[2]!, "f32").apart)
+      expect(difference).toBeLessThan(2 ** -18);
   });
 } else {
   test("CUDA kernels on the stand-in driver", (context) => context.skip(reason));

@@ -2,6 +2,7 @@ import type { KernelTable } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
 import { headAttentionKernels } from "./attention/heads.ts";
 import { attentionKernels } from "./attention/index.ts";
+import { sparseAttentionKernels } from "./attention/sparse/index.ts";
 import type { Context } from "./context.ts";
 import { convKernels } from "./conv.ts";
 import { dropoutKernels } from "./dropout.ts";
@@ -28,6 +29,7 @@ export const cudaKernels = (context: Context): KernelTable<Block> => ({
   ...matmulKernels(context),
   ...attentionKernels(context),
   ...headAttentionKernels(context),
+  ...sparseAttentionKernels(context),
   ...linearKernels(context),
   ...normKernels(context),
   ...normBackwardKernels(context),

@@ -6,4 +6,11 @@ export { type ArchiveReport, compileArchive } from "../ahead/compileArchive.ts";
 export { buildAddon, buildStandIn } from "../build.ts";
 export { type AttentionCase, attentionCases, graphCases, tilesAgainstRows } from "./attention.ts";
 export { proveCollectives } from "./collectives.ts";
+export {
+  longSparseCases,
+  type SparseCase,
+  type SparseReport,
+  sparseAgainstDense,
+  sparseCases,
+} from "./sparseAttention.ts";
 export { standInCache, standInTargets, useStandIn } from "./standIn.ts";

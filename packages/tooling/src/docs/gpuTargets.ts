@@ -52,6 +52,14 @@ const totals = (row: Row): string => `${gib(row.peakBytes)}, by the driver's cou
 
 const equality = (isEqual: unknown): string => (isEqual === undefined ? "not measured" : isEqual ? "equal" : "differ");
 
+/** Every ladder's ratio. */
+const overFlash =
+  (tokens: number) =>
+  ({ summary }: Report): string =>
+    Object.entries((summary.flashOver ?? {}) as Readonly<Record<string, Readonly<Record<string, number>>>>)
+      .map(([name, by]) => `${name}: ${figure(number(by[tokens]))}`)
+      .join("; ");
+
 const gpuTargets: readonly Target[] = [
   {
     suite: "step",
@@ -109,5 +117,17 @@ const gpuTargets: readonly Target[] = [
     what: "weights of a run that goes on twice from one checkpoint",
     asked: "equal",
     reached: ({ summary }) => equality(summary.weightsBitEqualFromOneCheckpoint),
+  },
+  {
+    suite: "attention",
+    what: "hierarchical attention to 131,072 tokens, speed over PyTorch's flash attention",
+    asked: "10",
+    reached: overFlash(131_072),
+  },
+  {
+    suite: "attention",
+    what: "the same, 1,048,576 tokens",
+    asked: "50",
+    reached: overFlash(1_048_576),
   },
 ];

@@ -28,7 +28,7 @@ function launchRows(
   if (rows === 0) return;
   const { d, e } = sizesOf(operands);
   const parts = { D: Math.max(1, Math.ceil(d / 32)), E: Math.max(1, Math.ceil(e / 32)) };
-  const unit: KernelUnit = { files: ["attention"], types: { T: cTypes[operands.q.dtype] }, constants: parts };
+  const unit: KernelUnit = { files: ["heads", "attention"], types: { T: cTypes[operands.q.dtype] }, constants: parts };
   const kernel = device.kernel(unit, name);
   pack(device, operands, attrs);
   device.launch(kernel, Math.ceil(rows / ROWS));
@@ -64,8 +64,12 @@ export function takesTiles(operands: AttentionOperands): boolean {
 function tilesUnit(operands: AttentionOperands, isBackward: boolean): KernelUnit {
   const { d, e } = sizesOf(operands);
   const width = Math.max(16, 16 * Math.ceil(Math.max(d, e) / 16));
-  const constants = { D: width, E: 1, STEP: isBackward || width > 64 ? TILE / 2 : TILE };
-  return { files: ["attention", "tensorCore", "attentionTiles"], types: { T: cTypes[operands.q.dtype] }, constants };
+  const constants = { D: width, E: 1, WARPS: TILE / 16, STEP: isBackward || width > 64 ? TILE / 2 : TILE };
+  return {
+    files: ["heads", "attention", "tensorCore", "tiles", "attentionTiles"],
+    types: { T: cTypes[operands.q.dtype] },
+    constants,
+  };
 }
 
 /** On tensor cores, 64 rows a block, a head a row of blocks; backward a pass over queries and one over keys, so that every sum has one owner and needs no atomics. */
