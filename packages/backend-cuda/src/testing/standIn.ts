@@ -10,7 +10,9 @@ export function standInCache(): string {
   const folder = join(nativeFolder(), "standin");
   const hash = createHash("sha256");
   for (const name of ["host.h", "compiler.cc"]) hash.update(readFileSync(join(folder, name)));
-  return join(tmpdir(), `revnet-standin-${hash.digest("hex").slice(0, 12)}`);
+  // What an idle one gives for a kernel is nothing that runs.
+  const kind = (process.env.REVNET_STANDIN_IDLE ?? "") === "" ? "standin" : "standin-idle";
+  return join(tmpdir(), `revnet-${kind}-${hash.digest("hex").slice(0, 12)}`);
 }
 
 /**
