@@ -4,6 +4,7 @@ import {
   type DType,
   dtypes,
   type ElementwiseOp,
+  type GraphMemory,
   type KernelTable,
   type TypedArray,
 } from "@revnet-zero/tensor";
@@ -80,7 +81,7 @@ export class CudaBackend implements Backend<Block> {
     this.device.allocator.free(data);
   }
   write(data: Block, values: TypedArray): void {
-    if (values.length > 0) this.device.guard(() => this.device.native.upload(data.address, values, values.byteLength));
+    if (values.length > 0) this.device.guard(() => this.device.graphs.write(data, values));
   }
   readSync(data: Block, dtype: DType, elements: number): TypedArray {
     const values = new dtypes[dtype].array(holds(data, elements) ? elements : 0);
@@ -101,7 +102,11 @@ export class CudaBackend implements Backend<Block> {
     }
   }
   releaseCaches(): void {
-    this.device.allocator.releaseCached();
+    this.device.releaseCaches();
+  }
+
+  openGraphs(onRevoked: () => void): GraphMemory<Block> {
+    return this.device.graphs.open(onRevoked);
   }
 
   /** Waits until the device has done everything asked of it. */
@@ -119,11 +124,11 @@ export class CudaBackend implements Backend<Block> {
   }
 
   get reservedBytes(): number {
-    return this.device.allocator.reservedBytes;
+    return this.device.ordinary.reservedBytes;
   }
 
   memory(): DeviceMemory {
-    const { usedBytes, reservedBytes, peakReservedBytes, liveBlocks } = this.device.allocator;
+    const { usedBytes, reservedBytes, peakReservedBytes, liveBlocks } = this.device.ordinary;
     const [freeBytes, totalBytes] = this.device.guard(() => this.device.native.memoryInfo());
     return { usedBytes, reservedBytes, peakReservedBytes, liveBlocks, freeBytes, totalBytes };
   }

@@ -135,6 +135,11 @@ export class Engine {
     return this.modulePath.length === 0 ? caller : `${this.modulePath.join(".")} ${caller}`;
   }
 
+  /** Bytes the ledger may reach. */
+  get memoryLimitBytes(): number {
+    return this.#memoryLimitBytes;
+  }
+
   /** Runs `f` with at most `bytes` in the ledger, or the limit there is where that is lower. */
   withMemoryLimit<T>(bytes: number, f: () => T): T {
     const before = this.#memoryLimitBytes;

@@ -11,6 +11,7 @@ import { Compiler } from "./compiler.ts";
 import { openDriver } from "./driver.ts";
 import { deviceError } from "./errors.ts";
 import { Faults } from "./faults.ts";
+import { DeviceGraphs } from "./graphs.ts";
 import { Parameters } from "./parameters.ts";
 import { Products } from "./products.ts";
 import { type KernelUnit, unitSource } from "./sources.ts";
@@ -36,7 +37,10 @@ export class CudaDevice {
   readonly driverVersion: number;
   readonly tuning: TuningTable;
   readonly choices: KernelChoices;
-  readonly allocator: CachingAllocator;
+  /** Where memory comes from: the ordinary allocator, or a graph's while one is captured. */
+  allocator: CachingAllocator;
+  readonly ordinary: CachingAllocator;
+  readonly graphs: DeviceGraphs;
   readonly compiler: Compiler;
   readonly products: Products;
   readonly collectives: Collectives;
@@ -66,13 +70,31 @@ export class CudaDevice {
     native.setParameters(this.parameters.bytes);
     this.tuning = new TuningTable({ device: this.name, target: this.target, driverVersion: this.driverVersion });
     this.choices = new KernelChoices(this.tuning.entries);
-    this.allocator = new CachingAllocator(native);
+    this.ordinary = new CachingAllocator(native);
+    this.allocator = this.ordinary;
+    this.graphs = new DeviceGraphs(this);
     const driverMajor = Math.floor(this.driverVersion / 1000);
     this.compiler = new Compiler(native, driverMajor, this.target, join(nativeFolder(), "out", "kernels"));
     this.products = new Products(this, driverMajor);
     this.collectives = new Collectives(this, driverMajor);
     this.attention = new AttentionGraphs(this, driverMajor);
     this.faults = new Faults(native);
+  }
+
+  /** Runs `f` with memory from another allocator, to which it gives back all it takes. */
+  withAllocator(allocator: CachingAllocator, f: () => void): void {
+    this.allocator = allocator;
+    try {
+      f();
+    } finally {
+      this.allocator = this.ordinary;
+    }
+  }
+
+  /** Gives back to the driver what nobody uses, what graphs keep between their launches included. */
+  releaseCaches(): void {
+    this.graphs.revoke();
+    this.ordinary.releaseCached();
   }
 
   /** Memory for the length of a kernel: freed in program order, like everything on the one stream. */
@@ -90,7 +112,7 @@ export class CudaDevice {
       return this.allocator.allocate(bytes);
     } catch (first) {
       if (!(first instanceof RangeError)) throw first;
-      this.allocator.releaseCached();
+      this.releaseCaches();
       try {
         return this.allocator.allocate(bytes);
       } catch {
