@@ -81,6 +81,23 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
       `losses at most ${apart.toExponential(1)} apart, last ${host.losses.at(-1)}`,
     );
   },
+  graph: async () => {
+    const steps = Number(option("steps", "20"));
+    for (const mode of ["exact", "store"] as const) {
+      const [eager, graph] = [
+        await train(new Engine(backend), steps, mode),
+        await train(new Engine(backend), steps, mode, { graph: true }),
+      ];
+      const different = firstDifference(graph, eager);
+      judge(
+        `weights after ${steps} steps as CUDA graphs: those of steps called, ${mode}`,
+        different === undefined,
+        different,
+      );
+    }
+    const { liveBlocks } = backend.memory();
+    judge("graphs leave nothing", liveBlocks === 0, `${liveBlocks} blocks`);
+  },
   leak: async () => {
     const steps = Number(option("steps", "200"));
     const { least, most, reservedLeast, reservedMost, liveBlocks } = await memoryOverSteps(backend, steps);
@@ -166,11 +183,14 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
   },
   speed: () => {
     const modes = list("modes", "ordinary,exact,store") as StepCase["mode"][];
-    const cases: StepCase[] = modes.map((mode) => ({
-      ...{ mode, dtype: "bf16", vocabulary: 50304 },
-      ...{ layers: Number(option("layers", "12")), width: Number(option("width", "768")) },
-      ...{ batch: Number(option("batch", "8")), length: Number(option("length", "1024")) },
-    }));
+    const runs = list("runs", "eager") as NonNullable<StepCase["run"]>[];
+    const cases: StepCase[] = modes.flatMap((mode) =>
+      runs.map((run) => ({
+        ...{ mode, run, dtype: "bf16", vocabulary: 50304 },
+        ...{ layers: Number(option("layers", "12")), width: Number(option("width", "768")) },
+        ...{ batch: Number(option("batch", "8")), length: Number(option("length", "1024")) },
+      })),
+    );
     for (const one of cases) {
       const figures = timeStep(backend, one);
       print(JSON.stringify({ ...one, ...figures }, (_, v) => (typeof v === "number" ? Number(v.toPrecision(5)) : v)));
@@ -179,7 +199,18 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
 };
 
 print(`${device.name}, ${device.target}, ${device.processors} multiprocessors, CUDA ${device.driverVersion}`);
-const proofs = ["contract", "rounding", "attention", "abi", "collectives", "exact", "training", "leak", "novel"];
+const proofs = [
+  "contract",
+  "rounding",
+  "attention",
+  "abi",
+  "collectives",
+  "exact",
+  "training",
+  "graph",
+  "leak",
+  "novel",
+];
 if (check !== "all" && checks[check] === undefined)
   throw new Error(`there is no check ${check}; they are ${Object.keys(checks).join(", ")}`);
 const chosen = check === "all" ? proofs.map((name) => checks[name]!) : [checks[check]!];
