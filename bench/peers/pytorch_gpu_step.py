@@ -1,4 +1,5 @@
-"""Training steps of the GPT-2 shape in PyTorch on a GPU, for `run.sh speed`: python3 pytorch_gpu_step.py [batch] [eager,compiled].
+"""Training steps of GPTs in PyTorch on a GPU, for `run.sh speed`, with its options:
+python3 pytorch_gpu_step.py [batch=32] [modes=eager,compiled,checkpointed] [layers=12] [width=768] [length=1024].
 
 Same shape, mixed precision (bf16 autocast, float32 weights), rotary positions, AdamW and vocabulary as bench/src/gpu/speed.ts.
 """
@@ -9,8 +10,11 @@ import time
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-LAYERS, WIDTH, LENGTH, VOCABULARY = 12, 768, 1024, 50304
+given = dict(word.split("=", 1) for word in sys.argv[1:])
+LAYERS, WIDTH, LENGTH = (int(given.get(name, otherwise)) for name, otherwise in (("layers", 12), ("width", 768), ("length", 1024)))
+VOCABULARY = 50304
 HEADS = WIDTH // 64
 
 
@@ -35,8 +39,9 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    def __init__(self):
+    def __init__(self, is_checkpointed):
         super().__init__()
+        self.is_checkpointed = is_checkpointed
         self.tokens = nn.Embedding(VOCABULARY, WIDTH)
         self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
         self.norm = nn.LayerNorm(WIDTH)
@@ -47,14 +52,17 @@ class Transformer(nn.Module):
     def forward(self, tokens, targets):
         x = self.tokens(tokens)
         for block in self.blocks:
-            x = block(x, self.cos, self.sin)
+            if self.is_checkpointed:
+                x = checkpoint(block, x, self.cos, self.sin, use_reentrant=False)
+            else:
+                x = block(x, self.cos, self.sin)
         logits = F.linear(self.norm(x), self.tokens.weight)
         return F.cross_entropy(logits.view(-1, VOCABULARY), targets.view(-1))
 
 
 def run(batch, mode):
     torch.manual_seed(1)
-    model = Transformer().cuda()
+    model = Transformer(mode == "checkpointed").cuda()
     forward = torch.compile(model) if mode == "compiled" else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     tokens = torch.randint(VOCABULARY, (batch, LENGTH + 1), device="cuda")
@@ -77,6 +85,9 @@ def run(batch, mode):
     step_ms = (time.perf_counter() - start) * 100
     print(json.dumps({
         "who": f"PyTorch {torch.__version__} {mode}",
+        "layers": LAYERS,
+        "width": WIDTH,
+        "length": LENGTH,
         "batch": batch,
         "tokensPerSecond": round(1000 * batch * LENGTH / step_ms),
         "stepMs": round(step_ms, 3),
@@ -85,6 +96,9 @@ def run(batch, mode):
 
 
 if __name__ == "__main__":
-    batch = int(sys.argv[1]) if len(sys.argv) > 1 else 32
-    for mode in (sys.argv[2] if len(sys.argv) > 2 else "eager,compiled").split(","):
-        run(batch, mode)
+    for mode in given.get("modes", "eager,compiled").split(","):
+        try:
+            run(int(given.get("batch", 32)), mode)
+        except torch.cuda.OutOfMemoryError:
+            print(json.dumps({"who": f"PyTorch {mode}", "layers": LAYERS, "width": WIDTH, "length": LENGTH, "outOfMemory": True}), flush=True)
+        torch.cuda.empty_cache()

@@ -1,5 +1,10 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { CpuBackend } from "@revnet-zero/backend-cpu";
-import { useStandIn } from "@revnet-zero/backend-cuda/testing";
+import { compileArchive, standInTargets, useStandIn } from "@revnet-zero/backend-cuda/testing";
 import { Engine } from "@revnet-zero/tensor";
 import { expect, test } from "vitest";
 import { firstDifference, train } from "../src/gpu/exactness.ts";
@@ -22,6 +27,22 @@ if (reason === undefined) {
 
   test("CPU and CUDA quantise random, halfway and saturating values to the same integers", () => {
     expect(quantiseDifferences(backend, 2 ** 16)).toBe(0);
+  });
+
+  // Two minutes on two cores, and nothing the second time.
+  test("nvcc compiles every kernel that training asks for, for all architectures, within its limits", async (context) => {
+    const folder = mkdtempSync(join(tmpdir(), "revnet-archive-"));
+    try {
+      const record = fileURLToPath(new URL("../src/gpu/record.ts", import.meta.url));
+      execFileSync(process.execPath, [...process.execArgv, record, folder], { stdio: ["ignore", "pipe", "inherit"] });
+      const path = join(folder, "kernels.fatbins");
+      const { compiled, over, skipped } = await compileArchive(join(folder, standInTargets.idle), path);
+      if (skipped !== undefined) context.skip(skipped);
+      expect(over).toEqual([]);
+      expect(compiled).toBeGreaterThan(100);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 } else {
   test("training on the stand-in driver", (context) => context.skip(reason));

@@ -30,7 +30,7 @@ template <int threads>
 static __device__ __forceinline__ void addNormRow(const AddNorm& p, W* shared) {
   const u64 row = RowThreads<W, threads>::row();
   const u32 length = p.norm.length;
-  const Adding adding{&p, rowToRead<threads>(p.norm.rows) * length, row < p.norm.rows};
+  const Adding adding{&p, RowThreads<W, threads>::rowToRead(p.norm.rows) * length, row < p.norm.rows};
   Row<W, threads, true, Adding> values(adding, length);
   normRow<threads>(p.norm, row, values, shared);
 }

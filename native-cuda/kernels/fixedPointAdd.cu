@@ -1,4 +1,5 @@
-// fixedPointAdd on whole buffers, four elements a thread: 8 bytes moved an element and those of the increment, of type F. What one element does is in fixedPoint.cu.
+// fixedPointAdd on whole buffers, four elements a thread: 8 bytes moved an element and those of the increment, of type F. What one
+// element does is in fixedPoint.cu.
 
 struct FixedPointAdd {
   const int* x;

@@ -49,7 +49,7 @@ static __device__ __forceinline__ void addNormRow(const AddNorm& p, float* share
   const u64 row = RowThreads<float, threads>::row();
   const u32 length = p.norm.length;
   Counted counted = {0, 0, 0, 0};
-  const Adding adding{&p, rowToRead<threads>(p.norm.rows) * length, row < p.norm.rows, &counted};
+  const Adding adding{&p, RowThreads<W, threads>::rowToRead(p.norm.rows) * length, row < p.norm.rows, &counted};
   Row<float, threads, true, Adding> values(adding, length);
   normRow<threads>(p.norm, row, values, shared);
   addCounts(p.counts, counted);

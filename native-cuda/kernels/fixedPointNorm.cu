@@ -8,7 +8,7 @@ struct StreamNorm {
 template <int threads, bool isHeld>
 static __device__ __forceinline__ void streamNormRow(const StreamNorm& p, float* shared) {
   const u32 length = p.norm.length;
-  const FromStream from{p.stream + rowToRead<threads>(p.norm.rows) * length, length, p.unit};
+  const FromStream from{p.stream + RowThreads<W, threads>::rowToRead(p.norm.rows) * length, length, p.unit};
   Row<float, threads, isHeld, FromStream> values(from, length);
   normRow<threads>(p.norm, RowThreads<float, threads>::row(), values, shared);
 }

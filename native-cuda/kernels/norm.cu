@@ -58,16 +58,9 @@ static __device__ __forceinline__ void normRow(const Norm& p, u64 row, R& values
   p.inverse[row] = narrow<T>(inverse);
 }
 
-/** Where a row past the end is asked for, the first is read and nothing written: its threads take part in barriers. */
-template <int threads>
-static __device__ __forceinline__ u64 rowToRead(u64 rows) {
-  const u64 row = RowThreads<W, threads>::row();
-  return row < rows ? row : 0;
-}
-
 template <int threads, bool isHeld>
 static __device__ __forceinline__ void normOfRow(const Norm& p, W* shared) {
-  Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, rowToRead<threads>(p.rows), p.length), p.length);
+  Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, RowThreads<W, threads>::rowToRead(p.rows), p.length), p.length);
   normRow<threads>(p, RowThreads<W, threads>::row(), values, shared);
 }
 template <int threads, bool isHeld>

@@ -1,9 +1,9 @@
 // Gradients of layer and RMS norms, alone or with those of the sum before them. By the input: a row at a time. By the
 // parameters: sums over rows. A short row is read once for both: every warp takes rows of its block's run one after the other
 // and keeps the sums of its columns. Else each thread takes a column and a run of rows. Either way the partial sums
-// [parts, length] are folded again (columns.cu). X: the rows, a fixed-point
-// stream where IS_STREAM; T: what they are otherwise, and everything beside them; G: the norm's gradient; L: the increment, where it is another type.
-// HAS_MEAN: a layer norm; HAS_DIRECT, HAS_LOW: whether those are given.
+// [parts, length] are folded again (columns.cu). X: the rows, a fixed-point stream where IS_STREAM; T: what they are otherwise, and
+// everything beside them; G: the norm's gradient; L: the increment, where it is another type. HAS_MEAN: a layer norm; HAS_DIRECT,
+// HAS_LOW: whether those are given.
 
 typedef Number<T>::Wide W;
 

@@ -1,7 +1,6 @@
 // Rotary position embedding of rows [time, dim]: coordinates (i, i + half) turn by position · base^(-i / half). A thread finds
 // PACK neighbouring angles and turns the pairs of up to ROWS rows that share them. Operands have any strides, which PACK divides;
-// y may be x. T; ROWS, a
-// multiple of 4; PACK.
+// y may be x. T; ROWS, a multiple of 4; PACK.
 
 typedef Number<T>::Wide W;
 

@@ -1,10 +1,13 @@
-// A row of numbers held by the threads that share it: 32 (one warp) or 256 (one block) threads, `held` values each. Longer
-// rows are read again from memory. ROW_PARTS: how many times four elements a thread holds; ROW_PACKED. Every thread holds the same elements of every row, so sums have one order.
+// A row of numbers held by the threads that share it: 32 (one warp) or 256 (one block) threads. Longer rows are read again from
+// memory. Every thread holds the same elements of every row, so sums have one order. ROW_PARTS: how many times four elements a
+// thread holds; ROW_PACKED.
 
 template <class W, int threads>
 struct RowThreads {
   static __device__ __forceinline__ int lane() { return threads == 32 ? threadIdx.x & 31 : threadIdx.x; }
   static __device__ __forceinline__ u64 row() { return threads == 32 ? (u64)blockIdx.x * 8 + (threadIdx.x >> 5) : blockIdx.x; }
+  /** Where a row past the end is asked for, the first is read and nothing written: its threads take part in barriers. */
+  static __device__ __forceinline__ u64 rowToRead(u64 rows) { return row() < rows ? row() : 0; }
 
   /** Over all threads of the row; `shared` holds 33 values where a block shares a row. */
   template <class Fold>

@@ -27,16 +27,11 @@ static __device__ __forceinline__ W exponentials(R& values, W top, W* shared) {
   values.each([&](u32, W v) { sum += expOf(v - top); });
   return RowThreads<W, threads>::template fold<Sum>(sum, shared);
 }
-template <int threads>
-static __device__ __forceinline__ u64 rowToRead(u64 rows) {
-  const u64 row = RowThreads<W, threads>::row();
-  return row < rows ? row : 0;
-}
 
 template <int threads, bool isHeld>
 static __device__ __forceinline__ void softmaxRow(const Softmax& p, W* shared) {
   const u64 row = RowThreads<W, threads>::row();
-  Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, rowToRead<threads>(p.rows), p.length), p.length);
+  Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, RowThreads<W, threads>::rowToRead(p.rows), p.length), p.length);
   const W top = largest<threads>(values, shared), sum = exponentials<threads>(values, top, shared);
   if (row < p.rows) values.each([&](u32 c, W v) { p.y[row * p.length + c] = narrow<T>(expOf(v - top) / sum); });
 }
@@ -45,7 +40,7 @@ ROW_KERNELS(softmax, Softmax, W)
 template <int threads, bool isHeld>
 static __device__ __forceinline__ void logSoftmaxRow(const Softmax& p, W* shared) {
   const u64 row = RowThreads<W, threads>::row();
-  Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, rowToRead<threads>(p.rows), p.length), p.length);
+  Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, RowThreads<W, threads>::rowToRead(p.rows), p.length), p.length);
   const W top = largest<threads>(values, shared), sum = exponentials<threads>(values, top, shared);
   const W shift = logOf(sum);
   if (row < p.rows) values.each([&](u32 c, W v) { p.y[row * p.length + c] = narrow<T>(v - top - shift); });
@@ -55,8 +50,8 @@ ROW_KERNELS(logSoftmax, Softmax, W)
 template <int threads, bool isHeld>
 static __device__ __forceinline__ void softmaxBackwardRow(const Softmax& p, W* shared) {
   const u64 row = RowThreads<W, threads>::row();
-  const T* gradient = p.gradient + rowToRead<threads>(p.rows) * p.length;
-  Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, rowToRead<threads>(p.rows), p.length), p.length);
+  const T* gradient = p.gradient + RowThreads<W, threads>::rowToRead(p.rows) * p.length;
+  Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, RowThreads<W, threads>::rowToRead(p.rows), p.length), p.length);
   W sum = 0;
   values.each([&](u32 c, W v) { sum = multiplyAdd(v, wide(gradient[c]), sum); });
   const W dot = RowThreads<W, threads>::template fold<Sum>(sum, shared);
@@ -82,7 +77,7 @@ static __device__ __forceinline__ void storeLoss(const CrossEntropy& p, u64 row,
 }
 template <int threads, bool isHeld>
 static __device__ __forceinline__ void crossEntropyRow(const CrossEntropy& p, W* shared) {
-  const u64 row = RowThreads<W, threads>::row(), read = rowToRead<threads>(p.rows);
+  const u64 row = RowThreads<W, threads>::row(), read = RowThreads<W, threads>::rowToRead(p.rows);
   Row<W, threads, isHeld, FromMemory<T>> values(FromMemory<T>(p.x, read, p.length), p.length);
   const W top = largest<threads>(values, shared);
   const W lse = logOf(exponentials<threads>(values, top, shared)) + top;

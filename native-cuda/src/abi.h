@@ -51,7 +51,6 @@ enum : int { CAPTURE_RELAXED = 2 };
   X(elapsed, "cuEventElapsedTime", Result, (float*, Handle, Handle))                                                \
   X(destroyEvent, "cuEventDestroy_v2", Result, (Handle))                                                            \
   X(loadModule, "cuModuleLoadData", Result, (Handle*, const void*))                                                 \
-  X(unloadModule, "cuModuleUnload", Result, (Handle))                                                               \
   X(function, "cuModuleGetFunction", Result, (Handle*, Handle, const char*))                                        \
   X(setFunction, "cuFuncSetAttribute", Result, (Handle, int, int))                                                  \
   X(launch, "cuLaunchKernel", Result,                                                                               \
@@ -139,6 +138,7 @@ struct UniqueId {
   X(reduceScatter, "ncclReduceScatter", int, (const void*, void*, size_t, int, int, Handle, Handle))                \
   X(allGather, "ncclAllGather", int, (const void*, void*, size_t, int, Handle, Handle))                             \
   X(broadcast, "ncclBroadcast", int, (const void*, void*, size_t, int, int, Handle, Handle))
+
 // -- operation graphs: libcudnn.so.9, whose numbers are the same in every 9.x
 
 enum : int { GRAPH_F32 = 0, GRAPH_F16 = 2, GRAPH_I32 = 4, GRAPH_BF16 = 9, GRAPH_BOOL = 11 };

@@ -18,12 +18,6 @@ napi_value loadModule(Call& call) {
   return give(call, module);
 }
 
-napi_value unloadModule(Call& call) {
-  mustBeOpen();
-  check(cuda.driver.unloadModule(handle(call, 0)), "unloading kernels");
-  return call.nothing();
-}
-
 // getFunction(module, name, bytes of dynamic shared memory it may use) -> kernel
 napi_value getFunction(Call& call) {
   mustBeOpen();
@@ -80,7 +74,6 @@ napi_value elapsed(Call& call) {
 
 void publishLaunch(napi_env env, napi_value exports) {
   publish<loadModule>(env, exports, "loadModule");
-  publish<unloadModule>(env, exports, "unloadModule");
   publish<getFunction>(env, exports, "getFunction");
   publish<setParameters>(env, exports, "setParameters");
   publish<launch>(env, exports, "launch");

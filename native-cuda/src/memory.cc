@@ -37,7 +37,10 @@ napi_value mapped(Call& call) {
   void* memory = nullptr;
   abi::Pointer pointer = 0;
   check(cuda.driver.allocateHost(&memory, bytes, abi::HOST_MAPPED), "allocating host memory");
-  check(cuda.driver.hostPointer(&pointer, memory, 0), "mapping host memory");
+  if (const abi::Result result = cuda.driver.hostPointer(&pointer, memory, 0)) {
+    cuda.driver.releaseHost(memory);
+    check(result, "mapping host memory");
+  }
   std::memset(memory, 0, bytes);
   napi_value pair, buffer;
   napi_create_array_with_length(call.env, 2, &pair);

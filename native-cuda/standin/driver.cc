@@ -94,7 +94,8 @@ STANDIN_API int cuDeviceGet(int* device, int ordinal) { *device = ordinal; retur
 STANDIN_API int cuDeviceGetName(char* name, int length, int) { snprintf(name, length, "stand-in"); return 0; }
 STANDIN_API int cuDeviceTotalMem_v2(size_t* bytes, int) { *bytes = memoryBytes(); return 0; }
 STANDIN_API int cuDeviceGetAttribute(int* value, int attribute, int) {
-  *value = attribute == 16 ? 132 : attribute == 97 ? 232448 : 0;
+  // Idle it is sm_01, another architecture: nobody finds what it did not compile among the kernels of sm_00.
+  *value = attribute == 16 ? 132 : attribute == 97 ? 232448 : attribute == 76 && isIdle() ? 1 : 0;
   return 0;
 }
 STANDIN_API int cuDevicePrimaryCtxRetain(void** context, int) { ANSWER; *context = &used; return 0; }
@@ -107,7 +108,8 @@ STANDIN_API int cuMemAlloc_v2(Pointer* pointer, size_t bytes) {
   if (static_cast<long long>(used + bytes) > memoryBytes()) return 2;
   void* memory = aligned_alloc(512, (bytes + 511) / 512 * 512);
   if (memory == nullptr) return 2;
-  std::memset(memory, 0xa5, bytes);
+  // What nobody wrote is no number that anything could come of. Idle, the pages of a large model are never touched.
+  if (!isIdle()) std::memset(memory, 0xa5, bytes);
   *pointer = reinterpret_cast<Pointer>(memory);
   allocations[*pointer] = bytes;
   used += bytes;
@@ -203,7 +205,6 @@ STANDIN_API int cuModuleLoadData(void** module, const void* data) {
   reinterpret_cast<void (*)(StandIn*)>(dlsym(*module, "standInBind"))(&standIn);
   return 0;
 }
-STANDIN_API int cuModuleUnload(void* module) { return isIdle() ? 0 : dlclose(module) == 0 ? 0 : 1; }
 STANDIN_API int cuModuleGetFunction(void** function, void* module, const char* name) {
   if (isIdle()) {
     *function = new Function{nullptr, false};

@@ -39,7 +39,7 @@ export const depth: Suite = {
         for (const { row, columns } of await measureDepth(requests, repeats)) {
           found.push(row);
           rows.push({ backend, ...columns });
-          log(`  ${row.mode}, ${blocks} blocks: ${formatBytes(row.peakBytes)}, ${row.timeMs.toFixed(0)} ms`);
+          log(`  ${row.mode}, ${blocks} blocks: ${describe(row)}`);
         }
       }
     }
@@ -68,6 +68,9 @@ export const depth: Suite = {
     })),
   }),
 };
+
+const describe = ({ peakBytes, activationBytes, outsideBytes, timeMs }: DepthRow): string =>
+  `${formatBytes(peakBytes)} (activations ${formatBytes(activationBytes)}, counted outside ${formatBytes(outsideBytes)}), ${timeMs.toFixed(0)} ms`;
 
 /** One process a mode, asked in turn. */
 async function measureDepth(
@@ -126,9 +129,10 @@ function summarise(
       Math.min(...found.map((r) => r.peakBytes / r.predictedPeakBytes)),
       Math.max(...found.map((r) => r.peakBytes / r.predictedPeakBytes)),
     ],
-    residentSlopeOverLedgerSlope: perMode(
+    outsideSlopeOverLedgerSlope: perMode(
       (mode) => line(mode, (row) => row.outsideBytes).slope / line(mode, (row) => row.peakBytes).slope,
     ),
+    outsideOverLedger: perMode((mode) => of(mode).map((row) => row.outsideBytes / row.peakBytes)),
     timeOverStore: perMode((mode) =>
       Object.fromEntries(depths.map((blocks, i) => [blocks, pairedRatio(of(mode)[i]!, of("store")[i]!)])),
     ),

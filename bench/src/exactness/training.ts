@@ -1,4 +1,5 @@
 import { ByteDataset, loadText } from "@revnet-zero/data";
+import type { OptimizerState } from "@revnet-zero/optim";
 import { BitComparison } from "@revnet-zero/reversible";
 import { type Backend, Engine, type HostData } from "@revnet-zero/tensor";
 import {
@@ -7,8 +8,10 @@ import {
   buildOptimizer,
   computeGradients,
   defaultConfig,
+  fromEntries,
   runKey,
   type TrainConfig,
+  toEntries,
 } from "@revnet-zero/train";
 
 function trainingConfig(reversibility: "exact" | "store"): TrainConfig {
@@ -20,35 +23,68 @@ function trainingConfig(reversibility: "exact" | "store"): TrainConfig {
   };
 }
 
-/** The same AdamW training run on real text with activations rebuilt and with activations stored. */
+/**
+ * The same AdamW training run on real text with activations stored, and with activations rebuilt: that one goes on twice from a
+ * checkpoint of its middle.
+ */
 export async function compareTraining(device: Backend, steps: number): Promise<Record<string, unknown>> {
-  const [exact, stored] = [await weightsAfter(device, steps, "exact"), await weightsAfter(device, steps, "store")];
-  const comparison = new BitComparison();
-  for (const [name, values] of stored.weights) comparison.add(name, exact.weights.get(name)!, values);
+  const half = await train(device, "exact", { steps: Math.floor(steps / 2) });
+  const exact = await train(device, "exact", { from: half.saved, steps });
+  const again = await train(device, "exact", { from: half.saved, steps });
+  const stored = await train(device, "store", { steps });
+  const [toStored, toAgain] = [compare(exact, stored), compare(exact, again)];
   return {
-    weightsBitEqualAfterSteps: comparison.isEqual,
-    weightsCompared: comparison.elements,
-    firstWeightThatDiffers: comparison.firstDifference ?? null,
-    firstLoss: exact.firstLoss,
-    lastLoss: exact.lastLoss,
+    weightsBitEqualAfterSteps: toStored.isEqual,
+    weightsBitEqualFromOneCheckpoint: toAgain.isEqual,
+    weightsCompared: toStored.elements,
+    firstWeightThatDiffers: toStored.firstDifference ?? toAgain.firstDifference ?? null,
+    firstLoss: half.losses[0],
+    lastLoss: exact.losses.at(-1),
   };
+}
+
+function compare(found: Trained, expected: Trained): BitComparison {
+  const comparison = new BitComparison();
+  for (const [name, values] of expected.weights) comparison.add(name, found.weights.get(name)!, values);
+  return comparison;
+}
+
+type Entries = Awaited<ReturnType<typeof toEntries>>;
+
+/** What a run must be given back to go on. */
+interface Saved {
+  readonly step: number;
+  readonly model: Entries;
+  readonly optimizer: Omit<OptimizerState, "tensors">;
+  readonly moments: Entries;
 }
 
 interface Trained {
   readonly weights: ReadonlyMap<string, HostData>;
-  readonly firstLoss: number;
-  readonly lastLoss: number;
+  readonly losses: readonly number[];
+  readonly saved: Saved;
 }
 
-async function weightsAfter(device: Backend, steps: number, mode: "exact" | "store"): Promise<Trained> {
+/** Trains up to `steps` in all, from the beginning or from what was saved. */
+async function train(
+  device: Backend,
+  mode: "exact" | "store",
+  { from, steps }: { readonly from?: Saved; readonly steps: number },
+): Promise<Trained> {
   const config = trainingConfig(mode);
   const { seed, microBatches } = config.train;
   const engine = new Engine(device);
   const model = buildModel(config.model, seed, engine);
   const optimizer = buildOptimizer(model, config.optimizer);
+  if (from !== undefined) {
+    engine.scope(() => {
+      model.loadStateDict(fromEntries(from.model, engine));
+      optimizer.loadStateDict({ ...from.optimizer, tensors: fromEntries(from.moments, engine) });
+    });
+  }
   const data = new ByteDataset((await loadText(config.data.source)).bytes, config.train);
   const losses: number[] = [];
-  for (let step = 0; step < steps; step++) {
+  for (let step = from?.step ?? 0; step < steps; step++) {
     const batches = Array.from({ length: microBatches }, (_, micro) => data.batchAt(step, micro));
     engine.scope(() => {
       const key = runKey(seed, "steps");
@@ -59,7 +95,12 @@ async function weightsAfter(device: Backend, steps: number, mode: "exact" | "sto
   }
   const weights = new Map<string, HostData>();
   for (const [name, p] of model.namedParameters()) weights.set(name, await p.data());
+  const { tensors, ...state } = optimizer.stateDict();
+  const saved = {
+    ...{ step: steps, model: await toEntries(model.stateDict()) },
+    ...{ optimizer: state, moments: await toEntries(tensors) },
+  };
   optimizer.dispose();
   model.dispose();
-  return { weights, firstLoss: losses[0]!, lastLoss: losses.at(-1)! };
+  return { weights, losses, saved };
 }

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildAddon, buildStandIn, compileArchive } from "@revnet-zero/backend-cuda/testing";
+import { buildAddon, buildStandIn, compileArchive, standInTargets } from "@revnet-zero/backend-cuda/testing";
 
 // Compiles the kernels that training needs with nvcc, ahead of time, and holds them to their limits (native-cuda/limits.json):
 // `npm run cuda:kernels`. Without nvcc it says so, and kernels are compiled by NVRTC when first used.
@@ -14,7 +14,7 @@ try {
   buildStandIn();
   const record = fileURLToPath(new URL("record.ts", import.meta.url));
   execFileSync(process.execPath, [...process.execArgv, record, folder], { stdio: "inherit" });
-  const sources = join(folder, "sm_00");
+  const sources = join(folder, standInTargets.idle);
   if (!existsSync(sources)) throw new Error("no kernel was recorded");
   const { compiled, over, skipped, path, bytes } = await compileArchive(sources);
   for (const line of over) console.log(`FAIL ${line}`);

@@ -2,7 +2,13 @@ import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildAddon, buildStandIn, compileAhead, standInCache } from "@revnet-zero/backend-cuda/testing";
+import {
+  buildAddon,
+  buildStandIn,
+  compileAhead,
+  standInCache,
+  standInTargets,
+} from "@revnet-zero/backend-cuda/testing";
 import { loadText } from "@revnet-zero/data";
 
 // Makes one folder, Node included, that runs the GPU checks on a machine that has a GPU and nothing else:
@@ -19,7 +25,7 @@ buildAddon();
 buildStandIn();
 
 // Kernels that earlier runs on the stand-in printed are compiled for the device, where NVRTC is here.
-const sources = join(standInCache(), "sm_00");
+const sources = join(standInCache(), standInTargets.running);
 if (existsSync(sources)) {
   try {
     console.log("kernels ahead of time:", compileAhead(sources, from("native-cuda", "out", "kernels"), "sm_90a"));

@@ -13,6 +13,7 @@ import { allOps, runContract } from "./contract.ts";
 import { firstDifference, isExact, train } from "./exactness.ts";
 import { timeKernels } from "./kernels.ts";
 import { memoryOverSteps } from "./leak.ts";
+import { largeSizes, memoryOfStep, memorySubjects, smallSizes } from "./memory.ts";
 import { apart, type Curve, trainOnNovel } from "./novel.ts";
 import { OpProfile } from "./profile.ts";
 import { quantiseDifferences } from "./rounding.ts";
@@ -100,14 +101,36 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
   },
   leak: async () => {
     const steps = Number(option("steps", "200"));
-    const { least, most, reservedLeast, reservedMost, liveBlocks } = await memoryOverSteps(backend, steps);
-    judge(`device bytes in use are flat over ${steps} steps`, least === most, `${least} .. ${most}`);
-    judge(
-      "so is what was taken from the driver",
-      reservedLeast === reservedMost,
-      `${reservedLeast} .. ${reservedMost}`,
-    );
+    const { used, reserved, liveBlocks } = await memoryOverSteps(backend, steps);
+    for (const [what, { least, most }] of [
+      [`device bytes in use are flat over ${steps} steps`, used],
+      ["so is what was taken from the driver", reserved],
+    ] as const)
+      judge(what, least === most, `${least} .. ${most}`);
     judge("nothing is left at the end", liveBlocks === 0, `${liveBlocks} blocks`);
+  },
+  // What estimates say, without running anything, against what steps of every model then need. sizes=small for a stand-in or a small device.
+  memory: () => {
+    const sizes = option("sizes", "large") === "small" ? smallSizes : largeSizes;
+    const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+    const against = (bytes: number, of: number): string =>
+      `${mib(bytes)}, ${(100 * (bytes / of - 1)).toFixed(2)} % more`;
+    for (const name of given.has("only") ? list("only", "") : memorySubjects) {
+      const found = memoryOfStep(backend, name, sizes);
+      const { estimatedBytes: estimate, ledgerBytes, tensorBytes, usedBytes, reservedBytes } = found;
+      const isSame = ledgerBytes === estimate && found.isSameAtPeak && found.assumptions.length === 0;
+      judge(`${name}: the estimate is the ledger's peak`, isSame, `${estimate} and ${ledgerBytes} bytes`);
+      const isNear = Math.abs(tensorBytes / estimate - 1) <= 0.03;
+      judge("  what tensors were given is within 3 % of it", isNear, against(tensorBytes, estimate));
+      const { addedBytes, takenBytes } = found;
+      const isCounted = Math.abs(takenBytes - addedBytes) <= 0.03 * reservedBytes;
+      judge(
+        "  what the driver says was taken is what we count",
+        isCounted,
+        `${mib(takenBytes)} and ${mib(addedBytes)}`,
+      );
+      print(`       with workspaces ${against(usedBytes, estimate)}; taken ${against(reservedBytes, estimate)}`);
+    }
   },
   // The default model on the novel: the CPU's curve is computed here, or read from a file that `curve` wrote on another machine.
   novel: async () => {
@@ -192,7 +215,7 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
       })),
     );
     for (const one of cases) {
-      const figures = timeStep(backend, one);
+      const figures = timeStep(backend, one, Number(option("repeats", "8")));
       print(JSON.stringify({ ...one, ...figures }, (_, v) => (typeof v === "number" ? Number(v.toPrecision(5)) : v)));
     }
   },
@@ -209,6 +232,7 @@ const proofs = [
   "training",
   "graph",
   "leak",
+  "memory",
   "novel",
 ];
 if (check !== "all" && checks[check] === undefined)

@@ -39,6 +39,7 @@ const BEFORE = 5;
 export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8, profile?: OpProfile): StepFigures {
   const { mode, layers, width, batch, length, vocabulary, dtype, run = "eager" } = one;
   const engine = new Engine(profile?.backend ?? backend);
+  backend.resetPeaks();
   const options = {
     vocabSize: vocabulary,
     numLayers: layers,

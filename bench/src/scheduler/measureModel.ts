@@ -4,6 +4,7 @@ import { Engine } from "@revnet-zero/tensor";
 import { collectGarbage } from "../memory.ts";
 import { median } from "../statistics.ts";
 import { everywhere, greedyPlan, groupBySquareRoot, policiesOf } from "./baselines.ts";
+import { type DiskTraffic, NotedDisk, offloadAllTo } from "./disk.ts";
 import type { BenchModel, MakeModel } from "./models.ts";
 
 /** A way to run the passes of a model, measured. */
@@ -18,6 +19,8 @@ export interface MeasuredPlan {
   readonly timesMs: readonly number[];
   /** What the scheduler itself took for a step: planning and learning. */
   readonly planningMs: number;
+  /** What all passes of a plan that goes to disk moved. */
+  readonly traffic: DiskTraffic | undefined;
 }
 
 export interface MeasuredModel {
@@ -43,6 +46,7 @@ export function measureModel(make: MakeModel, { adaptSteps, repeats, isQuick }: 
   const engine = new Engine(new CpuBackend());
   const subject = make(engine, isQuick);
   const planner = new ModelPlanner(subject.model, subject.pass);
+
   const squareRoot = make(engine, isQuick);
   groupBySquareRoot(squareRoot.model);
   // Each model's bytes are measured with the other's parameters left out.
@@ -116,7 +120,13 @@ export function measureModel(make: MakeModel, { adaptSteps, repeats, isQuick }: 
       run: plainly(engine, subject, () => learned.apply({ policies })),
     };
   });
-  const ways = [...baselines, ...greedy, ...adaptive];
+  const toDisk = waysToDisk(engine, subject, ofSquareRoot);
+  for (const way of toDisk) {
+    // Starts its thread, and takes its memory.
+    way.run();
+    way.disk.forget();
+  }
+  const ways = [...baselines, ...toDisk, ...greedy, ...adaptive];
   const runs = ways.map((): Run[] => []);
   // In turn, so that a slow moment of the machine hits all of them alike.
   for (let i = 0; i < repeats; i++) {
@@ -125,10 +135,12 @@ export function measureModel(make: MakeModel, { adaptSteps, repeats, isQuick }: 
       runs[w]!.push(way.run());
     }
   }
+  for (const { disk } of toDisk) disk.dispose();
   return {
-    plans: ways.map(({ plan, budgetBytes, otherBytes }, w) => ({
+    plans: ways.map(({ plan, budgetBytes, otherBytes, disk }, w) => ({
       plan,
       budgetBytes,
+      traffic: disk?.traffic,
       peakBytes: Math.max(...runs[w]!.map((r) => r.peakBytes)) - otherBytes,
       activationBytes: Math.max(...runs[w]!.map((r) => r.activationBytes)),
       timesMs: runs[w]!.map((r) => r.timeMs),
@@ -153,7 +165,22 @@ interface Way {
   readonly budgetBytes: number | undefined;
   /** Bytes of the other model beside this one. */
   readonly otherBytes: number;
+  readonly disk?: NotedDisk;
   readonly run: () => Run;
+}
+
+/** Everything on disk: streams from which blocks are run again, or all that derivatives read. */
+function waysToDisk(engine: Engine, subject: BenchModel, otherBytes: number): (Way & Required<Pick<Way, "disk">>)[] {
+  const planner = new ModelPlanner(subject.model, subject.pass, { policies: ["checkpoint", "offload", "swap"] });
+  return Object.entries({ offloaded: "offload", swapped: "swap" } as const).map(([name, policy]) => {
+    const disk = new NotedDisk();
+    const policies = everywhere(planner, policy);
+    const run = plainly(engine, subject, () => {
+      planner.apply({ policies });
+      offloadAllTo(subject.model, disk);
+    });
+    return { plan: `${name} to disk`, budgetBytes: undefined, otherBytes, disk, run };
+  });
 }
 
 const plainly =

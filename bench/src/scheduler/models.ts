@@ -64,20 +64,22 @@ const encoderDecoder: MakeModel = (engine, isQuick) => {
   return withLoss(model, () => model.loss(source, target, target));
 };
 
-/** Affine couplings on fixed-point streams, with their information buffers; bits a dimension under a standard normal. */
-const flow: MakeModel = (engine, isQuick) => {
-  const dim = 64;
-  const branch = (k: Key): Module => new Conditioner(dim / 2, k, engine);
-  const blocks = Array.from({ length: isQuick ? 3 : 24 }, (_, i) =>
-    affine({ F: branch(foldKey(key, 2 * i)), G: branch(foldKey(key, 2 * i + 1)) }),
-  );
-  const model = new StreamCouplings({ sequence: new ReversibleSequence({ blocks, fractionBits: 16, engine }) });
-  const x = engine.keep(randomNormal([isQuick ? 16 : 512, dim], { key, engine }));
-  return withLoss(model, () => {
-    const { value, logDeterminant } = model.call(x);
-    return value.square().sum(-1).mul(0.5).sub(logDeterminant).mean();
-  });
-};
+/** Affine couplings under a standard normal: on fixed-point streams, with their information buffers, or on float ones, rebuilt up to rounding. */
+const flow =
+  (mode: "exact" | "float"): MakeModel =>
+  (engine, isQuick) => {
+    const dim = 64;
+    const branch = (k: Key): Module => new Conditioner(dim / 2, k, engine);
+    const blocks = Array.from({ length: isQuick ? 3 : 24 }, (_, i) =>
+      affine({ F: branch(foldKey(key, 2 * i)), G: branch(foldKey(key, 2 * i + 1)) }),
+    );
+    const model = new StreamCouplings({ sequence: new ReversibleSequence({ blocks, mode, fractionBits: 16, engine }) });
+    const x = engine.keep(randomNormal([isQuick ? 16 : 512, dim], { key, engine }));
+    return withLoss(model, () => {
+      const { value, logDeterminant } = model.call(x);
+      return value.square().sum(-1).mul(0.5).sub(logDeterminant).mean();
+    });
+  };
 
 /** [batch, dim] -> [batch, 2 · dim]: a log-scale and a shift. */
 class Conditioner extends Module {
@@ -159,6 +161,7 @@ export const benchModels: Readonly<Record<string, MakeModel>> = {
   "vision transformer": visionTransformer,
   "residual network, 3 stages": residualNetwork,
   "encoder and decoder": encoderDecoder,
-  "affine flow": flow,
+  "affine flow": flow("exact"),
+  "affine flow, float streams": flow("float"),
   "mixed, half of it ordinary": mixed,
 };

@@ -17,7 +17,7 @@ export const scheduler: Suite = {
     const models: Record<string, unknown> = {};
     for (const [model, make] of Object.entries(benchModels)) {
       const found = measureModel(make, settings);
-      for (const { timesMs, budgetBytes = null, ...plan } of found.plans) {
+      for (const { timesMs, budgetBytes = null, traffic: _, ...plan } of found.plans) {
         rows.push({ backend, dtype: "f32", model, ...plan, budgetBytes, ...timeColumns(timesMs) });
         log(`  ${model}, ${plan.plan}: ${formatBytes(plan.peakBytes)}, ${median(timesMs).toFixed(0)} ms`);
       }
@@ -51,7 +51,8 @@ function summarise({ plans, ...found }: MeasuredModel): Record<string, unknown> 
   const adaptive = plans.filter((p) => p.plan === "ml-adaptive");
   const greedy = plans.filter((p) => p.plan === "greedy");
   const stored = plans.find((p) => p.plan === "stored")!;
-  const baselines = plans.filter((p) => p.budgetBytes === undefined && p !== stored);
+  const checkpointed = plans.find((p) => p.plan === "all checkpointed")!;
+  const baselines = plans.filter((p) => p.budgetBytes === undefined && p !== stored && p.traffic === undefined);
   const against = Object.fromEntries(baselines.map((b) => [b.plan, comparison(b, adaptive)]));
   const leanest = adaptive.reduce((a, b) => (b.activationBytes < a.activationBytes ? b : a));
   return {
@@ -61,6 +62,7 @@ function summarise({ plans, ...found }: MeasuredModel): Record<string, unknown> 
       timeRatio: ratio(leanest, stored),
       timeRatioAtEightyPercent: atLeastReduced(adaptive, stored, 0.8),
     },
+    disk: Object.fromEntries(plans.flatMap((p) => onDisk(p, p.plan === "swapped to disk" ? stored : checkpointed))),
     againstGreedy: adaptive.map((a, i) => ratio(a, greedy[i]!)),
     largestGreedyRegret: Math.max(...found.greedyRegrets),
     medianErrorAfter20Steps: found.medianError,
@@ -68,6 +70,23 @@ function summarise({ plans, ...found }: MeasuredModel): Record<string, unknown> 
     scheduledSteps: found.scheduledSteps,
     planningShare: mean(adaptive.map((a) => a.planningMs / median(a.timesMs))),
   };
+}
+
+/** What a plan that goes to disk comes to, beside the plan that keeps in memory what this one puts there. */
+function onDisk(plan: MeasuredPlan, inMemory: MeasuredPlan): [string, Record<string, number>][] {
+  if (plan.traffic === undefined) return [];
+  const { bytes, mostStagedBytes, transferMs, waitedMs } = plan.traffic;
+  const passes = plan.timesMs.length;
+  const found = {
+    peakBytes: plan.peakBytes,
+    inMemoryPeakBytes: inMemory.peakBytes,
+    timeRatio: ratio(plan, inMemory),
+    bytes: bytes / passes,
+    mostStagedBytes,
+    transferMs: transferMs / passes,
+    hiddenShare: 1 - waitedMs / transferMs,
+  };
+  return [[plan.plan, found]];
 }
 
 /** Median of the ratios of passes that ran one after the other. */

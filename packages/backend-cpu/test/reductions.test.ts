@@ -1,5 +1,5 @@
 import { Engine, type Tensor, tensor } from "@revnet-zero/tensor";
-import { expectBitEqual } from "@revnet-zero/testkit";
+import { expectBitEqual, Random } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CpuBackend, ReferenceBackend, tierNames } from "../src/index.ts";
@@ -66,6 +66,46 @@ describe.each(tierNames)("tier %s", (tier) => {
           expectBitEqual(found, wanted[i]!, `output ${i}`);
         });
       }),
+    );
+  });
+
+  test("sums of whole numbers have the oracle's bits, also where they wrap", () => {
+    let engine: Engine;
+    try {
+      engine = new Engine(new CpuBackend({ tier, threads: 2 }));
+    } catch (error) {
+      expect((error as Error).message).toMatch(/cannot run here/);
+      return;
+    }
+    const cases = fc.record({
+      shape: sizes,
+      dtype: fc.constantFrom("i32", "i16", "i8", "u8", "bool"),
+      seed: fc.nat(),
+      isTransposed: fc.boolean(),
+    } as const);
+    const sums = (
+      on: Engine,
+      { shape, dtype, seed, isTransposed }: typeof cases extends fc.Arbitrary<infer C> ? C : never,
+    ) => {
+      const random = new Random(seed);
+      const words = Int32Array.from({ length: shape.reduce((n, s) => n * s) }, () =>
+        random.integer(-(2 ** 31), 2 ** 31 - 1),
+      );
+      return on.scope(() => {
+        const dense = tensor(words, { engine: on })
+          .reshape(shape)
+          .bitwiseAnd(dtype === "i32" ? -1 : 127)
+          .cast(dtype);
+        const x = isTransposed ? dense.permute([1, 0, 2]) : dense;
+        return [x.sum(), x.sum([1, 2]), x.sum([1]), x.sum([0, 1]), x.sum([0, 2])].map((t) => t.dataSync());
+      });
+    };
+    fc.assert(
+      fc.property(cases, (drawn) => {
+        expect(sums(engine, drawn)).toEqual(sums(reference, drawn));
+      }),
+      // As many rows as two threads share.
+      { examples: [[{ shape: [9000, 5, 1], dtype: "i32", seed: 1, isTransposed: false }]] },
     );
   });
 

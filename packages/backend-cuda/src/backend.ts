@@ -12,6 +12,7 @@ import { type TuneReport, tune } from "./choice/tune.ts";
 import type { Block } from "./device/allocator.ts";
 import { type CudaDevice, openDevice } from "./device/device.ts";
 import { deviceError } from "./device/errors.ts";
+import type { LibraryState } from "./device/libraries.ts";
 import { ElementwiseRunner } from "./elementwise/run.ts";
 import { cudaKernels } from "./kernels/index.ts";
 
@@ -24,6 +25,9 @@ export interface CudaOptions {
 export interface DeviceMemory {
   /** Handed out to tensors and workspaces. */
   readonly usedBytes: number;
+  readonly peakUsedBytes: number;
+  /** Most bytes handed out to tensors at once, rounded up as they are: workspaces are left out. */
+  readonly peakTensorBytes: number;
   /** Taken from the driver: what is handed out, and what is kept for reuse. */
   readonly reservedBytes: number;
   readonly peakReservedBytes: number;
@@ -48,6 +52,8 @@ export class CudaBackend implements Backend<Block> {
   readonly kernels: KernelTable<Block>;
   readonly device: CudaDevice;
   readonly #elementwise: ElementwiseRunner;
+  #tensorBytes = 0;
+  #peakTensorBytes = 0;
 
   constructor({ device = 0 }: CudaOptions = {}) {
     this.device = openDevice(device);
@@ -55,13 +61,13 @@ export class CudaBackend implements Backend<Block> {
     this.kernels = cudaKernels({ device: this.device, elementwise: this.#elementwise });
   }
 
-  /** Asked of the library that multiplies, so only when a checkpoint wants it. */
+  /** Asked of NVIDIA's libraries, so only when a checkpoint wants it. */
   get arithmetic(): string {
-    const { state } = this.device.products;
-    const products = "missing" in state ? "own matrix products" : `cuBLASLt ${state.version}`;
-    const { hash } = this.device.tuning;
-    const tuned = hash === "" ? "" : `, tuned ${hash}`;
-    return `CUDA ${this.device.target}, float32 sums in an order that follows from the shape, ${products}${tuned}`;
+    const by = (name: string, state: LibraryState): string => ("missing" in state ? "own" : `${name} ${state.version}`);
+    const { products, attention, tuning, target } = this.device;
+    const tuned = tuning.hash === "" ? "" : `, tuned ${tuning.hash}`;
+    const libraries = `matrix products: ${by("cuBLASLt", products.state)}, attention: ${by("cuDNN", attention.state)}`;
+    return `CUDA ${target}, float32 sums in an order that follows from the shape, ${libraries}${tuned}`;
   }
 
   elementwise(
@@ -75,9 +81,13 @@ export class CudaBackend implements Backend<Block> {
   }
 
   allocate(dtype: DType, elements: number): Block {
-    return this.device.allocator.allocate(elements * dtypes[dtype].bytes);
+    const block = this.device.allocator.allocate(elements * dtypes[dtype].bytes);
+    this.#tensorBytes += block.bytes;
+    this.#peakTensorBytes = Math.max(this.#peakTensorBytes, this.#tensorBytes);
+    return block;
   }
   free(data: Block): void {
+    this.#tensorBytes -= data.bytes;
     this.device.allocator.free(data);
   }
   write(data: Block, values: TypedArray): void {
@@ -128,8 +138,18 @@ export class CudaBackend implements Backend<Block> {
   }
 
   memory(): DeviceMemory {
-    const { usedBytes, reservedBytes, peakReservedBytes, liveBlocks } = this.device.ordinary;
+    const { usedBytes, peakUsedBytes, reservedBytes, peakReservedBytes, liveBlocks } = this.device.ordinary;
     const [freeBytes, totalBytes] = this.device.guard(() => this.device.native.memoryInfo());
-    return { usedBytes, reservedBytes, peakReservedBytes, liveBlocks, freeBytes, totalBytes };
+    const peakTensorBytes = this.#peakTensorBytes;
+    return {
+      ...{ usedBytes, peakUsedBytes, peakTensorBytes, reservedBytes, peakReservedBytes, liveBlocks },
+      ...{ freeBytes, totalBytes },
+    };
+  }
+
+  /** Starts new measurements of the peaks from what is in use now. */
+  resetPeaks(): void {
+    this.#peakTensorBytes = this.#tensorBytes;
+    this.device.ordinary.resetPeaks();
   }
 }

@@ -44,15 +44,14 @@ export function probeCuda(): CudaProbe {
     const [first] = devices;
     if (first === undefined) return { isAvailable: false, problem: "the NVIDIA driver sees no device" };
     const [major, minor] = addon.deviceFacts(0);
-    const { entries, path } = new TuningTable({ device: first.name, target: targetOf(major, minor), driverVersion });
-    const tuned = Object.keys(entries).length;
+    const target = targetOf(major, minor);
     return {
       isAvailable: true,
       driverVersion,
       devices,
       libraries: librariesOf(addon, Math.floor(driverVersion / 1000)),
       kernels: new ArchivedKernels().summary,
-      tuning: tuned === 0 ? "none: revnet-zero tune makes a table" : `${tuned} problems in ${path}`,
+      tuning: new TuningTable({ device: first.name, target, driverVersion }).summary,
     };
   } catch (error) {
     return { isAvailable: false, problem: messageOf(error) };

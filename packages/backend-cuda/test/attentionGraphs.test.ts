@@ -3,6 +3,7 @@ import { runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { CudaView } from "../src/device/device.ts";
+import { waysFor } from "../src/kernels/attention/choose.ts";
 import { partOf, takesGraph } from "../src/kernels/attention/graphs.ts";
 import type { AttentionOperands } from "../src/kernels/attention/operands.ts";
 
@@ -26,6 +27,13 @@ const causal = { scale: 0.125, isCausal: true };
 
 describe("which attention cuDNN's graphs take", () => {
   const usual = [2, 12, 1024, 64];
+
+  test("which come first of the ways that take it, where cuDNN is", () => {
+    expect(waysFor(operands(usual), causal, () => true)).toEqual(["cuDNN", "tiles"]);
+    expect(waysFor(operands(usual), causal, () => false)).toEqual(["tiles"]);
+    expect(waysFor(operands([2, 12, 8, 64]), causal, () => true)).toEqual(["tiles", "rows"]);
+    expect(waysFor(operands([2, 12, 1024, 256]), causal, () => true)).toEqual(["rows"]);
+  });
 
   test("heads of a packed projection, of every size that fills its tiles", () => {
     expect(takesGraph(operands(usual), causal)).toBe(true);

@@ -29,6 +29,16 @@ if (reason === undefined) {
         "ShapeError: allReduce: [3] f32 does not fit [1, 2] f32 in a group of 1
           hint: allReduce and broadcast take equal shapes; allGather gives, and reduceScatter takes, one part a rank"
       `);
+      const turned = tensor(
+        [
+          [1, 2],
+          [3, 4],
+        ],
+        { engine },
+      ).transpose();
+      expect(errorText(() => group.allReduce(viewOf(turned), viewOf(turned), "sum"))).toContain(
+        "hint: give a contiguous copy",
+      );
       process.env.REVNET_STANDIN_FAIL = "ncclAllReduce:1:5";
       expect(errorText(() => group.allReduce(viewOf(x), viewOf(x), "sum"))).toContain("reducing over a group");
     });

@@ -16,7 +16,13 @@ if (reason === undefined) {
     backend: () => backend,
     reference: () => new ReferenceBackend(),
     dtypes: ["f32"],
-    only: ["exp", "concat", "randomBits", "sum", "argmax", "cumsum", "sort", "take", "scatterAdd", "matmul", "conv2d"],
+    only: ["exp", "concat", "sum", "argmax", "cumsum", "sort", "take", "scatterAdd", "matmul", "conv2d"],
+  });
+  opContract({
+    backend: () => backend,
+    reference: () => new ReferenceBackend(),
+    dtypes: ["i32"],
+    only: ["randomBits"],
   });
   opContract({
     backend: () => backend,

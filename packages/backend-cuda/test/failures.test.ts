@@ -14,6 +14,10 @@ async function device(): Promise<CudaBackend> {
   return opened;
 }
 
+/** A product over nothing: the device's memory is filled with zeros. */
+const zeroSum = (engine: Engine): Tensor =>
+  tensor([], { engine, shape: [2, 0] }).matmul(tensor([], { engine, shape: [0, 2] }));
+
 const plan = (failure: string): void => {
   process.env.REVNET_STANDIN_FAIL = failure;
 };
@@ -29,6 +33,17 @@ describe("what the driver refuses", () => {
     expect(errorText(() => new CudaBackend())).toMatch(/^BackendError: cuda: .*\n {2}hint: /);
     process.env.REVNET_STANDIN_DEVICES = "";
   });
+
+  test.each(["cuDevicePrimaryCtxRetain:1:1", "cuStreamCreate:1:1", "cuMemHostAlloc:1"])(
+    "a device that does not open for %s opens at the next try",
+    async (failure) => {
+      const { CudaDevice } = await import("../src/device/device.ts");
+      plan(failure);
+      expect(errorText(() => new CudaDevice(0))).toMatch(/^BackendError: cuda: .*\n {2}hint: /);
+      plan("");
+      new CudaDevice(0).native.closeDevice();
+    },
+  );
 
   test("memory that runs out is the engine's error, and what was cached is given back first", async () => {
     const backend = await device();
@@ -50,6 +65,21 @@ describe("what the driver refuses", () => {
     expect(error?.name).toBe("OutOfMemoryError");
     expect(error?.message).toContain("the cuda device's memory");
     expect(backend.memory().reservedBytes).toBeLessThanOrEqual(reservedBytes - 2 ** 25);
+    expect(backend.memory().liveBlocks).toBe(0);
+  });
+
+  test("kernels that find no room are loaded when cached memory was given back, and else the error says what helps", async () => {
+    const backend = await device();
+    const engine = new Engine(backend);
+    const work = (): number => engine.scope(() => tensor([2], { engine, dtype: "i32" }).sign().itemSync());
+    backend.free(backend.allocate("f32", 2 ** 23));
+    const { reservedBytes } = backend.memory();
+    plan("cuModuleLoadData:1");
+    expect(work()).toBe(1);
+    expect(backend.memory().reservedBytes).toBeLessThan(reservedBytes);
+    plan("cuMemsetD8Async:1");
+    expect(errorText(() => engine.scope(() => zeroSum(engine)))).toMatch(/filling .*\n {2}hint: make the batch/);
+    plan("");
     expect(backend.memory().liveBlocks).toBe(0);
   });
 

@@ -1,13 +1,13 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ReferenceBackend } from "@revnet-zero/backend-cpu";
-import { Engine, randomKey, randomNormal } from "@revnet-zero/tensor";
+import { Engine, ops, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
 import { opContract } from "@revnet-zero/testkit";
 import { afterAll, describe, expect, test } from "vitest";
 import { KernelChoices, keyOf } from "../src/choice/kernelChoices.ts";
 import { TuningTable } from "../src/choice/tuningTable.ts";
-import { useStandIn } from "../src/testing/standIn.ts";
+import { standInCache, standInTargets, useStandIn } from "../src/testing/standIn.ts";
 
 const reason = useStandIn();
 const cache = mkdtempSync(join(tmpdir(), "revnet-tuning-"));
@@ -28,26 +28,39 @@ describe("the choice of a kernel", () => {
   });
 
   test("a table is read once, written whole, added to, and of one device, driver and text of kernels", () => {
-    process.env.REVNET_CUDA_CACHE = cache;
+    const folder = join(cache, "of a device");
+    process.env.REVNET_CUDA_CACHE = folder;
     const table = new TuningTable(key);
-    expect([table.entries, table.hash]).toEqual([{}, ""]);
-    expect(table.write({ p: entry("b") })).toBe(table.path);
+    expect([table.entries, table.hash, table.summary.slice(0, 5)]).toEqual([{}, "", "none:"]);
+    expect(table.write({ "matmul p": entry("b") })).toBe(table.path);
     expect(table.entries).toEqual({});
-    table.write({ q: entry("a") });
+    const others = { "matmul q": entry("a"), "attention p": entry("c") };
+    table.write(others);
     const again = new TuningTable(key);
-    expect(again.entries).toEqual({ p: entry("b"), q: entry("a") });
+    expect(again.entries).toEqual({ "matmul p": entry("b"), ...others });
     expect(again.hash).toMatch(/^[0-9a-f]{8}$/);
+    expect(again.summary).toBe(
+      `3 problems (2 of matmul, 1 of attention), 3 of them by another kernel than the first, in ${table.path}`,
+    );
     expect(new TuningTable({ ...key, driverVersion: 12000 }).entries).toEqual({});
-    expect(readdirSync(join(cache, "tuned"))).toHaveLength(1);
+    expect(readdirSync(join(folder, "tuned"))).toHaveLength(1);
     writeFileSync(again.path, "{ half");
     expect(new TuningTable(key).entries).toEqual({});
   });
 });
 
 if (reason === undefined) {
-  // With the stand-in of cuBLASLt beside the others.
+  // With the stand-in of cuBLASLt beside the others; a table of its own, and the kernels that other tests have compiled.
   const libraries = process.env.REVNET_CUDA_LIBRARIES!;
   process.env.REVNET_CUDA_LIBRARIES = `${libraries}:${join(libraries, "products")}`;
+  const compiled = join(standInCache(), standInTargets.running);
+  mkdirSync(compiled, { recursive: true });
+  symlinkSync(compiled, join(cache, standInTargets.running));
+  process.env.REVNET_CUDA_CACHE = cache;
+  const fewQueries = "bf16 batch 1 heads 2 on 1 3x70 of 32 causal";
+  new TuningTable({ device: "stand-in", target: standInTargets.running, driverVersion: 13000 }).write({
+    [keyOf("attention", fewQueries)]: { kernel: "rows", timeMs: 1, firstMs: 2 },
+  });
   const { CudaBackend } = await import("../src/index.ts");
   const backend = new CudaBackend();
 
@@ -58,27 +71,58 @@ if (reason === undefined) {
     only: ["matmul", "linear"],
   });
 
+  const attend = (engine: Engine, t: number): Tensor[] => {
+    const draw = (shape: number[], seed: number): Tensor =>
+      randomNormal(shape, { key: randomKey(seed), engine }).cast("bf16");
+    const operands = [draw([1, 2, t, 32], 1), draw([1, 1, 70, 32], 2), draw([1, 1, 70, 32], 3)];
+    const attrs = { scale: 0.2, isCausal: true };
+    const [o, lse] = operands[0]!.applyAll(ops.attention, operands, attrs);
+    return [o!, ...o!.applyAll(ops.attentionBackward, [...operands, o!, lse!, o!], attrs)];
+  };
+
+  test("attention runs the way that the table names; without one on tensor cores, of float32 a row at a time", () => {
+    const engine = new Engine(backend);
+    engine.scope(() => {
+      for (const t of [3, 64]) attend(engine, t);
+      const x = randomNormal([1, 1, 2, 8], { key: randomKey(1), engine });
+      x.applyAll(ops.attention, [x, x, x], { scale: 1, isCausal: false });
+    });
+    const found = backend.device.choices.made
+      .filter(({ op }) => op.startsWith("attention"))
+      .map(({ op, problem, kernels, chosen }) => `${op} ${problem}: ${chosen} of ${kernels.join()}`);
+    expect(found).toEqual([
+      `attention ${fewQueries}: rows of tiles,rows`,
+      `attentionBackward ${fewQueries}: tiles of tiles,rows`,
+      "attention bf16 batch 1 heads 2 on 1 64x70 of 32 causal: tiles of tiles",
+      "attentionBackward bf16 batch 1 heads 2 on 1 64x70 of 32 causal: tiles of tiles",
+      "attention f32 batch 1 heads 1 2x2 of 8: rows of rows",
+    ]);
+    expect(backend.arithmetic).toMatch(/, matrix products: cuBLASLt \d+, attention: own, tuned [0-9a-f]{8}$/);
+  });
+
   test("tuning times what was met, writes what is faster, and changes nothing in this process", () => {
-    process.env.REVNET_CUDA_CACHE = cache;
     const engine = new Engine(backend);
     const product = (): Float32Array =>
       engine.scope(() => {
         const [a, b] = [3, 4].map((seed) => randomNormal([9, 9], { key: randomKey(seed), engine }));
         return a!.matmul(b!).dataSync() as Float32Array;
       });
-    const before = product();
+    const attention = (): number[][] =>
+      engine.scope(() => attend(engine, 3).map((x) => Array.from(x.cast("f32").dataSync())));
+    const before = [product(), attention()];
     const lines: string[] = [];
     const report = backend.tune((line) => lines.push(line));
-    expect(report.problems).toBeGreaterThan(0);
+    expect(report.problems).toBeGreaterThan(2);
     expect(report.changed).toBe(lines.length);
     expect(report.bestMs).toBeLessThanOrEqual(report.firstMs);
     const { entries } = JSON.parse(readFileSync(report.path, "utf8")) as {
       entries: Record<string, { kernel: string }>;
     };
     expect(Object.keys(entries).length).toBe(report.problems);
-    // The third kernel of the stand-in refuses.
-    for (const { kernel } of Object.values(entries)) expect(kernel).toMatch(/^cuBLASLt [01]$/);
-    expect(product()).toEqual(before);
+    // The third kernel of the stand-in of cuBLASLt refuses.
+    for (const [problem, { kernel }] of Object.entries(entries))
+      expect(kernel).toMatch(problem.startsWith("matmul") ? /^cuBLASLt [01]$/ : /^(tiles|rows)$/);
+    expect([product(), attention()]).toEqual(before);
     expect(backend.memory().liveBlocks).toBe(0);
   });
 } else {

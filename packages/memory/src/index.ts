@@ -23,6 +23,7 @@ export {
 export { DiskStore, type DiskStoreOptions } from "./offload/diskStore.ts";
 export { OffloadError } from "./offload/offloadError.ts";
 export { evaluatePlan } from "./planner/evaluate.ts";
+export { type NestedBlock, type NestedChoice, type NestedCost, nestedItem, nestedPlans } from "./planner/nested.ts";
 export { leastPeakBytes, type PlanOptions, planChain } from "./planner/planChain.ts";
 export type { Plan, PlanChoice, PlanCost, PlanItem, PlanProblem, Table } from "./planner/problem.ts";
 export { MemoryProfile } from "./profiler/memoryProfile.ts";

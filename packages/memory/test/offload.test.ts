@@ -81,6 +81,16 @@ describe("a store on disk", () => {
     `);
   });
 
+  test("says what transfers took, and how long they were waited for", () => {
+    using store = new DiskStore({ dir: folder, stagingBytes: 2 ** 20 });
+    expect([store.transferMs, store.waitedMs]).toEqual([0, 0]);
+    // More than may be on its way: a write waits for the one before, and so does a reading.
+    const tickets = Array.from({ length: 4 }, () => store.write(new Uint8Array(2 ** 20)));
+    for (const ticket of tickets.reverse()) store.read(ticket);
+    expect(store.transferMs).toBeGreaterThan(0);
+    expect(store.waitedMs).toBeGreaterThan(0);
+  });
+
   test("keeps its limit, and uses freed parts of the file again", () => {
     using store = new DiskStore({ dir: folder, limitBytes: 300 });
     const tickets = [100, 100, 100].map((n) => store.write(new Uint8Array(n)));

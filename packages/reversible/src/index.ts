@@ -55,6 +55,7 @@ export { type UserDefinedOptions, userDefined } from "./couplings/userDefined.ts
 export { relativeDrift, sampleStreams } from "./drift.ts";
 export type { StepHealth, StreamHealth } from "./health.ts";
 export { policiesOf, type ReversibleMode, reversibleModes, storedTwin } from "./modes.ts";
+export type { NestedPlan } from "./nestedPlan.ts";
 export type { BlockObserver } from "./observer.ts";
 export { type ByteStore, HostStore, type Offloaded, type OffloadStore, offloadTo } from "./offload.ts";
 export { type BranchRunner, PassContext } from "./passes/context.ts";

@@ -3,7 +3,7 @@ import { expectNoLeak, foldKey, randomKey, randomNormal, type Tensor } from "@re
 import { errorText, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type BlockPolicy, BlockSequence } from "../src/index.ts";
+import { type BlockPolicy, BlockSequence, type NestedPlan } from "../src/index.ts";
 import { newEngine } from "./fixtures.ts";
 
 const engine = newEngine();
@@ -27,8 +27,10 @@ class Block extends Module {
 const sequence = new BlockSequence({ blocks: Array.from({ length: depth }, (_, i) => new Block(i)) });
 
 /** Output and gradients of a pass, as words; and the bytes between forward and backward. */
-function pass(plan: readonly BlockPolicy[] | undefined) {
-  sequence.plan = plan && { blocks: plan };
+function pass(plan: readonly BlockPolicy[] | NestedPlan | undefined) {
+  const isNested = plan?.every((entry) => entry === "store" || Array.isArray(entry)) ?? false;
+  if (isNested) sequence.segments = plan as NestedPlan;
+  else sequence.plan = plan && { blocks: plan as readonly BlockPolicy[] };
   return expectNoLeak(engine, () =>
     engine.scope(() => {
       const x = randomNormal([8, 6], { key: randomKey(2), engine }).requireGrad();
@@ -57,6 +59,37 @@ test("ordinary blocks have the same bits under every plan, and keep less where t
       if (plan.includes("checkpoint")) expect(found.heldBytes).toBeLessThan(stored.heldBytes);
     }),
     runs(12),
+  );
+});
+
+/** Plans for so many blocks, segments in segments. */
+const nestedPlans = (numBlocks: number): fc.Arbitrary<NestedPlan> =>
+  numBlocks === 0
+    ? fc.constant([])
+    : fc.integer({ min: 1, max: numBlocks }).chain((size) => {
+        const segment = fc.boolean().chain((nests) => (nests ? nestedPlans(size) : fc.constant(stores(size))));
+        const entry: fc.Arbitrary<"store" | NestedPlan> =
+          size === 1 ? fc.oneof(fc.constant("store" as const), fc.constant(stores(1))) : segment;
+        return fc.tuple(entry, nestedPlans(numBlocks - size)).map(([one, rest]) => [one, ...rest]);
+      });
+const stores = (size: number): NestedPlan => Array.from({ length: size }, () => "store" as const);
+
+test("segments of blocks have the same bits, however they nest", () => {
+  const stored = pass(undefined);
+  fc.assert(
+    fc.property(nestedPlans(depth), (segments) => {
+      expect(pass(segments).words).toEqual(stored.words);
+    }),
+    runs(25),
+  );
+});
+
+test("a segment keeps its input alone, and one in it nothing more until backward", () => {
+  const held = (plan: NestedPlan) => pass(plan).heldBytes;
+  expect(held([["store", "store", "store", "store"]])).toBeLessThan(held([["store"], ["store"], ["store"], ["store"]]));
+  expect(held([[["store", "store"], "store", "store"]])).toBe(held([["store", "store", "store", "store"]]));
+  expect(errorText(() => pass(["store", [], "store"]))).toBe(
+    'ValueError: BlockSequence: the segments ["store",[],"store"] hold 2 blocks, the sequence has 4\n  hint: name each block once: "store" by itself, or in a list of those that are run again together',
   );
 });
 

@@ -110,9 +110,9 @@ describe.each(defects)("in mode $mode, $op off by $unit in one element", ({ mode
   });
 });
 
-test("a digit that is off by one when a factor is undone leaves bytes over, or other gradients", async () => {
+test("a quotient that is off by one when a factor is undone leaves bytes over, or other gradients", async () => {
   let found: ReversibilityReport | string = "";
-  const off = planted("floorMod", 1, inBackward);
+  const off = planted("floorDivide", 1, inBackward);
   const make = (engine: Engine) => () => new ReversibleSequence({ blocks: affineBlocks, engine });
   try {
     found = await check(off, "exact", make(off));
@@ -121,7 +121,7 @@ test("a digit that is off by one when a factor is undone leaves bytes over, or o
   }
   if (typeof found === "string") expect(found).toContain("information buffer");
   else expect(found).toMatchObject({ gradientsBitEqual: false });
-  const right = planted("floorMod", 1, never);
+  const right = planted("floorDivide", 1, never);
   expect(await check(right, "exact", make(right))).toMatchObject({
     reconstructionBitEqual: true,
     gradientsBitEqual: true,

@@ -1,33 +1,37 @@
 import { isContiguous, isFloat, numel, type PrimitiveKernels, type TypedArray } from "@revnet-zero/tensor";
+import { aroundAll, type Split, store } from "../buffer.ts";
 import { referenceKernels } from "../reference/index.ts";
-import { floatsIn, floatsOut } from "./floats.ts";
+import { floatsIn, floatsOut, integersIn } from "./floats.ts";
 
 /**
- * Sums over neighbouring axes of dense float tensors, a whole row of accumulators at a time, in the reference's order
- * (so with its bits); everything else is the reference's.
+ * Sums over neighbouring axes of dense tensors, a whole row of accumulators at a time, in the reference's order (so with its bits); everything
+ * else is the reference's.
  */
 export const reduceKernels: Pick<PrimitiveKernels<TypedArray>, "sum"> = {
   sum: {
     run: ([x], [y], attrs) => {
-      const { axes } = attrs;
-      const [first, last] = [axes[0] ?? 0, axes[axes.length - 1] ?? -1];
-      const areNeighbours = last - first + 1 === axes.length;
-      if (!isFloat(x!.dtype) || !isContiguous(x!) || !areNeighbours) {
-        referenceKernels.sum.run([x!], [y!], attrs);
-        return;
-      }
-      const outer = numel(x!.shape.slice(0, first));
-      const size = numel(x!.shape.slice(first, last + 1));
-      const inner = numel(x!.shape.slice(last + 1));
-      const values = floatsIn(x!);
-      const row = new Float64Array(inner);
-      floatsOut(y!, (out) => {
-        for (let o = 0, at = 0; o < outer; o++) {
-          row.fill(0);
-          for (let k = 0; k < size; k++) for (let i = 0; i < inner; i++) row[i]! += values[at++]!;
-          out.set(row, o * inner);
-        }
-      });
+      const split = isContiguous(x!) ? aroundAll(x!.shape, attrs.axes) : undefined;
+      if (split === undefined) referenceKernels.sum.run([x!], [y!], attrs);
+      else if (isFloat(x!.dtype))
+        floatsOut(y!, (out) => addRows(floatsIn(x!), out, new Float64Array(split.inner), split));
+      else store(y!, addRows(integersIn(x!), new Int32Array(numel(y!.shape)), new Int32Array(split.inner), split));
     },
   },
 };
+
+type Numbers = Float64Array | Int32Array;
+
+/** Sums of `values` into `out`, by way of accumulators whose type says how they are rounded: those of integers wrap. */
+function addRows<T extends { set(row: Numbers, at: number): void }>(
+  values: ArrayLike<number>,
+  out: T,
+  row: Numbers,
+  { outer, size, inner }: Split,
+): T {
+  for (let o = 0, at = 0; o < outer; o++) {
+    row.fill(0);
+    for (let k = 0; k < size; k++) for (let i = 0; i < inner; i++) row[i]! += values[at++]!;
+    out.set(row, o * inner);
+  }
+  return out;
+}

@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { nativeFolder } from "../device/addon.ts";
 import { writeWhole } from "../device/cacheFolder.ts";
 
@@ -78,5 +78,5 @@ export function writeArchive(path: string, architectures: string, codes: Readonl
   }
   const line = Buffer.from(`${JSON.stringify({ architectures, kernels } satisfies Index)}\n`);
   const digits = Buffer.from(String(line.length).padStart(LENGTH_DIGITS));
-  writeWhole(dirname(path), path.slice(dirname(path).length + 1), Buffer.concat([digits, line, ...codes.values()]));
+  writeWhole(dirname(path), basename(path), Buffer.concat([digits, line, ...codes.values()]));
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { archivedName } from "../device/compiler.ts";
 import { archiveFile, writeArchive } from "./archive.ts";
 import { overLimit, readLimits } from "./limits.ts";
-import { architectures, compileAll, nvccVersion } from "./nvcc.ts";
+import { archivedTargets, compileAll, namesOf, nvccVersion } from "./nvcc.ts";
 
 export interface ArchiveReport {
   /** Sources. */
@@ -16,17 +16,20 @@ export interface ArchiveReport {
   readonly bytes: number;
 }
 
+/** The sources that a run has left in a folder. */
+export const sourcesIn = (folder: string): string[] =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith(".cu"))
+    .map((name) => readFileSync(join(folder, name), "utf8"));
+
 /** Compiles every source of a folder with nvcc into the archive that devices look in first. */
-export async function compileArchive(sources: string): Promise<ArchiveReport> {
-  const path = archiveFile();
+export async function compileArchive(sources: string, path: string = archiveFile()): Promise<ArchiveReport> {
   if (nvccVersion() === undefined)
     return { compiled: 0, over: [], skipped: "there is no nvcc on the PATH", path, bytes: 0 };
-  const texts = readdirSync(sources)
-    .filter((name) => name.endsWith(".cu"))
-    .map((name) => readFileSync(join(sources, name), "utf8"));
-  const compiled = await compileAll(new Map(texts.map((text) => [archivedName(text), text])));
+  const texts = sourcesIn(sources).map((text) => [archivedName(text), text] as const);
+  const compiled = await compileAll(new Map(texts), archivedTargets);
   const limits = readLimits();
   const over = [...compiled.values()].flatMap(({ resources }) => resources.flatMap((one) => overLimit(one, limits)));
-  writeArchive(path, architectures, new Map([...compiled].map(([hash, { code }]) => [hash, code])));
+  writeArchive(path, namesOf(archivedTargets), new Map([...compiled].map(([hash, { code }]) => [hash, code])));
   return { compiled: compiled.size, over: [...new Set(over)].sort(), path, bytes: statSync(path).size };
 }

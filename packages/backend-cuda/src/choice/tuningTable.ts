@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { nativeFolder } from "../device/addon.ts";
 import { cacheFolder, writeWhole } from "../device/cacheFolder.ts";
 
@@ -52,11 +52,25 @@ export class TuningTable {
     return kernels.length === 0 ? "" : createHash("sha256").update(kernels.sort().join("\n")).digest("hex").slice(0, 8);
   }
 
+  /** For people: how many problems of which ops, and how many run another kernel than they would without. */
+  get summary(): string {
+    const problems = Object.entries(this.entries);
+    if (problems.length === 0) return "none: revnet-zero tune makes a table";
+    const counts = new Map<string, number>();
+    for (const [key] of problems) {
+      const op = key.slice(0, key.indexOf(" "));
+      counts.set(op, (counts.get(op) ?? 0) + 1);
+    }
+    const ofOps = [...counts].map(([op, count]) => `${count} of ${op}`).join(", ");
+    const changed = problems.filter(([, { timeMs, firstMs }]) => timeMs < firstMs).length;
+    return `${problems.length} problems (${ofOps}), ${changed} of them by another kernel than the first, in ${this.path}`;
+  }
+
   /** Adds to the file. This process goes on with what it read. */
   write(entries: TuningEntries): string {
     const all = { ...read(this.path), ...entries };
-    const [folder, name] = [join(cacheFolder(), "tuned"), this.path.slice(this.path.lastIndexOf("/") + 1)];
-    return writeWhole(folder, name, `${JSON.stringify({ ...this.#key, entries: all }, undefined, 2)}\n`);
+    const text = `${JSON.stringify({ ...this.#key, entries: all }, undefined, 2)}\n`;
+    return writeWhole(dirname(this.path), basename(this.path), text);
   }
 }
 

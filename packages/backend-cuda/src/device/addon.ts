@@ -14,8 +14,7 @@ export function nativeFolder(): string {
 }
 
 /** The compiled addon's file. */
-export const addonFile = (): string =>
-  readEnvironment("REVNET_CUDA_ADDON") || join(nativeFolder(), "out", "revnet_cuda.node");
+const addonFile = (): string => readEnvironment("REVNET_CUDA_ADDON") || join(nativeFolder(), "out", "revnet_cuda.node");
 
 let loaded: NativeCuda | undefined;
 

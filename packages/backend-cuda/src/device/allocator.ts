@@ -42,6 +42,7 @@ export class CachingAllocator {
   peakReservedBytes = 0;
   /** Bytes handed out, rounded up as they are. */
   usedBytes = 0;
+  peakUsedBytes = 0;
   liveBlocks = 0;
 
   constructor(source: SegmentSource) {
@@ -65,8 +66,15 @@ export class CachingAllocator {
     }
     part.isFree = false;
     this.usedBytes += part.bytes;
+    this.peakUsedBytes = Math.max(this.peakUsedBytes, this.usedBytes);
     this.liveBlocks++;
     return part;
+  }
+
+  /** Starts new measurements of both peaks from the present state. */
+  resetPeaks(): void {
+    this.peakUsedBytes = this.usedBytes;
+    this.peakReservedBytes = this.reservedBytes;
   }
 
   free(block: Block): void {

@@ -30,7 +30,6 @@ export interface NativeCuda {
   fill(to: number, byte: number, bytes: number): void;
 
   loadModule(code: Uint8Array): number;
-  unloadModule(module: number): void;
   getFunction(module: number, name: string, sharedBytes: number): number;
   /** Where `launch` finds the packed parameters. */
   setParameters(buffer: Uint8Array): void;
@@ -84,6 +83,7 @@ export interface NativeCuda {
   reduceScatter(group: number, from: number, to: number, elements: number, type: number, reduction: number): void;
   allGather(group: number, from: number, to: number, elements: number, type: number): void;
   broadcast(group: number, from: number, to: number, elements: number, type: number, rank: number): void;
+
   openAttention(path: string): number;
   /** [plan, bytes of workspace], plan -1 where cuDNN has none; see attention.cc for the numbers and their order. */
   planAttention(numbers: Float64Array, scale: number): [number, number];

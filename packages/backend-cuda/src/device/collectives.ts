@@ -1,4 +1,4 @@
-import { BackendError, type DType, describe, numel, ShapeError, sameShape } from "@revnet-zero/tensor";
+import { BackendError, type DType, describe, isContiguous, numel, ShapeError, sameShape } from "@revnet-zero/tensor";
 import type { CudaDevice } from "./device.ts";
 import { openLibrary } from "./libraries.ts";
 import { addressOf, type CudaView } from "./view.ts";
@@ -103,8 +103,13 @@ export class Group {
     this.#device.guard(() => this.#device.native.leaveGroup(this.#handle, Number(isBroken)));
   }
 
-  /** Elements of `from` times `a` are those of `to` times `b`. */
+  /** Elements of `from` times `a` are those of `to` times `b`, and both lie as NCCL reads them. */
   #mustFit(name: string, from: CudaView, to: CudaView, a: number, b: number): void {
+    for (const view of [from, to])
+      if (!isContiguous(view)) {
+        const problem = `${describe(view)} has strides [${view.strides.join(", ")}], and NCCL reads row-major tensors alone`;
+        throw new ShapeError(name, problem, "give a contiguous copy: x.clone()");
+      }
     const fits = a === 1 && b === 1 ? sameShape(from.shape, to.shape) : numel(from.shape) * a === numel(to.shape) * b;
     if (fits && from.dtype === to.dtype) return;
     throw new ShapeError(

@@ -9,14 +9,14 @@ import type { NativeCuda } from "./binding.ts";
 import { Collectives } from "./collectives.ts";
 import { Compiler } from "./compiler.ts";
 import { openDriver } from "./driver.ts";
-import { deviceError } from "./errors.ts";
+import { deviceError, isOutOfMemory, SHORTER } from "./errors.ts";
 import { Faults } from "./faults.ts";
 import { DeviceGraphs } from "./graphs.ts";
 import { Parameters } from "./parameters.ts";
 import { Products } from "./products.ts";
 import { type KernelUnit, unitSource } from "./sources.ts";
 
-export { addressOf, type CudaView } from "./view.ts";
+export { addressOf, addressOr0, type CudaView } from "./view.ts";
 
 /** What kernels are compiled for: the letter allows the instructions of this very architecture, such as wgmma. */
 export const targetOf = (major: number, minor: number): string => `sm_${major}${minor}${major >= 9 ? "a" : ""}`;
@@ -67,7 +67,6 @@ export class CudaDevice {
     } catch (error) {
       throw deviceError(error);
     }
-    native.setParameters(this.parameters.bytes);
     this.tuning = new TuningTable({ device: this.name, target: this.target, driverVersion: this.driverVersion });
     this.choices = new KernelChoices(this.tuning.entries);
     this.ordinary = new CachingAllocator(native);
@@ -78,7 +77,14 @@ export class CudaDevice {
     this.products = new Products(this, driverMajor);
     this.collectives = new Collectives(this, driverMajor);
     this.attention = new AttentionGraphs(this, driverMajor);
-    this.faults = new Faults(native);
+    try {
+      native.setParameters(this.parameters.bytes);
+      this.faults = new Faults(native);
+    } catch (error) {
+      // Else whoever tries again is told that it is open.
+      native.closeDevice();
+      throw deviceError(error);
+    }
   }
 
   /** Runs `f` with memory from another allocator, to which it gives back all it takes. */
@@ -109,16 +115,22 @@ export class CudaDevice {
 
   #workspace(bytes: number): Block {
     try {
-      return this.allocator.allocate(bytes);
-    } catch (first) {
-      if (!(first instanceof RangeError)) throw first;
+      return this.#withRoom(() => this.allocator.allocate(bytes));
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      const problem = `a kernel's ${bytes} bytes of workspace exceed the device's memory`;
+      throw new OutOfMemoryError("allocate", problem, SHORTER);
+    }
+  }
+
+  /** What needs room on the device; where there is none, again when cached memory was given back. */
+  #withRoom<T>(attempt: () => T): T {
+    try {
+      return attempt();
+    } catch (error) {
+      if (!(error instanceof RangeError) && !isOutOfMemory(error)) throw error;
       this.releaseCaches();
-      try {
-        return this.allocator.allocate(bytes);
-      } catch {
-        const problem = `a kernel's ${bytes} bytes of workspace exceed the device's memory`;
-        throw new OutOfMemoryError("allocate", problem, "make the batch or the sequence shorter");
-      }
+      return attempt();
     }
   }
 
@@ -142,7 +154,7 @@ export class CudaDevice {
     let module = this.#modules.get(key);
     if (module === undefined) {
       const code = this.compiler.compile(source(), title);
-      module = this.guard(() => this.native.loadModule(code));
+      module = this.guard(() => this.#withRoom(() => this.native.loadModule(code)));
       this.#modules.set(key, module);
     }
     const found = module;
@@ -153,6 +165,7 @@ export class CudaDevice {
   launch(kernel: number, blocksX: number, blocksY = 1, blocksZ = 1, threads: number = THREADS, sharedBytes = 0): void {
     this.launches++;
     try {
+      // Not through guard: a closure a launch.
       this.native.launch(kernel, blocksX, blocksY, blocksZ, threads, sharedBytes, this.parameters.size);
     } catch (error) {
       throw deviceError(error);
@@ -162,6 +175,11 @@ export class CudaDevice {
   /** One thread an element. */
   launchOver(kernel: number, elements: number): void {
     if (elements > 0) this.launch(kernel, Math.ceil(elements / THREADS));
+  }
+
+  /** Writes one byte over and over. */
+  fill(address: number, byte: number, bytes: number): void {
+    this.guard(() => this.native.fill(address, byte, bytes));
   }
 
   /** A call to the driver whose failure is the backend's error. */

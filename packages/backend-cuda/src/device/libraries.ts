@@ -62,7 +62,7 @@ const named = (): string[] => readEnvironment("REVNET_CUDA_LIBRARIES").split(":"
  * Files to try, best first: the folders that REVNET_CUDA_LIBRARIES names, the usual ones, Python's packages, and at last the
  * name alone, which the dynamic linker looks up. `major` is the driver's: an older one cannot load newer kernels.
  */
-export function* libraryFiles(name: LibraryName, major: number): Generator<string> {
+function* libraryFiles(name: LibraryName, major: number): Generator<string> {
   const versions = ownVersions[name] ?? Array.from({ length: Math.max(0, major - 11) }, (_, i) => major - i);
   const files = versions.map((v) => `lib${name}.so.${v}`);
   const inFolders = (folders: readonly string[]): string[] =>

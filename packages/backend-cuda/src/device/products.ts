@@ -1,3 +1,4 @@
+import { withScratch } from "../choice/scratch.ts";
 import { timeOnDevice } from "../choice/tune.ts";
 import { codeOf } from "./binding.ts";
 import type { CudaDevice } from "./device.ts";
@@ -115,31 +116,17 @@ export class Products {
     const bytesOf = ({ leading, step, isTransposed }: Matrix, rows: number, columns: number): number =>
       size * ((batch - 1) * Math.abs(step) + leading * (isTransposed ? rows : columns));
     const device = this.#device;
-    const of = (bytes: number, use: (address: number) => number | undefined): number | undefined =>
-      device.withWorkspace(bytes, (address) => {
-        if (bytes === 0) return use(address);
-        // Small numbers of every type; zeros would run faster than anything real.
-        device.native.fill(address, 0x3c, bytes);
-        return use(address);
-      });
-    return of(bytesOf(a, m, k), (left) =>
-      of(bytesOf(b, k, n), (right) =>
-        of((sizeOfSum / size) * bytesOf(d, m, n), (result) =>
-          of(before === undefined ? 0 : bytesOf(d, m, n), (kept) =>
-            of(4 * m, (row) => {
-              const one: Product = {
-                ...product,
-                ...{ a: { ...a, address: left }, b: { ...b, address: right }, d: { ...d, address: result } },
-                ...(bias === undefined ? {} : { bias: row }),
-                ...(before === undefined ? {} : { before: kept }),
-              };
-              if (!this.#run(plan, one)) return undefined;
-              return timeOnDevice(device, () => this.#run(plan, one));
-            }),
-          ),
-        ),
-      ),
-    );
+    const sums = (sizeOfSum / size) * bytesOf(d, m, n);
+    const sizes = [bytesOf(a, m, k), bytesOf(b, k, n), sums, before === undefined ? 0 : bytesOf(d, m, n), 4 * m];
+    return withScratch(device, sizes, ([left, right, sum, kept, row]) => {
+      const one: Product = {
+        ...product,
+        ...{ a: { ...a, address: left! }, b: { ...b, address: right! }, d: { ...d, address: sum! } },
+        ...(bias === undefined ? {} : { bias: row! }),
+        ...(before === undefined ? {} : { before: kept! }),
+      };
+      return this.#run(plan, one) ? timeOnDevice(device, () => this.#run(plan, one)) : undefined;
+    });
   }
 
   /** False where the library's kernel refuses. */

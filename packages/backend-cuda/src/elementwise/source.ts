@@ -31,7 +31,7 @@ export function opBody(op: ElementwiseOp<any>, attrs: unknown, outType: DType, i
 export function castBody(to: DType, from: DType): MapBody {
   const convert = from === "bool" ? "narrow<Y>" : "Cast<Y>::from";
   return {
-    name: `cast`,
+    name: "cast",
     types: [cTypes[to], cTypes[from]],
     compute: `typedef ${cTypes[to]} Y; return ${convert}(wide(a0));`,
   };
@@ -44,6 +44,13 @@ export const copyBody = (dtype: DType): MapBody => ({
   compute: "return a0;",
 });
 
+/** The body as a function of stored elements. */
+export const bodyFunction = ({ types, compute }: MapBody, name: string): string =>
+  `${types[0]} ${name}(${types
+    .slice(1)
+    .map((type, i) => `${type} a${i}`)
+    .join(", ")}) { ${compute} }`;
+
 /** How a kernel walks its operands. */
 export interface Walk {
   /** Loops, outermost first; the innermost goes by packs of `pack` elements. */
@@ -55,8 +62,14 @@ export interface Walk {
   readonly isLong: boolean;
 }
 
-/** The kernel's source, with everything it uses. Its parameters: operands, strides operand by operand, sizes, packs. */
-export function mapSource({ name, types, compute }: MapBody, { rank, pack, repeats, isLong }: Walk): string {
+/** The kernel's source, with everything it uses. */
+export function mapSource(body: MapBody, walk: Walk): string {
+  return [kernelText("prelude"), kernelText("map"), ownText(body, walk)].join("\n");
+}
+
+/** What follows the text that all of them share. Parameters: operands, strides operand by operand, sizes, packs. */
+export function ownText(body: MapBody, { rank, pack, repeats, isLong }: Walk): string {
+  const { name, types } = body;
   const operands = types.map((_, k) => k);
   const isPacked = (k: number): boolean => pack > 1 && !repeats[k]!;
   const count = isLong ? "u64" : "u32";
@@ -84,9 +97,7 @@ export function mapSource({ name, types, compute }: MapBody, { rank, pack, repea
         ]
       : [`  p.x0[at0] = compute(${element("0")});`];
   return [
-    kernelText("prelude"),
-    kernelText("map"),
-    `static __device__ __forceinline__ ${types[0]} compute(${inputs.map((k) => `${types[k]} a${k - 1}`).join(", ")}) { ${compute} }`,
+    `static __device__ __forceinline__ ${bodyFunction(body, "compute")}`,
     "struct Map {",
     ...operands.map((k) => `  ${k === 0 ? "" : "const "}${types[k]}* x${k};`),
     `  i64 strides[${operands.length}][${rank}];`,

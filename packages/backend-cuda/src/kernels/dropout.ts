@@ -1,4 +1,4 @@
-import { type FusedKernels, numel } from "@revnet-zero/tensor";
+import { dtypes, type FusedKernels, numel } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
 import { addressOf } from "../device/device.ts";
 import { cTypes } from "../device/sources.ts";
@@ -9,7 +9,10 @@ export const dropoutKernels = ({ device }: Context): Pick<FusedKernels<Block>, "
     inputs: "contiguous",
     run: ([x], [y], { p: probability, key }) => {
       const n = numel(x!.shape);
-      const kernel = device.kernel({ files: ["random", "dropout"], types: { T: cTypes[x!.dtype] } }, "dropout");
+      const isPacked = [x!, y!].every((view) => addressOf(view) % (4 * dtypes[view.dtype].bytes) === 0);
+      const types = { T: cTypes[x!.dtype] };
+      const unit = { files: ["random", "dropout"], types, constants: { PACKED: Number(isPacked) } };
+      const kernel = device.kernel(unit, "dropout");
       const p = device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(y!)).long(n);
       p.double(1 / (1 - probability))
         .key(device.graphs.placeOf(key), key)

@@ -20,7 +20,7 @@ export function fixedPointAdd(
   [y, counts]: readonly [CudaView, CudaView],
   step: Step,
 ): void {
-  device.native.fill(addressOf(counts), 0, 12);
+  device.fill(addressOf(counts), 0, 12);
   const n = numel(x.shape);
   if (n === 0) return;
   const kernel = device.kernel(

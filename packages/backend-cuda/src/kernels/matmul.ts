@@ -119,7 +119,7 @@ export function multiply(
   if (numel(y.shape) === 0) return true;
   if (a.shape[a.shape.length - 1] === 0) {
     if (!isPlain) return false;
-    device.native.fill(addressOf(y), 0, numel(y.shape) * dtypes[y.dtype].bytes);
+    device.fill(addressOf(y), 0, numel(y.shape) * dtypes[y.dtype].bytes);
     return true;
   }
   if (byLibrary(device, a, b, y, extras)) return true;

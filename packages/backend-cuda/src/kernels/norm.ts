@@ -1,6 +1,6 @@
 import { type BufferView, dtypes, type FusedKernels, numel, ops } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
-import { addressOf, type CudaDevice, type CudaView } from "../device/device.ts";
+import { addressOf, addressOr0, type CudaDevice, type CudaView } from "../device/device.ts";
 import { cTypes } from "../device/sources.ts";
 import type { Context } from "./context.ts";
 import { fixedPointAdd, packStep } from "./fixedPoint.ts";
@@ -17,8 +17,6 @@ interface NormViews {
   readonly mean: CudaView | undefined;
   readonly inverse: CudaView;
 }
-
-const addressOr0 = (view: CudaView | undefined): number => (view === undefined ? 0 : addressOf(view));
 
 function packNorm(device: CudaDevice, { x, weight, bias, y, mean, inverse }: NormViews, eps: number): void {
   const p = device.parameters.start().pointer(addressOr0(x)).pointer(addressOf(weight)).pointer(addressOr0(bias));
@@ -112,7 +110,7 @@ export function normKernels({ device, elementwise }: Context): Kernels {
           });
           return;
         }
-        device.native.fill(addressOf(counts), 0, 12);
+        device.fill(addressOf(counts), 0, 12);
         packNorm(device, views, eps);
         const p = device.parameters.pointer(addressOf(x!)).pointer(addressOf(f!)).pointer(addressOf(out));
         p.pointer(addressOf(counts));

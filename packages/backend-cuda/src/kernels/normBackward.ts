@@ -1,6 +1,6 @@
 import { dtypes, type FusedKernels, numel } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
-import { addressOf, type CudaDevice, type CudaView, THREADS } from "../device/device.ts";
+import { addressOf, addressOr0, type CudaDevice, type CudaView, THREADS } from "../device/device.ts";
 import { cTypes } from "../device/sources.ts";
 import { sumColumns } from "./columns.ts";
 import type { Context } from "./context.ts";
@@ -30,8 +30,6 @@ interface Views {
   readonly byWeight: CudaView;
   readonly byBias: CudaView | undefined;
 }
-
-const addressOr0 = (view: CudaView | undefined): number => (view === undefined ? 0 : addressOf(view));
 
 function pull(device: CudaDevice, views: Views): void {
   const { x, fractionBits, weight, mean, inverse, gradient, direct, dx, low, byWeight, byBias } = views;

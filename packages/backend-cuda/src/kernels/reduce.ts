@@ -17,7 +17,8 @@ export const wideType = (d: DType): "f64" | "f32" | "i32" =>
 const foldType = (fold: Fold, d: DType): "f64" | "f32" | "i32" =>
   fold === "Sum" && dtypes[d].kind === "float" ? "f64" : wideType(d);
 
-interface Fold1 {
+/** A launch: what is folded, where it lies, and who shares an output. */
+interface FoldLaunch {
   readonly fold: Fold;
   readonly how: Sharing;
   readonly from: DType;
@@ -53,7 +54,7 @@ function sharing(kept: readonly Loop[], reduced: readonly Loop[], count: number)
   return count <= 1024 ? "reduceByWarp" : "reduceByBlock";
 }
 
-function launchFold(device: CudaDevice, one: Fold1): void {
+function launchFold(device: CudaDevice, one: FoldLaunch): void {
   const { how } = one;
   const types = { T: cTypes[one.from], Y: cTypes[one.to], W: cTypes[foldType(one.fold, one.from)] };
   const kernel = device.kernel({ files: ["reduce"], types, constants: { FOLD: one.fold } }, how);
@@ -111,18 +112,9 @@ export function fold(device: CudaDevice, fold: Fold, x: CudaView, y: CudaView, a
   device.withWorkspace(chunks * outputs * dtypes[held].bytes, (partial) => {
     launchFold(device, { ...one, to: held, y: partial });
     launchFold(device, {
+      ...{ fold, from: held, x: partial, to: y.dtype, y: addressOf(y), outputs, count: chunks, chunks: 1 },
       // A warp an output, though they lie apart: they are few, and one thread would wait for them one after the other.
-      ...{
-        fold,
-        how: "reduceByWarp",
-        from: held,
-        to: y.dtype,
-        x: partial,
-        y: addressOf(y),
-        outputs,
-        count: chunks,
-        chunks: 1,
-      },
+      how: "reduceByWarp",
       kept: [{ size: outputs, strides: [1] }],
       reduced: [{ size: chunks, strides: [outputs] }],
     });

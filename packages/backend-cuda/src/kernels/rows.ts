@@ -4,11 +4,11 @@ import type { KernelUnit } from "../device/sources.ts";
 
 /** Elements that a thread of a row holds at most, and so a warp and a block (rows.cu). */
 const MOST = 32;
-export const MOST_OF_WARP: number = 32 * MOST;
+const MOST_OF_WARP = 32 * MOST;
 export const MOST_OF_BLOCK: number = THREADS * MOST;
 
 /** Which kernel takes rows of a length: a warp a row, a block a row, or a block that reads the row again. */
-export type RowSize = "Warp" | "Block" | "Long";
+type RowSize = "Warp" | "Block" | "Long";
 export const rowSize = (length: number): RowSize =>
   length <= MOST_OF_WARP ? "Warp" : length <= MOST_OF_BLOCK ? "Block" : "Long";
 

@@ -1,6 +1,6 @@
 import { dtypes, type FusedKernels, numel } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
-import { addressOf, type CudaView } from "../device/device.ts";
+import { addressOf, addressOr0, type CudaView } from "../device/device.ts";
 import { cTypes } from "../device/sources.ts";
 import type { Context } from "./context.ts";
 import { launchRows, rowUnit } from "./rows.ts";
@@ -25,11 +25,8 @@ export function softmaxKernels({ device, elementwise }: Context): Kernels {
   const overRows = (name: string, x: CudaView, gradient: CudaView | undefined, y: CudaView): void => {
     const length = x.shape[x.shape.length - 1]!;
     const rows = length === 0 ? 0 : numel(x.shape) / length;
-    const p = device.parameters
-      .start()
-      .pointer(addressOf(x))
-      .pointer(gradient === undefined ? 0 : addressOf(gradient));
-    p.pointer(addressOf(y)).long(rows).int(length);
+    const p = device.parameters.start().pointer(addressOf(x)).pointer(addressOr0(gradient)).pointer(addressOf(y));
+    p.long(rows).int(length);
     launchRows(device, unit(x), name, { rows, length, operands: [x, gradient, y] });
   };
   /** Rows of a vocabulary are summed in packs of 16 bytes: those that begin between packs are copied, so that the order is the same. */

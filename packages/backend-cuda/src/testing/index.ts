@@ -6,4 +6,4 @@ export { type ArchiveReport, compileArchive } from "../ahead/compileArchive.ts";
 export { buildAddon, buildStandIn } from "../build.ts";
 export { type AttentionCase, attentionCases, graphCases, tilesAgainstRows } from "./attention.ts";
 export { proveCollectives } from "./collectives.ts";
-export { standInCache, useStandIn } from "./standIn.ts";
+export { standInCache, standInTargets, useStandIn } from "./standIn.ts";

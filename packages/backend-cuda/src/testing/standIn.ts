@@ -5,14 +5,15 @@ import { dirname, join } from "node:path";
 import { buildAddon, buildStandIn } from "../build.ts";
 import { nativeFolder } from "../device/addon.ts";
 
-/** Where kernels compiled for the stand-in are kept: a folder for each state of what compiles them. */
+/** What the stand-in says it is; told to compile and run no kernel (REVNET_STANDIN_IDLE=1), the other. */
+export const standInTargets = { running: "sm_00", idle: "sm_01" } as const;
+
+/** Where kernels compiled for the stand-in are kept: a folder for each state of what compiles and loads them. */
 export function standInCache(): string {
   const folder = join(nativeFolder(), "standin");
   const hash = createHash("sha256");
-  for (const name of ["host.h", "compiler.cc"]) hash.update(readFileSync(join(folder, name)));
-  // What an idle one gives for a kernel is nothing that runs.
-  const kind = (process.env.REVNET_STANDIN_IDLE ?? "") === "" ? "standin" : "standin-idle";
-  return join(tmpdir(), `revnet-${kind}-${hash.digest("hex").slice(0, 12)}`);
+  for (const name of ["host.h", "compiler.cc", "driver.cc"]) hash.update(readFileSync(join(folder, name)));
+  return join(tmpdir(), `revnet-standin-${hash.digest("hex").slice(0, 12)}`);
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { ByteStore } from "@revnet-zero/reversible";
 import { LifetimeError } from "@revnet-zero/tensor";
 import { FileSpace } from "./fileSpace.ts";
-import { errorOf, FileWorker, HEADER_BYTES, state } from "./fileWorker.ts";
+import { errorOf, FileWorker, HEADER_BYTES, state, transferMsOf } from "./fileWorker.ts";
 import { OffloadError } from "./offloadError.ts";
 import { awaitTransfer, type Staged, StagingPool, stateOf } from "./staging.ts";
 import { builtin, openTempFile, type TempFile } from "./tempFile.ts";
@@ -66,6 +66,8 @@ export class DiskStore implements ByteStore<Ticket> {
   /** The one that was read last: its bytes are being looked at. */
   #current: Ticket | undefined;
   #usedBytes = 0;
+  #transferMs = 0;
+  #waitedMs = 0;
   #error: OffloadError | undefined;
   #isDisposed = false;
 
@@ -83,6 +85,15 @@ export class DiskStore implements ByteStore<Ticket> {
   /** Bytes of memory for what is on its way. */
   get stagedBytes(): number {
     return this.#pool.heldBytes;
+  }
+
+  /** What all transfers that have ended took, beside the computation. */
+  get transferMs(): number {
+    return this.#transferMs;
+  }
+  /** For how much of that the computation had to wait. */
+  get waitedMs(): number {
+    return this.#waitedMs;
   }
 
   write(bytes: Uint8Array): Ticket {
@@ -177,6 +188,7 @@ export class DiskStore implements ByteStore<Ticket> {
         waiting.push(ticket);
         continue;
       }
+      this.#transferMs += transferMsOf(ticket.staged!.buffer);
       if (now === state.failed) {
         ticket.failure = this.#failure(ticket);
         this.#error ??= ticket.failure;
@@ -207,7 +219,9 @@ export class DiskStore implements ByteStore<Ticket> {
   }
 
   #await(staged: Staged): void {
+    const start = performance.now();
     if (!awaitTransfer(staged)) throw this.#silence();
+    this.#waitedMs += performance.now() - start;
     this.#settle();
   }
 

@@ -1,9 +1,9 @@
 /** States of a transfer, in the first word of its buffer. */
 export const state = { busy: 1, done: 2, failed: 3 } as const;
 
-/** Bytes before the data: the state, and from `errorStart` on the text of an error (its length in the second word). */
+/** Bytes before the data. Words: the state, the length of an error's text, the microseconds the transfer took; then that text. */
 export const HEADER_BYTES = 256;
-const errorStart = 8;
+const errorStart = 12;
 
 /** What the worker is asked to do with a buffer's data. */
 export interface Transfer {
@@ -31,7 +31,8 @@ interface Setting {
 /** The worker, run from its source text: so it uses nothing but what it is given, and holds no function with a name. */
 function workerMain({ fd, headerBytes, errorStart, state }: Setting, port: Port, files: Files): void {
   port.on("message", ({ buffer, bytes, position, isWrite }) => {
-    const header = new Int32Array(buffer, 0, 2);
+    const header = new Int32Array(buffer, 0, 3);
+    const start = performance.now();
     const data = new Uint8Array(buffer, headerBytes, bytes);
     try {
       // The system may take less than it is given.
@@ -42,11 +43,13 @@ function workerMain({ fd, headerBytes, errorStart, state }: Setting, port: Port,
         if (moved === 0) throw new Error(isWrite ? "nothing was written" : "the file ends before the data");
         at += moved;
       }
+      header[2] = 1000 * (performance.now() - start);
       Atomics.store(header, 0, state.done);
     } catch (error) {
       const text = new TextEncoder().encode(String((error as Error).message)).subarray(0, headerBytes - errorStart);
       new Uint8Array(buffer, errorStart, text.length).set(text);
       header[1] = text.length;
+      header[2] = 0;
       Atomics.store(header, 0, state.failed);
     }
     Atomics.notify(header, 0);
@@ -83,6 +86,9 @@ export class FileWorker {
     void this.#worker.terminate();
   }
 }
+
+/** What a transfer that has ended took. */
+export const transferMsOf = (buffer: SharedArrayBuffer): number => new Int32Array(buffer, 0, 3)[2]! / 1000;
 
 /** What went wrong with a transfer that failed. */
 export function errorOf(buffer: SharedArrayBuffer): string {

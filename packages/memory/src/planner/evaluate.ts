@@ -1,4 +1,4 @@
-import type { PlanCost, PlanProblem } from "./problem.ts";
+import { drainedBytes, type PlanCost, type PlanProblem } from "./problem.ts";
 
 /** Runs a plan step by step, as the problem says it runs: the planner's own arithmetic is not used. */
 export function evaluatePlan({ items, transferBytesPerMs }: PlanProblem, choices: readonly number[]): PlanCost {
@@ -13,7 +13,7 @@ export function evaluatePlan({ items, transferBytesPerMs }: PlanProblem, choices
     liveBytes += item.keptBytes[before]![own]!;
     endBytes.push(liveBytes);
     timeMs += choice(i).forwardMs;
-    queuedBytes = Math.max(0, queuedBytes - speed * choice(i).forwardMs) + transfer(i);
+    queuedBytes = Math.max(0, queuedBytes - drainedBytes(transferBytesPerMs, choice(i).forwardMs)) + transfer(i);
     peakBytes = Math.max(peakBytes, liveBytes + queuedBytes);
   });
   if (queuedBytes > 0) timeMs += queuedBytes / speed;

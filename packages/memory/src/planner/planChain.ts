@@ -1,7 +1,7 @@
 import { evaluatePlan } from "./evaluate.ts";
 import { type Extension, type ExtensionRules, emptyFront, extend, type Front, thin } from "./fronts.ts";
 import { type LowerBound, lowerBoundOf, noBound, restMs } from "./lowerBound.ts";
-import type { Plan, PlanProblem } from "./problem.ts";
+import { drainedBytes, type Plan, type PlanProblem } from "./problem.ts";
 
 export interface PlanOptions {
   /**
@@ -108,7 +108,7 @@ function search(
     for (const [c, choice] of item.choices.entries()) {
       const rest = bound?.(i, c) ?? noBound;
       const rulesWhile = (fetchedBytes: number): ExtensionRules => ({
-        drainedBytes: speed * choice.forwardMs,
+        drainedBytes: drainedBytes(problem.transferBytesPerMs, choice.forwardMs),
         transferBytes: choice.transferBytes ?? 0,
         mostBytes: budget,
         mostLiveBytes: budget - fetchedBytes - Math.min(...item.backwardPeakBytes[c]!),

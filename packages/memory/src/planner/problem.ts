@@ -40,6 +40,10 @@ export interface PlanChoice {
   readonly transferBytes?: number | undefined;
 }
 
+/** Bytes that leave the queue in a time; all of them where copies take none. */
+export const drainedBytes = (transferBytesPerMs: number | undefined, ms: number): number =>
+  transferBytesPerMs === undefined ? Number.POSITIVE_INFINITY : transferBytesPerMs * ms;
+
 /** The policy of an item without a choice. */
 export const FIXED = "fixed";
 

@@ -40,19 +40,21 @@ export interface ScheduledStep {
   readonly medianError: number;
 }
 
-interface Situation {
+/** A plan that passes run under, with the planner that made it. */
+interface PlanInUse {
   readonly planner: ModelPlanner;
-  /** Live bytes where the pass begins, and budget, that the plan was made for. */
+  /** Live bytes where the pass begins, that the plan was made for. */
   startBytes: number;
-  budgetBytes: number;
   plan: ModelPlan;
-  /** Steps since it was made, and steps that it is kept for. */
+  /** Steps since it was looked at, and steps until it is again. */
   age: number;
   patience: number;
 }
 
-/** A plan that comes out the same again is kept for twice as many steps, up to so many. */
+/** A plan that is kept is next looked at after twice as many steps, up to so many. */
 const MOST_PATIENCE = 8;
+/** Budgets whose plans are kept, for whoever goes back and forth between some. */
+const MOST_IN_USE = 32;
 /** Times that were off by so much (a median) are a reason to plan anew. */
 const SURPRISE = 0.5;
 /** A step that went on within a thousandth of what was expected, in bytes, is one the plan was made for. */
@@ -94,7 +96,9 @@ export class IntelligentMemoryScheduler {
   readonly #times: TimeModel;
   readonly #file: string | undefined;
   /** By whether gradients were there before: a micro-batch after the first has more bytes live from the start. */
-  readonly #situations = new Map<boolean, Situation>();
+  readonly #planners = new Map<boolean, ModelPlanner>();
+  /** By the same, and the budget. */
+  readonly #plansInUse = new Map<string, PlanInUse>();
   #lastStep: ScheduledStep | undefined;
 
   constructor(model: Module, options: MemorySchedulerOptions = {}) {
@@ -126,9 +130,9 @@ export class IntelligentMemoryScheduler {
    */
   step<T>(pass: () => T): T {
     const hadGradients = this.#gradients().some((g) => g !== undefined);
-    const situation = this.#prepared(pass, hadGradients);
+    const inUse = this.#prepared(pass, hadGradients);
     try {
-      return this.#run(pass, situation);
+      return this.#run(pass, inUse);
     } catch (error) {
       if (!(error instanceof OutOfMemoryError)) throw error;
       if (hadGradients) throw error;
@@ -155,7 +159,7 @@ export class IntelligentMemoryScheduler {
 
   /** What plans the passes, and what it has learned: of passes without gradients from before, once there was one. */
   get planner(): ModelPlanner | undefined {
-    return (this.#situations.get(false) ?? this.#situations.get(true))?.planner;
+    return this.#planners.get(false) ?? this.#planners.get(true);
   }
 
   /** Saves what was learned, and gives the model the plans back that it had. */
@@ -172,42 +176,45 @@ export class IntelligentMemoryScheduler {
     this.#network.dispose();
   }
 
-  #prepared(pass: () => unknown, hadGradients: boolean): Situation {
+  /** The plan for a pass: the one in use, where it is not time to look at it again, or no other is worth a change. */
+  #prepared(pass: () => unknown, hadGradients: boolean): PlanInUse {
     const startBytes = this.#engine.ledger.liveBytes;
-    const known = this.#situations.get(hadGradients);
-    if (known === undefined) return this.#learn(pass, hadGradients);
-    const budgetBytes = this.#budgetBytes;
-    const isSame = known.startBytes === startBytes && known.budgetBytes === budgetBytes;
+    const known = this.#plansInUse.get(`${hadGradients} ${this.#budgetBytes}`);
+    const isSame = known?.startBytes === startBytes;
     if (isSame && known.age < known.patience) return known;
-    known.planner.times.prepare();
-    const plan = this.#planFor(known.planner, startBytes);
+    const planner = this.#planners.get(hadGradients) ?? this.#plannerOf(pass, hadGradients);
+    planner.times.prepare();
+    const plan = this.#planFor(planner, startBytes, isSame ? known.plan : undefined);
     const isKept = isSame && plan.policies.join() === known.plan.policies.join();
     const patience = isKept ? Math.min(2 * known.patience, MOST_PATIENCE) : 1;
-    Object.assign(known, { startBytes, budgetBytes, plan, patience, age: 0 });
-    return known;
+    return this.#use(hadGradients, { planner, startBytes, plan, age: 0, patience });
   }
 
-  #learn(pass: () => unknown, hadGradients: boolean): Situation {
+  #plannerOf(pass: () => unknown, hadGradients: boolean): ModelPlanner {
     const { layers, policies } = this.#options;
     const times = this.#times;
     const planner = new ModelPlanner(this.#model, () => void pass(), { layers, policies, times });
-    const startBytes = this.#engine.ledger.liveBytes;
-    const plan = this.#planFor(planner, startBytes);
-    const situation = { planner, startBytes, budgetBytes: this.#budgetBytes, plan, age: 0, patience: 1 };
-    this.#situations.set(hadGradients, situation);
-    return situation;
+    this.#planners.set(hadGradients, planner);
+    return planner;
   }
 
-  #planFor(planner: ModelPlanner, startBytes: number): ModelPlan {
+  #use(hadGradients: boolean, inUse: PlanInUse): PlanInUse {
+    if (this.#plansInUse.size >= MOST_IN_USE) this.#plansInUse.clear();
+    this.#plansInUse.set(`${hadGradients} ${this.#budgetBytes}`, inUse);
+    return inUse;
+  }
+
+  #planFor(planner: ModelPlanner, startBytes: number, current?: ModelPlan): ModelPlan {
     const { share } = strategies[this.strategy];
     const whole = Number.isFinite(this.#budgetBytes) ? this.#budgetBytes : planner.most.peakBytes + startBytes;
-    if (share === 1) return planner.planWithin(whole, startBytes);
+    if (share === 1) return planner.planWithin(whole, { startBytes, current });
     const least = planner.least.peakBytes + startBytes;
-    return planner.planWithin(least > whole ? whole : Math.floor(least + share * (whole - least)), startBytes);
+    const budget = least > whole ? whole : Math.floor(least + share * (whole - least));
+    return planner.planWithin(budget, { startBytes, current });
   }
 
-  #run<T>(pass: () => T, situation: Situation): T {
-    const { planner, plan, startBytes } = situation;
+  #run<T>(pass: () => T, inUse: PlanInUse): T {
+    const { planner, plan, startBytes } = inUse;
     planner.apply(plan);
     const { clock = deviceClock(this.#engine) } = this.#options;
     let result: T | undefined;
@@ -226,13 +233,13 @@ export class IntelligentMemoryScheduler {
     }));
     const error = medianError(planner, plan, passes);
     this.#lastStep = { plan, timeMs, peakBytes, medianError: error };
-    situation.age++;
-    if (error > SURPRISE) situation.patience = 1;
+    inUse.age++;
+    if (error > SURPRISE) inUse.patience = 1;
     const isAsExpected =
       record.items.length === planner.times.items.length &&
       Math.abs(peakBytes - startBytes - plan.peakBytes) <= SAME_BYTES * plan.peakBytes;
     if (isAsExpected) planner.times.observe(plan.plan, passes);
-    else this.#situations.clear();
+    else this.#forget();
     return result as T;
   }
 
@@ -242,16 +249,16 @@ export class IntelligentMemoryScheduler {
    */
   #runSmaller<T>(pass: () => T, hadGradients: boolean, error: OutOfMemoryError): T {
     this.#takeBack();
-    const situation = this.#learn(pass, hadGradients);
-    const { planner, plan, startBytes } = situation;
+    const inUse = this.#prepared(pass, hadGradients);
+    const { planner, plan, startBytes } = inUse;
     let failure = error;
     for (const next of [plan, planner.least]) {
       if (this.#isInUse(next)) continue;
       const peak = formatBytes(next.peakBytes + startBytes);
       this.#say(`memory ran out (${firstLine(failure)}); the pass is done again under a plan with a peak of ${peak}`);
       try {
-        situation.plan = next;
-        return this.#run(pass, situation);
+        inUse.plan = next;
+        return this.#run(pass, inUse);
       } catch (again) {
         if (!(again instanceof OutOfMemoryError)) throw again;
         failure = again;
@@ -264,7 +271,13 @@ export class IntelligentMemoryScheduler {
   #takeBack(): void {
     this.#model.zeroGrad();
     this.#engine.backend.releaseCaches?.();
-    this.#situations.clear();
+    this.#forget();
+  }
+
+  /** What was rehearsed is of another pass: the next one is looked at anew. */
+  #forget(): void {
+    this.#planners.clear();
+    this.#plansInUse.clear();
   }
 
   /** Whether the pass that failed ran under this plan. */

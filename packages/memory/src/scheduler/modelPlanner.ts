@@ -23,6 +23,13 @@ export interface ModelPlannerOptions {
   readonly times?: TimeModel | undefined;
 }
 
+export interface PlanWithinOptions {
+  /** Bytes of the budget that are live before the pass. Default 0. */
+  readonly startBytes?: number | undefined;
+  /** The plan in use; see `plan`. */
+  readonly current?: ModelPlan | undefined;
+}
+
 /** A policy for every block of a model, and what it comes to. */
 export interface ModelPlan {
   readonly layers: readonly PlannedLayer[];
@@ -118,8 +125,11 @@ export class ModelPlanner {
     return this.#rehearsed(this.#planner.plan(Number.POSITIVE_INFINITY)!);
   }
 
-  /** The fastest plan found whose rehearsed peak is within a budget of bytes beyond those where the pass begins; or undefined. */
-  plan(budgetBytes: number): ModelPlan | undefined {
+  /**
+   * The fastest plan found whose rehearsed peak is within a budget of bytes beyond those where the pass begins; or undefined. A `current` plan
+   * that fits stays unless another is faster by more than a hundredth: then nothing is rehearsed.
+   */
+  plan(budgetBytes: number, current?: ModelPlan): ModelPlan | undefined {
     // Tables go by neighbours; some bytes depend on more. What they were off by is taken into account, in either direction.
     let allowed = budgetBytes - this.#lastOff;
     let best: ModelPlan | undefined;
@@ -127,6 +137,8 @@ export class ModelPlanner {
     for (let i = 0; i < CORRECTIONS; i++) {
       const plan = this.#planner.plan(allowed) ?? (i === 0 ? this.#planner.plan(budgetBytes) : undefined);
       if (plan === undefined || seen.has(plan.choices.join())) break;
+      if (current !== undefined && current.peakBytes <= budgetBytes && !this.#planner.isWorth(plan, current.plan))
+        return this.#rehearsed(current.plan);
       seen.add(plan.choices.join());
       const found = this.#rehearsed(plan);
       const fits = found.peakBytes <= budgetBytes;
@@ -142,8 +154,8 @@ export class ModelPlanner {
   }
 
   /** Like `plan`, with an error that says what is needed where no plan fits. */
-  planWithin(budgetBytes: number, startBytes = 0): ModelPlan {
-    const found = this.plan(budgetBytes - startBytes);
+  planWithin(budgetBytes: number, { startBytes = 0, current }: PlanWithinOptions = {}): ModelPlan {
+    const found = this.plan(budgetBytes - startBytes, current);
     if (found !== undefined) return found;
     const needed = this.least.peakBytes + startBytes;
     throw new OutOfMemoryError(

@@ -6,6 +6,9 @@ import { evaluatePlan } from "../planner/evaluate.ts";
 import { leastPeakBytes, planChain } from "../planner/planChain.ts";
 import type { Plan, PlanProblem } from "../planner/problem.ts";
 
+/** A plan is changed for one that is faster by more than this share: what times say beyond that is noise. */
+const WORTH = 0.01;
+
 /** The loop of a scheduler, without the steps: plans on what is believed, and is told what the planned passes took. */
 export class OnlinePlanner {
   readonly items: readonly ProbedItem[];
@@ -28,10 +31,14 @@ export class OnlinePlanner {
 
   /** The plan of least believed time within a budget (bytes beyond those where a step begins), where one fits. */
   plan(budgetBytes: number): Plan | undefined {
-    return planChain(
-      this.#problem((arm) => this.#times.optimisticMs(arm)),
-      budgetBytes,
-    );
+    return planChain(this.#atBest(), budgetBytes);
+  }
+
+  /** Whether a plan promises enough to be taken instead of the one in use. */
+  isWorth({ choices }: Pick<Plan, "choices">, current: Pick<Plan, "choices">): boolean {
+    const problem = this.#atBest();
+    const [next, now] = [choices, current.choices].map((c) => evaluatePlan(problem, c).timeMs);
+    return next! < now! * (1 - WORTH);
   }
 
   /** What a plan is expected to take. */
@@ -54,6 +61,10 @@ export class OnlinePlanner {
         ];
       }),
     );
+  }
+
+  #atBest(): PlanProblem {
+    return this.#problem((arm) => this.#times.optimisticMs(arm));
   }
 
   #problem(msOf: (arm: Arm) => number): PlanProblem {

@@ -3,6 +3,7 @@ import { type ChoiceTimes, problemOf } from "../costModel/problemOf.ts";
 import type { TimeModel } from "../costModel/timeModel.ts";
 import { evaluatePlan } from "../planner/evaluate.ts";
 import { planChain } from "../planner/planChain.ts";
+import type { Plan } from "../planner/problem.ts";
 import { OnlinePlanner } from "../scheduler/onlinePlanner.ts";
 
 /** A machine whose true times are known, because they are made up. */
@@ -32,12 +33,15 @@ export function simulate(
   { items, budgetBytes, trueTimes, noise, steps }: Simulation,
 ): SimulatedStep[] {
   const planner = new OnlinePlanner(items, times);
+  let current: Plan | undefined;
   let best: { readonly key: string; readonly timeMs: number } | undefined;
   return Array.from({ length: steps }, (_, step): SimulatedStep => {
     const truth = problemOf(items, (i, c) => trueTimes(step, i, c));
     const key = JSON.stringify(truth.items.map((item) => item.choices.map((c) => c.forwardMs + c.backwardMs)));
     if (best?.key !== key) best = { key, timeMs: planChain(truth, budgetBytes)!.timeMs };
-    const plan = planner.plan(budgetBytes)!;
+    const next = planner.plan(budgetBytes)!;
+    const plan = current === undefined || planner.isWorth(next, current) ? next : current;
+    current = plan;
     const taken = evaluatePlan(truth, plan.choices);
     const believed = planner.expected();
     const errors = plan.choices.flatMap((c, i) => {

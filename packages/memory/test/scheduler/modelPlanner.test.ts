@@ -41,10 +41,10 @@ describe.each(subjects.map((make) => make()))("$name", (subject) => {
 
   test("a budget below the least peak is an error that says what is needed", () => {
     const { peakBytes } = planner.least;
-    expect(errorText(() => planner.planWithin(peakBytes - 1 + 1000, 1000))).toContain(
+    expect(errorText(() => planner.planWithin(peakBytes - 1 + 1000, { startBytes: 1000 }))).toContain(
       `raise the budget to ${peakBytes + 1000} bytes`,
     );
-    expect(planner.planWithin(peakBytes + 1000, 1000).peakBytes).toBe(peakBytes);
+    expect(planner.planWithin(peakBytes + 1000, { startBytes: 1000 }).peakBytes).toBe(peakBytes);
   });
 
   test("the curve goes from less memory to less time", () => {
@@ -81,6 +81,17 @@ test("the plan of a small model is the best of all plans, by their ledgers", () 
     expect(planner.plan(budget)!.timeMs).toBeCloseTo(best, 9);
   }
   expect(least).toBe(Math.min(...costs.map((c) => c.peakBytes)));
+});
+
+test("a plan in use stays while it fits and no other is faster by more than a hundredth", () => {
+  const { model, pass } = languageModel();
+  const planner = new ModelPlanner(model, pass);
+  const [least, most] = [planner.least, planner.most];
+  const budget = Math.ceil((least.peakBytes + most.peakBytes) / 2);
+  const best = planner.plan(budget)!;
+  expect(planner.plan(budget, best)!.policies).toEqual(best.policies);
+  expect(planner.plan(budget, most)!.policies).toEqual(best.policies);
+  expect(planner.plan(budget, least)!.timeMs).toBeLessThan(0.99 * least.timeMs);
 });
 
 test("a pinned layer keeps its policy in every plan", () => {

@@ -19,14 +19,17 @@ const denominator = (stream: Tensor): Tensor => stream.fullOf([], 2 ** RATIO_BIT
 /** Expanding factors: the product must stay a number of the stream's type, or nothing could undo it. */
 function checkRange(v: Tensor, n: Tensor, dtype: DType): void {
   if (v.size === 0) return;
-  const bound = dtypes[dtype].range![1];
-  const product = v.cast("f64").abs().mul(n).max();
-  if (lacksValues(v.engine)) return;
-  const largest = product.itemSync() / 2 ** RATIO_BITS;
-  if (largest + RATIO_LIMIT / 2 ** RATIO_BITS < bound) return;
+  const { engine } = v;
+  const bound = dtypes[dtype].range![1] - RATIO_LIMIT / 2 ** RATIO_BITS;
+  const largestIn = (float: "f32" | "f64"): Tensor => engine.scope(() => v.cast(float).abs().mul(n).max());
+  // float32 is fast, and off by two roundings: what it finds near the bound is looked at again.
+  const near = largestIn("f32");
+  if (lacksValues(engine) || near.itemSync() / 2 ** RATIO_BITS < bound * (1 - 2 ** -22)) return;
+  const largest = largestIn("f64").itemSync() / 2 ** RATIO_BITS;
+  if (largest < bound) return;
   throw new ValueError(
     "reversible",
-    `a factor takes a stream to ${largest.toPrecision(3)} steps, beyond the ${bound} of ${dtype}`,
+    `a factor takes a stream to ${largest.toPrecision(3)} steps, beyond the ${dtypes[dtype].range![1]} of ${dtype}`,
     "use fewer fractionBits, or a smaller bound on the coupling's factors",
   );
 }

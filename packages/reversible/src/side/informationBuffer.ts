@@ -1,5 +1,5 @@
 import { full, ops, type Tensor, ValueError, zeros } from "@revnet-zero/tensor";
-import { countSelected, packSelected, unpackSelected } from "./select.ts";
+import { type Assumption, countSelected, packSelected, unpackSelected } from "./select.ts";
 
 // Exact multiplication of whole numbers by n/d. The product is rounded down, and what the rounding takes away, a digit to the
 // base d, is kept; the digit to the base n that the product has room for is taken from what is kept. So a factor costs
@@ -34,10 +34,14 @@ export interface Multiplied extends Product {
 }
 
 const floorDivide = (x: Tensor, y: Tensor): Tensor => x.apply(ops.floorDivide, [x, y], undefined);
-const floorMod = (x: Tensor, y: Tensor): Tensor => x.apply(ops.floorMod, [x, y], undefined);
+/** x = quotient · y + rest. */
+function divide(x: Tensor, y: Tensor): { readonly quotient: Tensor; readonly rest: Tensor } {
+  const quotient = floorDivide(x, y);
+  return { quotient, rest: x.sub(quotient.mul(y)) };
+}
 
-/** What few heads do while factors are 1 on average. */
-const moving = "byte leaves the head of an information buffer";
+/** Few do while factors are 1 on average. */
+const moving: Assumption = { text: "no byte leaves the head of an information buffer", count: () => 0 };
 
 /** Where normalisation puts the bytes of heads that are too large, and finds those of heads that are too small. */
 interface Bytes {
@@ -86,6 +90,10 @@ const outOfStep = "undo multiplications last in, first out, with the ratio and t
  * bytes the first goes first, so that pulling, where all that are too small take one a time, meets them in reverse.
  */
 function normalise(head: Tensor, low: Tensor, bytes: Bytes): Tensor {
+  const { engine } = head;
+  // 256 · low may be 2^31, of which the wrapped sum is the largest number.
+  const isMoving = engine.scope(() => head.greater(low.mul(256).sub(1)).logicalOr(head.less(low)).cast("i32"));
+  if (countSelected(isMoving, moving) === 0) return head;
   let x = head;
   const least = (shift: number): Tensor => x.shiftRight(shift).greaterEqual(low).cast("i32");
   const spills = [16, 8].map(least);
@@ -109,12 +117,12 @@ function normalise(head: Tensor, low: Tensor, bytes: Bytes): Tensor {
 function rescale(v: Tensor, n: Tensor, d: Tensor, head: Tensor, bytes: Bytes): Product {
   const one = v.fullOf([], LOWEST, "i32");
   const [lowN, lowD] = [floorDivide(one, n), floorDivide(one, d)];
-  const room = normalise(head, lowN.mul(n), bytes);
-  const digit = floorMod(room, n);
+  const room = divide(normalise(head, lowN.mul(n), bytes), n);
   // v = q d + r, so that v n + digit = q n d + (r n + digit): all below 2^31.
-  const rest = floorMod(v, d).mul(n).add(digit);
-  const value = floorDivide(v, d).mul(n).add(floorDivide(rest, d));
-  const pushed = normalise(floorDivide(room, n), lowD, bytes).mul(d).add(floorMod(rest, d));
+  const whole = divide(v, d);
+  const last = divide(whole.rest.mul(n).add(room.rest), d);
+  const value = whole.quotient.mul(n).add(last.quotient);
+  const pushed = normalise(room.quotient, lowD, bytes).mul(d).add(last.rest);
   return { value, head: normalise(pushed, one, bytes) };
 }
 

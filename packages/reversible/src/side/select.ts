@@ -2,16 +2,23 @@ import { type DType, type Tensor, zeros } from "@revnet-zero/tensor";
 import { lacksValues } from "../lacksValues.ts";
 
 // Lists of the few elements that need something kept: what is kept is as long as the list. The length is read on the host, so
-// that such a list is for backends that can be read at once, and for those without values: few are expected, and there none.
+// that such a list is for backends that can be read at once, and for those without values, where a usual length is taken for granted.
 
-/** How many elements of an i32 tensor of zeros and ones are one. `what` they are is for a backend without values. */
-export function countSelected(selected: Tensor, what: string): number {
-  const { engine } = selected;
+/** What is taken for granted where there are no values. */
+export interface Assumption {
+  readonly text: string;
+  /** The length of the list, of so many elements. */
+  readonly count: (elements: number) => number;
+}
+
+/** How many elements of an i32 tensor of zeros and ones are one. */
+export function countSelected(selected: Tensor, { text, count }: Assumption): number {
+  const { engine, size } = selected;
   return engine.scope(() => {
-    const count = selected.sum();
-    if (!lacksValues(engine)) return count.itemSync();
-    engine.backend.assumptions!.add(`no ${what}`);
-    return 0;
+    const sum = selected.sum();
+    if (!lacksValues(engine)) return sum.itemSync();
+    engine.backend.assumptions!.add(text);
+    return count(size);
   });
 }
 

@@ -50,6 +50,8 @@ const ofDeepest =
 const exact = "reversible-exact";
 const totals = (row: Row): string => `${gib(row.peakBytes)}, by the driver's count ${gib(row.driverBytes)}`;
 
+const equality = (isEqual: unknown): string => (isEqual === undefined ? "not measured" : isEqual ? "equal" : "differ");
+
 const gpuTargets: readonly Target[] = [
   {
     suite: "step",
@@ -100,6 +102,12 @@ const gpuTargets: readonly Target[] = [
     suite: "exactness",
     what: "weights after 200 AdamW steps, rebuilt against stored",
     asked: "equal",
-    reached: ({ summary }) => (summary.weightsBitEqualAfterSteps ? "equal" : "differ"),
+    reached: ({ summary }) => equality(summary.weightsBitEqualAfterSteps),
+  },
+  {
+    suite: "exactness",
+    what: "weights of a run that goes on twice from one checkpoint",
+    asked: "equal",
+    reached: ({ summary }) => equality(summary.weightsBitEqualFromOneCheckpoint),
   },
 ];

@@ -4,7 +4,7 @@ import { root } from "../packages.ts";
 import { courseTable } from "./courseTable.ts";
 import { envPage } from "./envPage.ts";
 import { floatErrorsTable, modesTable } from "./exactnessTables.ts";
-import { learningTable, regretTable, schedulersTable } from "./memoryTables.ts";
+import { diskTable, learningTable, regretTable, schedulersTable } from "./memoryTables.ts";
 import { opsPage } from "./opsPage.ts";
 import { performancePage } from "./performancePage.ts";
 import { withRegions } from "./regions.ts";
@@ -15,7 +15,12 @@ const pages: Readonly<Record<string, () => string>> = {
   "docs/generated/ops.md": opsPage,
   "docs/generated/performance.md": performancePage,
   "docs/memory.md": () =>
-    withRegions("docs/memory.md", { schedulers: schedulersTable, learning: learningTable, regret: regretTable }),
+    withRegions("docs/memory.md", {
+      schedulers: schedulersTable,
+      learning: learningTable,
+      regret: regretTable,
+      disk: diskTable,
+    }),
   "docs/reversibility.md": () =>
     withRegions("docs/reversibility.md", { modes: modesTable, "float errors": floatErrorsTable }),
   "examples/README.md": () => withRegions("examples/README.md", { course: courseTable }),

@@ -14,12 +14,23 @@ interface ModelSummary {
     readonly timeRatio: number;
     readonly timeRatioAtEightyPercent: number | null;
   };
+  readonly disk: Readonly<Record<string, DiskSummary>>;
   readonly againstGreedy: readonly number[];
   readonly largestGreedyRegret: number;
   readonly medianErrorAfter20Steps: number | null;
   readonly stepsOverBudget: number;
   readonly scheduledSteps: number;
   readonly planningShare: number;
+}
+
+interface DiskSummary {
+  readonly peakBytes: number;
+  readonly inMemoryPeakBytes: number;
+  readonly timeRatio: number;
+  readonly bytes: number;
+  readonly mostStagedBytes: number;
+  readonly transferMs: number;
+  readonly hiddenShare: number;
 }
 
 function summaryOf<T>(suite: string): T | undefined {
@@ -51,6 +62,26 @@ export function schedulersTable(): string {
       `${stepsOverBudget} of ${scheduledSteps}`,
     ]),
   );
+}
+
+const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
+
+/** Plans that go to disk, beside those that keep the same in memory. */
+export function diskTable(): string {
+  const found = summaryOf<{ readonly models: Readonly<Record<string, ModelSummary>> }>("scheduler");
+  if (found === undefined) return "";
+  const head = ["model, and what is where", "peak", "time", "moved in a pass", "on its way, at most", "not waited for"];
+  const rows = Object.entries(found.models).flatMap(([name, { disk = {} }]) =>
+    Object.entries(disk).map(([plan, d]) => [
+      `${name}: ${plan}`,
+      `${mebibytes(d.peakBytes)} MiB instead of ${mebibytes(d.inMemoryPeakBytes)}`,
+      `x ${d.timeRatio.toFixed(2)}`,
+      `${mebibytes(d.bytes)} MiB out and back`,
+      `${mebibytes(d.mostStagedBytes)} MiB`,
+      percent(d.hiddenShare),
+    ]),
+  );
+  return rows.length === 0 ? "" : table(head, rows);
 }
 
 /** The scheduler's own figures, model by model. */

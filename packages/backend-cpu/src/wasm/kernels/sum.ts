@@ -1,34 +1,38 @@
-import { isContiguous, type PrimitiveKernels, type TypedArray } from "@revnet-zero/tensor";
+import { type DType, isContiguous, type PrimitiveKernels, type TypedArray } from "@revnet-zero/tensor";
 import { aroundAll } from "../../buffer.ts";
 import { plainKernels } from "../../plain/index.ts";
-import type { Device } from "../device/device.ts";
-import { emitSumColumns, emitSumRows } from "../rows/sum.ts";
+import type { Device, LoadedKernel } from "../device/device.ts";
+import { emitSumColumns, emitSumIntegerRows, emitSumRows } from "../rows/sum.ts";
 import { COLUMN_ALIGN } from "./rows.ts";
 
 /** Columns are summed matrix by matrix; of more than these the plain kernel does better. */
 const FEW_MATRICES = 16;
 
-/** Sums over neighbouring axes of dense float32 tensors: rows, or the columns of matrices. Anything else is plain. */
+/** Sums over neighbouring axes of dense tensors: rows of float32 or int32, columns of float32. Anything else is plain. */
 export function sumKernel(device: Device): PrimitiveKernels<TypedArray>["sum"] {
   const { multiply } = device.tier;
-  const { sumRows, sumColumns } = device.load(
+  const { sumRows, sumIntegerRows, sumColumns } = device.load(
     (m) => {
       emitSumRows(m, multiply);
+      emitSumIntegerRows(m, multiply);
       emitSumColumns(m, multiply);
     },
-    ["sumRows", "sumColumns"],
+    ["sumRows", "sumIntegerRows", "sumColumns"],
   );
+  const rowSums: { readonly [D in DType]?: LoadedKernel } = { f32: sumRows, i32: sumIntegerRows };
   return {
     run: ([x, ...rest], [y], attrs) => {
-      const split = x!.dtype === "f32" && isContiguous(x!) ? aroundAll(x!.shape, attrs.axes) : undefined;
-      if (split === undefined || (split.inner !== 1 && split.outer > FEW_MATRICES)) {
+      const ofRows = rowSums[x!.dtype];
+      const split = ofRows !== undefined && isContiguous(x!) ? aroundAll(x!.shape, attrs.axes) : undefined;
+      const isPlain = split === undefined || (split.inner !== 1 && (x!.dtype !== "f32" || split.outer > FEW_MATRICES));
+      if (isPlain || ofRows === undefined) {
         plainKernels.sum.run([x!, ...rest], [y!], attrs);
         return;
       }
       const { outer, size, inner } = split;
       const [from, to] = [device.addressOf(x!), device.addressOf(y!)];
       if (inner === 1) {
-        device.run(sumRows, { units: outer, nanosecondsPerUnit: 0.2 * size }, from, to, size);
+        device.run(ofRows, { units: outer, nanosecondsPerUnit: 0.2 * size }, from, to, size);
         return;
       }
       const work = { units: inner, align: COLUMN_ALIGN, nanosecondsPerUnit: 0.2 * size };

@@ -1,8 +1,8 @@
-import { f32, f32x4, i32, type ModuleBuilder } from "../assembler/index.ts";
+import { f32, f32x4, i32, i32x4, type ModuleBuilder } from "../assembler/index.ts";
 import type { Multiply } from "../multiply.ts";
 import { VectorCode } from "../vector/vectors.ts";
 import { sumColumns } from "./columns.ts";
-import { loadRow, sumRow } from "./row.ts";
+import { eachVector, loadRow, RowTotal, sumRow } from "./row.ts";
 import { rowAt, rowFunction, wordAt } from "./rowFunction.ts";
 
 /** The sum of every row. */
@@ -10,6 +10,16 @@ export function emitSumRows(m: ModuleBuilder, multiply: Multiply): void {
   rowFunction(m, multiply, "sumRows", ["x", "y", "size"], (v, row, { x, y, size }) => {
     const total = sumRow(v, size, [rowAt(x, row, size)], (_, [a]) => a!);
     v.f.do(f32.store(wordAt(y, row), f32x4.lane(total, 0)));
+  });
+}
+
+/** The sum of every row of whole numbers, modulo 2^32. */
+export function emitSumIntegerRows(m: ModuleBuilder, multiply: Multiply): void {
+  rowFunction(m, multiply, "sumIntegerRows", ["x", "y", "size"], (v, row, { x, y, size }) => {
+    // Zero is the same word in either type.
+    const total = new RowTotal(v, { identity: 0, combine: i32x4.add });
+    eachVector(v, size, [rowAt(x, row, size)], (w, [at], part) => total.take(w, loadRow(w, at!), part));
+    v.f.do(i32.store(wordAt(y, row), i32x4.lane(total.value(), 0)));
   });
 }
 

@@ -1,4 +1,4 @@
-import { addressOf, type CudaDevice } from "../../device/device.ts";
+import { addressOr0, type CudaDevice } from "../../device/device.ts";
 import { cTypes, type KernelUnit } from "../../device/sources.ts";
 import { type AttentionAttrs, type AttentionOperands, sizesOf } from "./operands.ts";
 
@@ -6,11 +6,8 @@ function pack(device: CudaDevice, operands: AttentionOperands, { scale, isCausal
   const { batch, heads, keyHeads, t, s, d, e } = sizesOf(operands);
   const { q, k, v, o, g, out, dq, dk, dv, lse, delta = 0 } = operands;
   const p = device.parameters.start();
-  for (const view of [q, k, v, o, g, out, dq, dk, dv]) {
-    p.pointer(view === undefined ? 0 : addressOf(view)).longs(
-      view === undefined ? [0, 0, 0] : view.strides.slice(0, 3),
-    );
-  }
+  for (const view of [q, k, v, o, g, out, dq, dk, dv])
+    p.pointer(addressOr0(view)).longs(view?.strides.slice(0, 3) ?? [], 3);
   p.pointer(lse)
     .pointer(delta)
     .long(batch * heads * t)
@@ -21,8 +18,7 @@ function pack(device: CudaDevice, operands: AttentionOperands, { scale, isCausal
 /** Rows of queries or keys that a block of eight warps takes. */
 const ROWS = 8;
 
-/** A warp a row: for every type and size. */
-function byRows(
+function launchRows(
   device: CudaDevice,
   name: string,
   rows: number,
@@ -38,20 +34,31 @@ function byRows(
   device.launch(kernel, Math.ceil(rows / ROWS));
 }
 
+/** A warp a row: for every type and size. */
+export function byRows(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): void {
+  const { batch, heads, keyHeads, t, s } = sizesOf(operands);
+  const run = (name: string, rows: number): void => launchRows(device, name, rows, operands, attrs);
+  if (operands.delta === undefined) {
+    run("attentionForward", batch * heads * t);
+    return;
+  }
+  run("attentionDelta", batch * heads * t);
+  run("attentionQueries", batch * heads * t);
+  run("attentionKeys", batch * keyHeads * s);
+}
+
 /** The widest head that tiles take, and the rows of one. */
 const WIDEST = 128;
-const TILE = 64;
+export const TILE = 64;
+/** Heads are the second axis of a grid. */
+const MOST_HEADS = 65535;
 
 /** Whether tensor cores serve: what they multiply, and heads that fit. */
-const takesTiles = (operands: AttentionOperands): boolean => {
+export function takesTiles(operands: AttentionOperands): boolean {
   const { dtype } = operands.q;
-  const { d, e } = sizesOf(operands);
-  return (
-    (dtype === "bf16" || dtype === "f16") &&
-    Math.max(d, e) <= WIDEST &&
-    operands.q.shape[0]! * operands.q.shape[1]! < 65536
-  );
-};
+  const { batch, heads, d, e } = sizesOf(operands);
+  return (dtype === "bf16" || dtype === "f16") && Math.max(d, e) <= WIDEST && batch * heads <= MOST_HEADS;
+}
 
 /** What one tile of the other side holds: less where more sums are held beside it, so that registers suffice. */
 function tilesUnit(operands: AttentionOperands, isBackward: boolean): KernelUnit {
@@ -61,37 +68,21 @@ function tilesUnit(operands: AttentionOperands, isBackward: boolean): KernelUnit
   return { files: ["attention", "tensorCore", "attentionTiles"], types: { T: cTypes[operands.q.dtype] }, constants };
 }
 
-/** 64 rows a block, a head a row of blocks. */
-function byTiles(
-  device: CudaDevice,
-  name: string,
-  rows: number,
-  heads: number,
-  operands: AttentionOperands,
-  attrs: AttentionAttrs,
-): void {
-  if (rows * heads === 0) return;
-  const kernel = device.kernel(tilesUnit(operands, name !== "tilesForward"), name);
-  pack(device, operands, attrs);
-  device.launch(kernel, Math.ceil(rows / TILE), heads, 1, 128);
-}
-
-/** o and the log-sum-exp. */
-export function ownForward(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): void {
-  const { batch, heads, t } = sizesOf(operands);
-  if (takesTiles(operands)) byTiles(device, "tilesForward", t, batch * heads, operands, attrs);
-  else byRows(device, "attentionForward", batch * heads * t, operands, attrs);
-}
-
-/** delta, dq, dk and dv: a pass over queries and one over keys, so that every sum has one owner and needs no atomics. */
-export function ownBackward(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): void {
+/** On tensor cores, 64 rows a block, a head a row of blocks; backward a pass over queries and one over keys, so that every sum has one owner and needs no atomics. */
+export function byTiles(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): void {
   const { batch, heads, keyHeads, t, s } = sizesOf(operands);
-  byRows(device, "attentionDelta", batch * heads * t, operands, attrs);
-  if (takesTiles(operands)) {
-    byTiles(device, "tilesQueries", t, batch * heads, operands, attrs);
-    byTiles(device, "tilesKeys", s, batch * keyHeads, operands, attrs);
-  } else {
-    byRows(device, "attentionQueries", batch * heads * t, operands, attrs);
-    byRows(device, "attentionKeys", batch * keyHeads * s, operands, attrs);
+  const isBackward = operands.delta !== undefined;
+  const run = (name: string, rows: number, lines: number): void => {
+    if (rows * lines === 0) return;
+    const kernel = device.kernel(tilesUnit(operands, isBackward), name);
+    pack(device, operands, attrs);
+    device.launch(kernel, Math.ceil(rows / TILE), lines, 1, 128);
+  };
+  if (!isBackward) {
+    run("tilesForward", t, batch * heads);
+    return;
   }
+  launchRows(device, "attentionDelta", batch * heads * t, operands, attrs);
+  run("tilesQueries", t, batch * heads);
+  run("tilesKeys", s, batch * keyHeads);
 }

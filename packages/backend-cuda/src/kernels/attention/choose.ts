@@ -1,0 +1,95 @@
+import { dtypes } from "@revnet-zero/tensor";
+import { withScratch } from "../../choice/scratch.ts";
+import { timeOnDevice } from "../../choice/tune.ts";
+import type { CudaDevice, CudaView } from "../../device/device.ts";
+import { byGraph, takesGraph } from "./graphs.ts";
+import { type AttentionAttrs, type AttentionOperands, sizesOf } from "./operands.ts";
+import { byRows, byTiles, TILE, takesTiles } from "./own.ts";
+
+type Way = "cuDNN" | "tiles" | "rows";
+
+/** Each way to compute attention: forward where operands have no `delta`, else backward. False where it refuses. */
+const ways: Readonly<Record<Way, (device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs) => boolean>> =
+  {
+    cuDNN: byGraph,
+    tiles: (...call) => {
+      byTiles(...call);
+      return true;
+    },
+    rows: (...call) => {
+      byRows(...call);
+      return true;
+    },
+  };
+
+/**
+ * The ways that take a problem, the one that serves without a table first. Rows take all; beside tiles they may be the faster
+ * only where queries fill no tile.
+ */
+export function waysFor(operands: AttentionOperands, attrs: AttentionAttrs, hasGraphs: () => boolean): Way[] {
+  const hasTiles = takesTiles(operands);
+  return [
+    ...(takesGraph(operands, attrs) && hasGraphs() ? (["cuDNN"] as const) : []),
+    ...(hasTiles ? (["tiles"] as const) : []),
+    ...(!hasTiles || sizesOf(operands).t < TILE ? (["rows"] as const) : []),
+  ];
+}
+
+/** Names a problem: what the ways that take it follow from, and what their times do. */
+function nameProblem(operands: AttentionOperands, { isCausal, window }: AttentionAttrs): string {
+  const { batch, heads, keyHeads, t, s, d, e } = sizesOf(operands);
+  const shared = keyHeads === heads ? "" : ` on ${keyHeads}`;
+  const width = d === e ? `${d}` : `${d} to ${e}`;
+  const mask = `${isCausal ? " causal" : ""}${window === undefined ? "" : ` window ${window}`}`;
+  return `${operands.q.dtype} batch ${batch} heads ${heads}${shared} ${t}x${s} of ${width}${mask}`;
+}
+
+/** Runs attention the way that the table names, or the first that takes it. */
+export function runAttention(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): void {
+  const { attention, choices } = device;
+  const taking = waysFor(operands, attrs, () => !("missing" in attention.state));
+  const { state } = taking[0] === "cuDNN" ? attention : { state: undefined };
+  const version = state === undefined || "missing" in state ? "" : `, cuDNN ${state.version}`;
+  const op = operands.delta === undefined ? "attention" : "attentionBackward";
+  const chosen = choices.choose(op, `${nameProblem(operands, attrs)}${version}`, taking, (way) =>
+    measure(device, ways[way as Way], operands, attrs),
+  );
+  if (ways[chosen as Way](device, operands, attrs)) return;
+  // The library has no engine for these strides: the first of our own.
+  taking.filter((way) => way !== chosen).some((way) => ways[way](device, operands, attrs));
+}
+
+const viewNames = ["q", "k", "v", "o", "g", "out", "dq", "dk", "dv"] as const;
+
+/** The time of a way on numbers of its own, which lie as the operands do; undefined where it refuses. */
+function measure(
+  device: CudaDevice,
+  run: (typeof ways)[Way],
+  operands: AttentionOperands,
+  attrs: AttentionAttrs,
+): number | undefined {
+  const views = viewNames.flatMap((name) => {
+    const view = operands[name];
+    return view === undefined ? [] : [{ name, view }];
+  });
+  const { batch, heads, t } = sizesOf(operands);
+  const statistics = batch * heads * t * (operands.q.dtype === "f64" ? 8 : 4);
+  return withScratch(device, [...views.map(({ view }) => spanOf(view)), statistics, statistics], (addresses) => {
+    const placed = views.map(({ name, view }, i) => [name, place(view, addresses[i]!)] as const);
+    const [lse, delta] = addresses.slice(-2) as [number, number];
+    const own = {
+      ...(Object.fromEntries(placed) as unknown as Omit<AttentionOperands, "lse" | "delta">),
+      ...{ lse, ...(operands.delta === undefined ? {} : { delta }) },
+    };
+    return run(device, own, attrs) ? timeOnDevice(device, () => void run(device, own, attrs)) : undefined;
+  });
+}
+
+const place = (view: CudaView, address: number): CudaView => ({
+  ...view,
+  ...{ strides: view.strides.map(Math.abs), offset: 0, data: { address, bytes: spanOf(view) } },
+});
+
+/** Bytes from a view's first element to its last. */
+const spanOf = ({ shape, strides, dtype }: CudaView): number =>
+  dtypes[dtype].bytes * shape.reduce((n, size, axis) => n + (size - 1) * Math.abs(strides[axis]!), 1);

@@ -1,0 +1,48 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type DType, dispatch, Engine, type OpName, ops } from "@revnet-zero/tensor";
+import { operandsOf, samples, subject } from "@revnet-zero/testkit";
+import fc from "fast-check";
+import { useStandIn } from "../src/testing/standIn.ts";
+
+// node recordOps.ts <folder> families|<calls>: leaves the sources of kernels in a folder, one a file: one choice of each family, or all
+// choices of some calls of every op in every type. On the stand-in driver, which is told to compile and run none.
+
+const [folder, which] = process.argv.slice(2) as [string, string];
+const reason = useStandIn();
+if (reason !== undefined) throw new Error(reason);
+process.env.REVNET_STANDIN_IDLE = "1";
+process.env.REVNET_CUDA_CACHE = join(folder, "cache");
+process.env.REVNET_CUDA_ATTENTION = "own";
+const { CudaBackend } = await import("../src/index.ts");
+const backend = new CudaBackend();
+const { compiler } = backend.device;
+const found = new Map<string, string>();
+const compile = compiler.compile.bind(compiler);
+compiler.compile = (source, name) => {
+  const family = which === "families" ? name.replace(/^map_.*/, "map") : `${name}.${found.size}`;
+  if (!found.has(family) && ![...found.values()].includes(source)) found.set(family, source);
+  return compile(source, name);
+};
+
+/** The types that most is made for come first: theirs is the choice of a family. */
+const order: readonly DType[] = ["bf16", "f32", "f16", "f64", "i32", "i16", "i8", "u8", "bool"];
+const calls = which === "families" ? 2 : Number(which);
+
+for (const dtype of order) {
+  for (const name of Object.keys(ops) as OpName[]) {
+    const { op, sampler } = subject(name);
+    if (!sampler.dtypes.includes(dtype)) continue;
+    for (const sample of fc.sample(samples(sampler, { dtype, values: "plain" }), { numRuns: calls, seed: 1 })) {
+      const engine = new Engine(backend);
+      engine.scope(() =>
+        engine.noGrad(() => {
+          const drawn = operandsOf(engine, sample);
+          dispatch(engine, op, sampler.complete?.(drawn, sample.attrs) ?? drawn, sample.attrs);
+        }),
+      );
+    }
+  }
+}
+for (const [name, source] of found) writeFileSync(join(folder, `${name}.cu`), source);
+console.log(`${found.size} sources`);
