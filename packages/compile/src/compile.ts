@@ -122,8 +122,9 @@ class CompiledFunction {
 
   call(args: readonly Tensor[]): unknown {
     const { engine } = checkArguments(args);
-    if (engine.trace.isOn || engine.checksFinite) {
-      this.reason = "ops are being watched one by one";
+    const watcher = watcherOf(engine);
+    if (watcher !== undefined) {
+      this.reason = watcher;
       return engine.scope(() => this.#f(...args), "compile");
     }
     const signature = `${signatureOf(args, engine)} ${this.#guard()}`;
@@ -236,7 +237,22 @@ function checkArguments(args: readonly Tensor[]): Tensor {
   return first;
 }
 
-/** All that decides which ops are run, as far as the engine knows. */
+/** Who must see every op, so that none may come from a recording. */
+function watcherOf(engine: Engine): string | undefined {
+  if (engine.trace.isOn || engine.checksFinite) return "ops are being watched one by one";
+  return engine.notesHostEffects ? "it is part of another recording" : undefined;
+}
+
+const numbers = new WeakMap<object, number>();
+let numbered = 0;
+
+/** A number of its own for every object. */
+function numberOf(object: object): number {
+  if (!numbers.has(object)) numbers.set(object, numbered++);
+  return numbers.get(object)!;
+}
+
+/** All that decides which ops are run, as far as the engine knows, and where: a recording is of one engine and one backend. */
 function signatureOf(args: readonly Tensor[], engine: Engine): string {
   const { autocast, key, calls, isReplay } = engine.ambient;
   const buffers = new Map<unknown, number>();
@@ -245,7 +261,8 @@ function signatureOf(args: readonly Tensor[], engine: Engine): string {
     buffers.set(storage, same);
     return `${dtype}[${layout.shape}](${layout.strides})+${layout.offset}@${same}`;
   });
-  const state = [autocast ?? "", key === undefined ? "" : `key ${calls}`, isReplay ? "again" : ""];
+  const place = `on ${numberOf(engine)}.${numberOf(engine.backend)}`;
+  const state = [place, autocast ?? "", key === undefined ? "" : `key ${calls}`, isReplay ? "again" : ""];
   return [...operands, ...state].filter((s) => s !== "").join(" ");
 }
 

@@ -83,6 +83,11 @@ export class Engine {
     this.#onHostEffect?.(what);
   }
 
+  /** Whether somebody listens to `noteHostEffect`: the ops of this code are being recorded. */
+  get notesHostEffects(): boolean {
+    return this.#onHostEffect !== undefined;
+  }
+
   // -- memory -------------------------------------------------------------------------------------------------------
 
   /** A new buffer for one tensor. */
