@@ -88,7 +88,7 @@ test("a graph has the bits of the function and of its recording, random numbers 
   );
 });
 
-const STEPS = 6;
+const STEPS = 5;
 
 /** The weights after a few steps of two micro-batches, as words. */
 function train(mode: ReversibleMode | "ordinary", dtype: "bf16" | undefined, graph: boolean | undefined) {
