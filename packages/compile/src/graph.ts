@@ -5,14 +5,26 @@ import type { Replay } from "./replay.ts";
 /** Arguments up to so many bytes are copied to where a graph reads them; others, and those it writes to, must lie where they lay. */
 const MOST_COPIED = 2 ** 26;
 
+/** The buffers of arguments that a graph would use where they lie. */
+export const placesOf = (replay: Replay, args: readonly Tensor[]): readonly unknown[] =>
+  replay.argumentSlots.flatMap((slot) => {
+    const { storage } = args[slot.index]!;
+    return isCopied(replay, slot, storage) ? [] : [storage.data];
+  });
+
+export const areSame = (a: readonly unknown[], b: readonly unknown[]): boolean => a.every((place, i) => place === b[i]);
+
+const isCopied = (replay: Replay, slot: Slot, { bytes }: Storage): boolean =>
+  bytes <= MOST_COPIED && !replay.written.includes(slot);
+
 /** A replay that the device has taken down: all its work is one call, on buffers that stay where they are. */
 export class GraphReplay {
   readonly #replay: Replay;
   readonly #graph: Graph<unknown>;
   /** Where arguments are copied to, by their index. */
   readonly #inputs: ReadonlyMap<number, Storage>;
-  /** Buffers of arguments that it reads or writes in place. */
-  readonly #inPlace: ReadonlyMap<number, unknown>;
+  /** Buffers of arguments that it uses where they lie. */
+  readonly places: readonly unknown[];
   readonly #results: ReadonlyMap<Slot, Storage>;
 
   private constructor(
@@ -20,14 +32,14 @@ export class GraphReplay {
     graph: Graph<unknown>,
     buffers: {
       readonly inputs: ReadonlyMap<number, Storage>;
-      readonly inPlace: ReadonlyMap<number, unknown>;
+      readonly places: readonly unknown[];
       readonly results: ReadonlyMap<Slot, Storage>;
     },
   ) {
     this.#replay = replay;
     this.#graph = graph;
     this.#inputs = buffers.inputs;
-    this.#inPlace = buffers.inPlace;
+    this.places = buffers.places;
     this.#results = buffers.results;
   }
 
@@ -40,34 +52,28 @@ export class GraphReplay {
   ): GraphReplay {
     const { engine } = replay;
     const inputs = new Map<number, Storage>();
-    const inPlace = new Map<number, unknown>();
     let results: ReadonlyMap<Slot, Storage> = new Map();
     try {
       for (const slot of replay.argumentSlots) {
         const { storage } = args[slot.index]!;
-        const { dtype, elements, bytes } = storage;
-        if (replay.written.includes(slot) || bytes > MOST_COPIED) inPlace.set(slot.index, storage.data);
-        else inputs.set(slot.index, engine.allocate({ shape: [elements], dtype }));
+        const { dtype, elements } = storage;
+        if (isCopied(replay, slot, storage)) inputs.set(slot.index, engine.allocate({ shape: [elements], dtype }));
       }
       results = replay.makeResults();
       const keys = replay.keys.from(root);
       const graph = memory().capture(keys, () => {
         replay.execute((index) => inputs.get(index) ?? args[index]!.storage, results, keys);
       });
-      return new GraphReplay(replay, graph, { inputs, inPlace, results });
+      return new GraphReplay(replay, graph, { inputs, places: placesOf(replay, args), results });
     } catch (error) {
       for (const storage of [...inputs.values(), ...results.values()]) storage.release();
       throw error;
     }
   }
 
-  /** Why it cannot be launched now, or undefined. */
-  obstacle(args: readonly Tensor[]): string | undefined {
-    for (const storage of this.#results.values())
-      if (storage.references > 1) return "a result of its last call is still held";
-    for (const [index, data] of this.#inPlace)
-      if (args[index]!.storage.data !== data) return `argument ${index}, which it uses in place, lies elsewhere`;
-    return undefined;
+  /** Whether a result of the last launch is somebody's: the next one would write over it. */
+  get isHeld(): boolean {
+    return [...this.#results.values()].some((s) => s.references > 1);
   }
 
   run(args: readonly Tensor[], root: Key | undefined): Tensor[] {

@@ -1,6 +1,9 @@
 import type { Key, Tensor } from "@revnet-zero/tensor";
-import { type GraphReplay, graphsOf } from "./graph.ts";
+import { areSame, type GraphReplay, graphsOf, placesOf } from "./graph.ts";
 import type { Replay } from "./replay.ts";
+
+/** A recording is taken down so often. */
+const MOST_CAPTURES = 8;
 
 /** Runs a replay: instruction by instruction or, where that is wanted and possible, as a graph of the device. */
 export class Runner {
@@ -9,7 +12,10 @@ export class Runner {
   whyNoGraph: string | undefined;
   readonly #isWanted: boolean;
   #graph: GraphReplay | undefined;
-  #runs = 0;
+  /** What the last call used in place. */
+  #places: readonly unknown[] | undefined;
+  #captures = 0;
+  #isOver = false;
 
   constructor(replay: Replay, isWanted: boolean) {
     this.replay = replay;
@@ -28,25 +34,39 @@ export class Runner {
   }
 
   #asGraph(args: readonly Tensor[], root: Key | undefined): Tensor[] | undefined {
-    // One run first compiles and loads all it needs. Of a capture that failed another would fail too.
-    if (++this.#runs === 1) this.whyNoGraph = "the first call of a recording is no graph yet";
-    else if (this.#runs === 2) this.#attempt(() => this.#capture(args, root));
-    if (this.#graph === undefined) return undefined;
-    this.whyNoGraph = this.#graph.obstacle(args);
-    if (this.whyNoGraph !== undefined) return undefined;
-    return this.#attempt(() => this.#graph!.run(args, root));
+    const places = placesOf(this.replay, args);
+    const before = this.#places;
+    this.#places = places;
+    if (this.#isOver) return undefined;
+    // One run first compiles and loads all it needs.
+    if (before === undefined) this.whyNoGraph = "the first call of a recording is no graph yet";
+    else if (this.#graph === undefined || !areSame(this.#graph.places, places)) {
+      // What it uses where it lies has to have come to rest.
+      if (areSame(before, places)) this.#attempt(() => this.#capture(args, root));
+      else this.whyNoGraph = "an argument that it uses in place lies elsewhere than before";
+    }
+    if (this.#graph === undefined || !areSame(this.#graph.places, places)) return undefined;
+    this.whyNoGraph = this.#graph.isHeld ? "a result of its last call is still held" : undefined;
+    return this.whyNoGraph === undefined ? this.#attempt(() => this.#graph!.run(args, root)) : undefined;
   }
 
   #capture(args: readonly Tensor[], root: Key | undefined): void {
     const { engine } = this.replay;
-    if (Number.isFinite(engine.memoryLimitBytes)) {
-      this.whyNoGraph = "the engine has a memory limit, and a graph keeps what it works in";
-      return;
-    }
-    this.#graph = graphsOf(engine).capture(this.replay, args, root, () => {
-      this.#graph = undefined;
-      this.whyNoGraph = "memory ran short, and what the graph kept was given back";
-    });
+    this.#drop();
+    if (Number.isFinite(engine.memoryLimitBytes))
+      this.#giveUp("the engine has a memory limit, and a graph keeps what it works in");
+    else if (++this.#captures > MOST_CAPTURES)
+      this.#giveUp("arguments that it uses in place lie elsewhere time and again");
+    else
+      this.#graph = graphsOf(engine).capture(this.replay, args, root, () => {
+        this.#graph = undefined;
+        this.#giveUp("memory ran short, and what the graph kept was given back");
+      });
+  }
+
+  #giveUp(reason: string): void {
+    this.#isOver = true;
+    this.whyNoGraph = reason;
   }
 
   /** What fails here is done instruction by instruction instead, which throws where the reason is another. */
@@ -55,7 +75,8 @@ export class Runner {
       return f();
     } catch (error) {
       this.#drop();
-      this.whyNoGraph = (error as Error).message;
+      // Of a capture that failed another would fail too.
+      this.#giveUp((error as Error).message);
       return undefined;
     }
   }
