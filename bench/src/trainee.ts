@@ -84,7 +84,7 @@ async function batchesOf({ model, train, data }: TraineeConfig): Promise<Batches
 
 /** Builds the model on an engine; gives what makes a step, its loss still on the device. */
 function makeTrainee(request: TraineeBuild, engine: Engine) {
-  const { build: config, backend = "cpu", isOrdinary = false, updatesInBackward = false } = request;
+  const { build: config, isOrdinary = false, updatesInBackward = false } = request;
   const { seed, precision } = config.train;
   const { learningRate } = config.optimizer;
   const options = { ...config.model, key: runKey(seed, "parameters"), engine };
@@ -93,8 +93,8 @@ function makeTrainee(request: TraineeBuild, engine: Engine) {
   const clipNorm = updatesInBackward ? 0 : config.optimizer.clipNorm;
   if (updatesInBackward && model instanceof ReversibleTransformer)
     updateInBackward(model.sequence, optimizer, { learningRate: () => learningRate, clipNorm });
-  // As the trainer does: on the CPU the time between kernels counts.
-  const pass = backend === "cpu" && !updatesInBackward ? { pass: recordedPassOf(model, 1, { precision }) } : {};
+  // As the trainer does: the time between kernels counts.
+  const pass = updatesInBackward ? {} : { pass: recordedPassOf(model, 1, { precision }) };
   const step = (n: number, batch: ByteBatch, isRead: boolean): number =>
     engine.scope(() => {
       const key = runKey(seed, "steps");

@@ -67,6 +67,7 @@ static_assert(abi::ATTRIBUTE_MINOR == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MIN
 static_assert(abi::FUNCTION_MAX_DYNAMIC_SHARED == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, "function attributes");
 static_assert(abi::STREAM_NON_BLOCKING == CU_STREAM_NON_BLOCKING && abi::EVENT_DEFAULT == CU_EVENT_DEFAULT, "flags");
 static_assert(abi::HOST_MAPPED == (CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP), "flags");
+static_assert(abi::CAPTURE_RELAXED == CU_STREAM_CAPTURE_MODE_RELAXED, "capture modes");
 static_assert(sizeof(abi::Pointer) == sizeof(CUdeviceptr) && sizeof(abi::Device) == sizeof(CUdevice), "types");
 #endif
 #ifdef REVNET_CHECK_PRODUCTS

@@ -8,14 +8,14 @@ struct Dropout {
   T* y;
   u64 n;
   double scale;
-  u32 key0, key1;
+  Key key;
   u32 threshold;  // kept where the top 24 bits reach it
 };
 KERNEL(dropout, Dropout, 256) {
   const u64 block = (u64)blockIdx.x * 256 + threadIdx.x;
   if (block * 4 >= p.n) return;
   u32 words[4];
-  philox(block, p.key0, p.key1, words);
+  philox(block, p.key, words);
   // The scale is a number of the type, as it is where it is an operand.
   const W scale = wide(narrow<T>(p.scale));
   const auto kept = [&](int k, T x) { return narrow<T>(words[k] >> 8 >= p.threshold ? wide(x) * scale : (W)0); };

@@ -19,16 +19,27 @@ static __device__ __forceinline__ void philox(u64 block, u32 k0, u32 k1, u32* ou
   out[3] = c3;
 }
 
+/** A key by value, or where it lies: a graph's launches have one kernel call and keys that change. */
+struct Key {
+  const u32* at;
+  u32 words[2];
+};
+
+static __device__ __forceinline__ void philox(u64 block, const Key& key, u32* out) {
+  const u32* words = key.at ? key.at : key.words;
+  philox(block, words[0], words[1], out);
+}
+
 struct RandomBits {
   u32* y;
   u64 n;
-  u32 key0, key1;
+  Key key;
 };
 KERNEL(randomBits, RandomBits, 256) {
   const u64 block = (u64)blockIdx.x * 256 + threadIdx.x;
   if (block * 4 >= p.n) return;
   u32 words[4];
-  philox(block, p.key0, p.key1, words);
+  philox(block, p.key, words);
   for (int k = 0; k < 4; k++)
     if (block * 4 + k < p.n) p.y[block * 4 + k] = words[k];
 }

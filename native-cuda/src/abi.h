@@ -17,6 +17,7 @@ enum : Result { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100 };
 enum : int { ATTRIBUTE_SHARED_OPTIN = 97, ATTRIBUTE_PROCESSORS = 16, ATTRIBUTE_MAJOR = 75, ATTRIBUTE_MINOR = 76 };
 enum : int { FUNCTION_MAX_DYNAMIC_SHARED = 8 };
 enum : unsigned { STREAM_NON_BLOCKING = 1, EVENT_DEFAULT = 0, HOST_MAPPED = 3 };
+enum : int { CAPTURE_RELAXED = 2 };
 
 #define REVNET_DRIVER(X)                                                                                            \
   X(init, "cuInit", Result, (unsigned))                                                                             \
@@ -53,7 +54,13 @@ enum : unsigned { STREAM_NON_BLOCKING = 1, EVENT_DEFAULT = 0, HOST_MAPPED = 3 };
   X(function, "cuModuleGetFunction", Result, (Handle*, Handle, const char*))                                        \
   X(setFunction, "cuFuncSetAttribute", Result, (Handle, int, int))                                                  \
   X(launch, "cuLaunchKernel", Result,                                                                               \
-    (Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Handle, void**, void**))
+    (Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Handle, void**, void**))          \
+  X(beginCapture, "cuStreamBeginCapture_v2", Result, (Handle, int))                                                 \
+  X(endCapture, "cuStreamEndCapture", Result, (Handle, Handle*))                                                    \
+  X(instantiate, "cuGraphInstantiateWithFlags", Result, (Handle*, Handle, unsigned long long))                      \
+  X(launchGraph, "cuGraphLaunch", Result, (Handle, Handle))                                                         \
+  X(destroyGraph, "cuGraphDestroy", Result, (Handle))                                                               \
+  X(destroyLaunchable, "cuGraphExecDestroy", Result, (Handle))
 
 // What cuLaunchKernel's last argument is made of when the parameters come as one packed buffer.
 inline void* const LAUNCH_END = nullptr;

@@ -5,6 +5,7 @@ NAPI_MODULE_INIT() {
   publishDevice(env, exports);
   publishMemory(env, exports);
   publishLaunch(env, exports);
+  publishCapture(env, exports);
   publishCompiler(env, exports);
   publishProducts(env, exports);
   publishCollectives(env, exports);

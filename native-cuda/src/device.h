@@ -19,6 +19,7 @@ void mustBeOpen();
 void publishDevice(napi_env env, napi_value exports);
 void publishMemory(napi_env env, napi_value exports);
 void publishLaunch(napi_env env, napi_value exports);
+void publishCapture(napi_env env, napi_value exports);
 void publishCompiler(napi_env env, napi_value exports);
 void publishProducts(napi_env env, napi_value exports);
 void publishCollectives(napi_env env, napi_value exports);

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "standin.h"
 
@@ -48,6 +49,10 @@ int answer(const char* name) {
 #define ANSWER                                             \
   do {                                                     \
     if (const int failure = answer(__func__)) return failure; \
+  } while (false)
+#define NOT_WHILE_CAPTURING                                      \
+  do {                                                           \
+    if (const int refused = refusedWhileCapturing()) return refused; \
   } while (false)
 
 }  // namespace
@@ -134,12 +139,14 @@ bool isInside(Pointer pointer, size_t bytes) {
 
 STANDIN_API int cuMemcpyHtoDAsync_v2(Pointer to, const void* from, size_t bytes, void*) {
   ANSWER;
+  NOT_WHILE_CAPTURING;
   if (!isInside(to, bytes)) return 1;
   std::memcpy(reinterpret_cast<void*>(to), from, bytes);
   return 0;
 }
 STANDIN_API int cuMemcpyDtoHAsync_v2(void* to, Pointer from, size_t bytes, void*) {
   ANSWER;
+  NOT_WHILE_CAPTURING;
   if (!isInside(from, bytes)) return 1;
   std::memcpy(to, reinterpret_cast<void*>(from), bytes);
   return 0;
@@ -147,22 +154,29 @@ STANDIN_API int cuMemcpyDtoHAsync_v2(void* to, Pointer from, size_t bytes, void*
 STANDIN_API int cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, void*) {
   ANSWER;
   if (!isInside(from, bytes) || !isInside(to, bytes)) return 1;
-  std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
-  return 0;
+  return enqueue([=] {
+    // Memory that was given back since: what a device would answer with an illegal address.
+    if (!isInside(from, bytes) || !isInside(to, bytes)) return 700;
+    std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
+    return 0;
+  });
 }
 STANDIN_API int cuMemsetD8Async(Pointer to, unsigned char value, size_t bytes, void*) {
   ANSWER;
   if (!isInside(to, bytes)) return 1;
-  std::memset(reinterpret_cast<void*>(to), value, bytes);
-  return 0;
+  return enqueue([=] {
+    if (!isInside(to, bytes)) return 700;
+    std::memset(reinterpret_cast<void*>(to), value, bytes);
+    return 0;
+  });
 }
 
 STANDIN_API int cuStreamCreate(void** stream, unsigned) { ANSWER; *stream = &used; return 0; }
 STANDIN_API int cuStreamDestroy_v2(void*) { return 0; }
-STANDIN_API int cuStreamSynchronize(void*) { return answer(__func__); }
+STANDIN_API int cuStreamSynchronize(void*) { NOT_WHILE_CAPTURING; return answer(__func__); }
 STANDIN_API int cuEventCreate(void** event, unsigned) { *event = new Event; return 0; }
 STANDIN_API int cuEventRecord(void* event, void*) { clock_gettime(CLOCK_MONOTONIC, &static_cast<Event*>(event)->time); return 0; }
-STANDIN_API int cuEventSynchronize(void*) { return lost; }
+STANDIN_API int cuEventSynchronize(void*) { NOT_WHILE_CAPTURING; return lost; }
 STANDIN_API int cuEventElapsedTime(float* milliseconds, void* first, void* second) {
   const timespec a = static_cast<Event*>(first)->time, b = static_cast<Event*>(second)->time;
   *milliseconds = static_cast<float>((b.tv_sec - a.tv_sec) * 1e3 + (b.tv_nsec - a.tv_nsec) * 1e-6);
@@ -208,8 +222,11 @@ STANDIN_API int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigne
   ANSWER;
   if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx * by * bz == 0 || bx * by * bz > 1024) return 1;
   if (shared > 232448) return 1;
-  if (isIdle()) return 0;
-  const auto* f = static_cast<Function*>(function);
-  runGrid(f->kernel, extra[1], f->isCooperative, {gx, gy, gz}, {bx, by, bz}, shared);
-  return 0;
+  const Function f = *static_cast<Function*>(function);
+  const auto* first = static_cast<const char*>(extra[1]);
+  const std::vector<char> parameters(first, first + *static_cast<size_t*>(extra[3]));
+  return enqueue([=] {
+    if (!isIdle()) runGrid(f.kernel, parameters.data(), f.isCooperative, {gx, gy, gz}, {bx, by, bz}, shared);
+    return 0;
+  });
 }

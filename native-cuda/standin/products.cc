@@ -69,6 +69,42 @@ void write(const Matrix& m, void* at, int64_t i, float value) {
   word = std::isnan(value) ? 0x7fc0 : static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+struct Operand {
+  const Matrix& of;
+  const void* at;
+};
+struct Target {
+  const Matrix& of;
+  void* at;
+};
+
+void multiply(const Product& p, Operand left, Operand right, Target to, float by, float kept, bool isFromLast) {
+  const Matrix &ma = left.of, &mb = right.of, &md = to.of;
+  const void *a = left.at, *b = right.at;
+  void* d = to.at;
+  const int64_t m = static_cast<int64_t>(md.rows), n = static_cast<int64_t>(md.columns);
+  const int64_t k = static_cast<int64_t>(p.transA != 0 ? ma.rows : ma.columns);
+  for (int64_t batch = 0; batch < md.batch; batch++)
+    for (int64_t j = 0; j < n; j++)
+      for (int64_t i = 0; i < m; i++) {
+        float sum = 0;
+        for (int64_t t = 0; t < k; t++) {
+          const int64_t l = isFromLast ? k - 1 - t : t;
+          const float x = read(ma, a, batch * ma.step + (p.transA != 0 ? i * ma.leading + l : l * ma.leading + i));
+          const float y = read(mb, b, batch * mb.step + (p.transB != 0 ? l * mb.leading + j : j * mb.leading + l));
+          sum = std::fma(x, y, sum);
+        }
+        const int64_t at = batch * md.step + j * md.leading + i;
+        float value = by * sum + (kept == 0 ? 0 : kept * read(md, d, at));
+        if ((p.epilogue & BIAS) != 0) value += read(ma.type == R_32F ? md : ma, p.bias, i);
+        if ((p.epilogue & GELU) != 0) {
+          write(md, p.aux, batch * md.step + j * p.auxLeading + i, value);
+          value = 0.5f * value * (1 + std::tanh(0.7978845608f * (value + 0.044715f * value * value * value)));
+        }
+        write(md, d, at, value);
+      }
+}
+
 }  // namespace
 
 STANDIN_API int cublasLtCreate(void** handle) { *handle = &handle; return plannedFailure(__func__); }
@@ -111,30 +147,10 @@ STANDIN_API int cublasLtMatmul(void*, void* product, const void* alpha, const vo
                                const void*, void*, void* d, void* layoutD, const uint64_t* algorithm, void*, size_t, void*) {
   if (const int failure = plannedFailure(__func__)) return failure;
   if (algorithm[0] == 2) return REFUSED;
-  if (isIdle()) return 0;
-  const auto& p = *static_cast<Product*>(product);
-  const auto &ma = *static_cast<Matrix*>(layoutA), &mb = *static_cast<Matrix*>(layoutB), &md = *static_cast<Matrix*>(layoutD);
-  const int64_t m = static_cast<int64_t>(md.rows), n = static_cast<int64_t>(md.columns);
-  const int64_t k = static_cast<int64_t>(p.transA != 0 ? ma.rows : ma.columns);
-  const float by = *static_cast<const float*>(alpha), kept = *static_cast<const float*>(beta);
-  for (int64_t batch = 0; batch < md.batch; batch++)
-    for (int64_t j = 0; j < n; j++)
-      for (int64_t i = 0; i < m; i++) {
-        float sum = 0;
-        for (int64_t t = 0; t < k; t++) {
-          const int64_t l = algorithm[0] == 1 ? k - 1 - t : t;
-          const float x = read(ma, a, batch * ma.step + (p.transA != 0 ? i * ma.leading + l : l * ma.leading + i));
-          const float y = read(mb, b, batch * mb.step + (p.transB != 0 ? l * mb.leading + j : j * mb.leading + l));
-          sum = std::fma(x, y, sum);
-        }
-        const int64_t at = batch * md.step + j * md.leading + i;
-        float value = by * sum + (kept == 0 ? 0 : kept * read(md, d, at));
-        if ((p.epilogue & BIAS) != 0) value += read(ma.type == R_32F ? md : ma, p.bias, i);
-        if ((p.epilogue & GELU) != 0) {
-          write(md, p.aux, batch * md.step + j * p.auxLeading + i, value);
-          value = 0.5f * value * (1 + std::tanh(0.7978845608f * (value + 0.044715f * value * value * value)));
-        }
-        write(md, d, at, value);
-      }
-  return 0;
+  const auto order = algorithm[0];
+  return enqueue([=, p = *static_cast<Product*>(product), ma = *static_cast<Matrix*>(layoutA), mb = *static_cast<Matrix*>(layoutB),
+                  md = *static_cast<Matrix*>(layoutD), by = *static_cast<const float*>(alpha), kept = *static_cast<const float*>(beta)] {
+    if (!isIdle()) multiply(p, {ma, a}, {mb, b}, {md, d}, by, kept, order == 1);
+    return 0;
+  });
 }

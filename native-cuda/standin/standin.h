@@ -4,6 +4,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #define STANDIN_API extern "C" __attribute__((visibility("default")))
@@ -25,6 +26,11 @@ using Kernel = void (*)(const void* parameters);
 
 /** Runs a kernel over a whole grid. Threads that meet at barriers are fibers taking turns; others just run. */
 void runGrid(Kernel kernel, const void* parameters, bool isCooperative, Dim3 blocks, Dim3 threads, size_t sharedBytes);
+
+/** Does a stream's work, or takes it down while the stream is captured. `work` keeps copies of all it needs. */
+int enqueue(std::function<int()> work);
+/** The code for what a captured stream does not do, after which its capture is void; 0 where none is under way. */
+int refusedWhileCapturing();
 
 /** Whether kernels are neither compiled nor run: to time the host alone, or to find out which ones a program needs. */
 bool isIdle();

@@ -17,6 +17,7 @@ import {
   buildOptimizer,
   computeGradients,
   defaultConfig,
+  recordedPassOf,
   runKey,
   type TrainConfig,
 } from "@revnet-zero/train";
@@ -75,6 +76,8 @@ interface TrainSize {
 
 export interface TrainOptions extends Partial<TrainSize> {
   readonly onStep?: () => void;
+  /** Runs forward and backward as CUDA graphs; throws if the last step was not. */
+  readonly graph?: boolean;
 }
 
 const usual: TrainSize = { numLayers: 4, dModel: 64, numHeads: 4, batchSize: 8, sequenceLength: 64, microBatches: 2 };
@@ -103,7 +106,7 @@ export async function train(
   engine: Engine,
   steps: number,
   reversibility: "exact" | "store",
-  { onStep, ...size }: TrainOptions = {},
+  { onStep, graph = false, ...size }: TrainOptions = {},
 ): Promise<Trained> {
   const settings = config(reversibility, size);
   const { seed, microBatches } = settings.train;
@@ -111,16 +114,28 @@ export async function train(
   const optimizer = buildOptimizer(model, settings.optimizer);
   const data = new ByteDataset(someText(200_000), settings.train);
   const losses: number[] = [];
+  const recorded = graph ? recordedPassOf(model, microBatches, { graph }) : undefined;
+  const pass = recorded === undefined ? {} : { pass: recorded };
   for (let step = 0; step < steps; step++) {
     const batches = Array.from({ length: microBatches }, (_, micro) => data.batchAt(step, micro));
     engine.scope(() => {
       const { clipNorm, learningRate } = settings.optimizer;
-      const { loss, factor } = computeGradients(model, batches, { key: runKey(seed, "steps"), step, clipNorm });
+      const { loss, factor } = computeGradients(model, batches, {
+        key: runKey(seed, "steps"),
+        step,
+        clipNorm,
+        ...pass,
+      });
       applyGradients(optimizer, learningRate, factor);
       losses.push(loss.itemSync());
     });
     onStep?.();
   }
+  const whyNot = [recorded?.reason, ...(recorded?.recordings ?? []).map((r) => r.whyNoGraph)].find(
+    (w) => w !== undefined,
+  );
+  if (whyNot !== undefined) throw new Error(`the last step was no graph: ${whyNot}`);
+  recorded?.dispose();
   const weights = new Map<string, HostData>();
   for (const [name, p] of model.namedParameters()) weights.set(name, await p.data());
   optimizer.dispose();

@@ -86,6 +86,23 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
       `losses at most ${apart.toExponential(1)} apart, last ${host.losses.at(-1)}`,
     );
   },
+  graph: async () => {
+    const steps = Number(option("steps", "20"));
+    for (const mode of ["exact", "store"] as const) {
+      const [eager, graph] = [
+        await train(new Engine(backend), steps, mode),
+        await train(new Engine(backend), steps, mode, { graph: true }),
+      ];
+      const different = firstDifference(graph, eager);
+      judge(
+        `weights after ${steps} steps as CUDA graphs: those of steps called, ${mode}`,
+        different === undefined,
+        different,
+      );
+    }
+    const { liveBlocks } = backend.memory();
+    judge("graphs leave nothing", liveBlocks === 0, `${liveBlocks} blocks`);
+  },
   leak: async () => {
     const steps = Number(option("steps", "200"));
     const { used, reserved, liveBlocks } = await memoryOverSteps(backend, steps);
@@ -205,11 +222,14 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
   },
   speed: () => {
     const modes = list("modes", "ordinary,exact,store") as StepCase["mode"][];
-    const cases: StepCase[] = modes.map((mode) => ({
-      ...{ mode, dtype: "bf16", vocabulary: 50304 },
-      ...{ layers: Number(option("layers", "12")), width: Number(option("width", "768")) },
-      ...{ batch: Number(option("batch", "8")), length: Number(option("length", "1024")) },
-    }));
+    const runs = list("runs", "eager") as NonNullable<StepCase["run"]>[];
+    const cases: StepCase[] = modes.flatMap((mode) =>
+      runs.map((run) => ({
+        ...{ mode, run, dtype: "bf16", vocabulary: 50304 },
+        ...{ layers: Number(option("layers", "12")), width: Number(option("width", "768")) },
+        ...{ batch: Number(option("batch", "8")), length: Number(option("length", "1024")) },
+      })),
+    );
     for (const one of cases) {
       const figures = timeStep(backend, one, Number(option("repeats", "8")));
       print(JSON.stringify({ ...one, ...figures }, (_, v) => (typeof v === "number" ? Number(v.toPrecision(5)) : v)));
@@ -227,6 +247,7 @@ const proofs = [
   "collectives",
   "exact",
   "training",
+  "graph",
   "leak",
   "memory",
   "novel",

@@ -2,6 +2,7 @@ import type { CudaBackend } from "@revnet-zero/backend-cuda";
 import { ReversibleTransformer, Transformer } from "@revnet-zero/models";
 import { AdamW } from "@revnet-zero/optim";
 import { Engine, foldKey, randomKey, type Tensor, tensor } from "@revnet-zero/tensor";
+import { passOf, recordedPassOf } from "@revnet-zero/train";
 import type { OpProfile } from "./profile.ts";
 
 export interface StepCase {
@@ -12,6 +13,8 @@ export interface StepCase {
   readonly length: number;
   readonly vocabulary: number;
   readonly dtype: "f32" | "bf16";
+  /** How forward and backward are run: called, from a recording of them, or as a CUDA graph of that. Default eager. */
+  readonly run?: "eager" | "recorded" | "graph";
 }
 
 export interface StepFigures {
@@ -24,13 +27,17 @@ export interface StepFigures {
   readonly reservedGiB: number;
   readonly firstLoss: number;
   readonly lastLoss: number;
+  /** Why it was no recording, or no graph, where it was meant to be. */
+  readonly not?: string;
 }
 
 const GIB = 2 ** 30;
+/** Steps that are not timed. */
+const BEFORE = 5;
 
 /** Whole training steps: forward, backward, AdamW with the norm clipped. */
 export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8, profile?: OpProfile): StepFigures {
-  const { mode, layers, width, batch, length, vocabulary, dtype } = one;
+  const { mode, layers, width, batch, length, vocabulary, dtype, run = "eager" } = one;
   const engine = new Engine(profile?.backend ?? backend);
   backend.resetPeaks();
   const options = {
@@ -47,37 +54,39 @@ export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8, profi
   const optimizer = new AdamW(model.parameters(), { learningRate: 6e-4, beta2: 0.95, weightDecay: 0.1 });
   const tokensOf = (step: number): Int32Array =>
     Int32Array.from({ length: batch * length + 1 }, (_, i) => ((i * 7919 + step * 104729) >>> 3) % vocabulary);
+  const recorded = run === "eager" ? undefined : recordedPassOf(model, 1, { precision: dtype, graph: run === "graph" });
+  const pass = recorded ?? passOf(model, 1, { precision: dtype });
+  const last = BEFORE + repeats;
   const step = (n: number): number => {
     let value = 0;
     engine.scope(() => {
       const all = tokensOf(n);
       const shape = [batch, length];
       const make = (from: number): Tensor => tensor(all.slice(from, from + batch * length), { shape, engine });
-      const forward = (): Tensor => model.loss(make(0), make(1));
-      const loss = engine.withKey(foldKey(randomKey(3), n), () =>
-        dtype === "bf16" ? engine.autocast("bf16", forward) : forward(),
-      );
-      loss.backward();
+      const loss = engine.withKey(foldKey(randomKey(3), n), () => pass(make(0), make(1)));
       optimizer.step();
       optimizer.zeroGrad();
-      value = n === 0 || n === repeats + 1 ? loss.itemSync() : Number.NaN;
+      value = n === 0 || n === last ? loss.itemSync() : Number.NaN;
     });
     return value;
   };
   const firstLoss = step(0);
-  step(1);
+  // A recording is made by the second step, run by the third, and a graph by the fourth.
+  for (let n = 1; n < BEFORE; n++) step(n);
   backend.synchronize();
   profile?.reset();
   engine.ledger.resetPeak();
   const [start, launches] = [performance.now(), backend.device.launches];
-  for (let n = 2; n <= repeats; n++) step(n);
-  const hostMs = (performance.now() - start) / (repeats - 1);
+  for (let n = BEFORE; n < last; n++) step(n);
+  const hostMs = (performance.now() - start) / repeats;
   backend.synchronize();
-  const stepMs = (performance.now() - start) / (repeats - 1);
-  const perStep = (backend.device.launches - launches) / (repeats - 1);
-  const lastLoss = step(repeats + 1);
+  const stepMs = (performance.now() - start) / repeats;
+  const perStep = (backend.device.launches - launches) / repeats;
+  const lastLoss = step(last);
   const { peakBytes, activationBytes } = engine.memory();
   const { peakReservedBytes } = backend.memory();
+  const not = recorded?.reason ?? (run === "graph" ? recorded?.recordings[0]?.whyNoGraph : undefined);
+  recorded?.dispose();
   model.dispose();
   optimizer.dispose();
   backend.releaseCaches();
@@ -91,5 +100,6 @@ export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8, profi
     reservedGiB: peakReservedBytes / GIB,
     firstLoss,
     lastLoss,
+    ...(not === undefined ? {} : { not }),
   };
 }

@@ -4,6 +4,7 @@ import {
   type DType,
   dtypes,
   type ElementwiseOp,
+  type GraphMemory,
   type KernelTable,
   type TypedArray,
 } from "@revnet-zero/tensor";
@@ -90,7 +91,7 @@ export class CudaBackend implements Backend<Block> {
     this.device.allocator.free(data);
   }
   write(data: Block, values: TypedArray): void {
-    if (values.length > 0) this.device.guard(() => this.device.native.upload(data.address, values, values.byteLength));
+    if (values.length > 0) this.device.guard(() => this.device.graphs.write(data, values));
   }
   readSync(data: Block, dtype: DType, elements: number): TypedArray {
     const values = new dtypes[dtype].array(holds(data, elements) ? elements : 0);
@@ -111,7 +112,11 @@ export class CudaBackend implements Backend<Block> {
     }
   }
   releaseCaches(): void {
-    this.device.allocator.releaseCached();
+    this.device.releaseCaches();
+  }
+
+  openGraphs(onRevoked: () => void): GraphMemory<Block> {
+    return this.device.graphs.open(onRevoked);
   }
 
   /** Waits until the device has done everything asked of it. */
@@ -129,11 +134,11 @@ export class CudaBackend implements Backend<Block> {
   }
 
   get reservedBytes(): number {
-    return this.device.allocator.reservedBytes;
+    return this.device.ordinary.reservedBytes;
   }
 
   memory(): DeviceMemory {
-    const { usedBytes, peakUsedBytes, reservedBytes, peakReservedBytes, liveBlocks } = this.device.allocator;
+    const { usedBytes, peakUsedBytes, reservedBytes, peakReservedBytes, liveBlocks } = this.device.ordinary;
     const [freeBytes, totalBytes] = this.device.guard(() => this.device.native.memoryInfo());
     const peakTensorBytes = this.#peakTensorBytes;
     return {
@@ -145,6 +150,6 @@ export class CudaBackend implements Backend<Block> {
   /** Starts new measurements of the peaks from what is in use now. */
   resetPeaks(): void {
     this.#peakTensorBytes = this.#tensorBytes;
-    this.device.allocator.resetPeaks();
+    this.device.ordinary.resetPeaks();
   }
 }

@@ -12,6 +12,7 @@ import { fuse } from "./fuse.ts";
 import { pathFrom } from "./keys.ts";
 import { Recorder } from "./recorder.ts";
 import { Replay } from "./replay.ts";
+import { Runner } from "./runner.ts";
 
 /** Tensors, alone or in arrays and plain objects. */
 export type Tensors = Tensor | readonly Tensors[] | { readonly [name: string]: Tensors };
@@ -22,6 +23,12 @@ export interface CompileOptions {
    * every call; another answer, another recording.
    */
   readonly guard?: () => string;
+  /**
+   * Has a device that can (CUDA) take a recording down at its second use, as one call from then on: host time no longer counts.
+   * What it works in and returns then stays allocated, and is given back when memory runs short. `whyNoGraph` of a recording says
+   * where it is run call by call instead. Default false.
+   */
+  readonly graph?: boolean;
 }
 
 /** A recorded function. */
@@ -41,10 +48,12 @@ export interface RecordingInfo {
   /** What the backend was asked for, and is asked for now. */
   readonly recorded: number;
   readonly instructions: number;
+  /** Why its last call was no graph of the device; undefined when it was one. */
+  readonly whyNoGraph: string | undefined;
 }
 
 interface Recording extends RecordingInfo {
-  readonly replay: Replay;
+  readonly runner: Runner;
   readonly keysDrawn: number;
   readonly rebuild: (tensors: readonly Tensor[]) => unknown;
 }
@@ -96,13 +105,15 @@ export function sharing<A extends readonly Tensor[], R extends Tensors>(
 class CompiledFunction {
   readonly #f: (...args: readonly Tensor[]) => Tensors;
   readonly #guard: () => string;
+  readonly #graph: boolean;
   /** By signature: undefined where the function was run once and not recorded yet, a reason where it cannot be. */
   readonly #known = new Map<string, Recording | string | undefined>();
   reason: string | undefined = "it was not called yet";
 
-  constructor(f: (...args: readonly Tensor[]) => Tensors, { guard = () => "" }: CompileOptions) {
+  constructor(f: (...args: readonly Tensor[]) => Tensors, { guard = () => "", graph = false }: CompileOptions) {
     this.#f = f;
     this.#guard = guard;
+    this.#graph = graph;
   }
 
   get recordings(): readonly RecordingInfo[] {
@@ -111,14 +122,15 @@ class CompiledFunction {
 
   call(args: readonly Tensor[]): unknown {
     const { engine } = checkArguments(args);
-    if (engine.trace.isOn || engine.checksFinite) {
-      this.reason = "ops are being watched one by one";
+    const watcher = watcherOf(engine);
+    if (watcher !== undefined) {
+      this.reason = watcher;
       return engine.scope(() => this.#f(...args), "compile");
     }
     const signature = `${signatureOf(args, engine)} ${this.#guard()}`;
     const known = this.#known.get(signature);
-    if (typeof known === "object" && known.replay.isCurrent) return this.#replay(known, args, engine);
-    if (typeof known === "object") known.replay.dispose();
+    if (typeof known === "object" && known.runner.replay.isCurrent) return this.#replay(known, args, engine);
+    if (typeof known === "object") known.runner.dispose();
     this.reason = this.#reasonFor(signature, known);
     if (typeof known === "string" || !this.#known.has(signature)) {
       if (!this.#known.has(signature)) this.#remember(signature, undefined);
@@ -136,7 +148,7 @@ class CompiledFunction {
   #replay(recording: Recording, args: readonly Tensor[], engine: Engine): unknown {
     this.reason = undefined;
     const { ambient } = engine;
-    const tensors = recording.replay.run(args, ambient.key);
+    const tensors = recording.runner.run(args, ambient.key);
     ambient.calls += recording.keysDrawn;
     return recording.rebuild(tensors);
   }
@@ -170,13 +182,16 @@ class CompiledFunction {
     );
     const keyOf = (key: Key) => (root === undefined ? undefined : pathFrom(root, key, derivations));
     const keysDrawn = ambient.calls - calls;
-    const replay = new Replay(engine, { instructions, results, captured, keyOf });
+    const runner = new Runner(new Replay(engine, { instructions, results, captured, keyOf }), this.#graph);
     const rebuild = rebuilder(result);
     this.#remember(signature, {
       signature,
       recorded: recorder.instructions.length,
       instructions: instructions.length,
-      replay,
+      runner,
+      get whyNoGraph() {
+        return runner.whyNoGraph;
+      },
       keysDrawn,
       rebuild,
     });
@@ -193,7 +208,7 @@ class CompiledFunction {
 
   #forget(signature: string): void {
     const entry = this.#known.get(signature);
-    if (typeof entry === "object") entry.replay.dispose();
+    if (typeof entry === "object") entry.runner.dispose();
     this.#known.delete(signature);
   }
 
@@ -222,7 +237,22 @@ function checkArguments(args: readonly Tensor[]): Tensor {
   return first;
 }
 
-/** All that decides which ops are run, as far as the engine knows. */
+/** Who must see every op, so that none may come from a recording. */
+function watcherOf(engine: Engine): string | undefined {
+  if (engine.trace.isOn || engine.checksFinite) return "ops are being watched one by one";
+  return engine.notesHostEffects ? "it is part of another recording" : undefined;
+}
+
+const numbers = new WeakMap<object, number>();
+let numbered = 0;
+
+/** A number of its own for every object. */
+function numberOf(object: object): number {
+  if (!numbers.has(object)) numbers.set(object, numbered++);
+  return numbers.get(object)!;
+}
+
+/** All that decides which ops are run, as far as the engine knows, and where: a recording is of one engine and one backend. */
 function signatureOf(args: readonly Tensor[], engine: Engine): string {
   const { autocast, key, calls, isReplay } = engine.ambient;
   const buffers = new Map<unknown, number>();
@@ -231,7 +261,8 @@ function signatureOf(args: readonly Tensor[], engine: Engine): string {
     buffers.set(storage, same);
     return `${dtype}[${layout.shape}](${layout.strides})+${layout.offset}@${same}`;
   });
-  const state = [autocast ?? "", key === undefined ? "" : `key ${calls}`, isReplay ? "again" : ""];
+  const place = `on ${numberOf(engine)}.${numberOf(engine.backend)}`;
+  const state = [place, autocast ?? "", key === undefined ? "" : `key ${calls}`, isReplay ? "again" : ""];
   return [...operands, ...state].filter((s) => s !== "").join(" ");
 }
 

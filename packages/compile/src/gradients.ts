@@ -24,7 +24,7 @@ import { type Compiled, type CompileOptions, compile, sharing, type Tensors } fr
 export function compileGradients<A extends readonly Tensor[], R extends Tensors>(
   parameters: readonly Tensor[],
   f: (...args: A) => R,
-  { guard = () => "" }: CompileOptions = {},
+  { guard = () => "", ...options }: CompileOptions = {},
 ): Compiled<A, R> {
   const withGradient = (): number[] => [...parameters.keys()].filter((i) => parameters[i]!.grad !== undefined);
   // Gradients that are there already are arguments: the pass adds to them where they lie.
@@ -33,7 +33,7 @@ export function compileGradients<A extends readonly Tensor[], R extends Tensors>
       const result = f(...(given.slice(0, given.length - withGradient().length) as unknown as A));
       return { result, gradients: Object.fromEntries(withGradient().map((i) => [i, parameters[i]!.grad!])) };
     },
-    { guard: () => `${guard()} gradients of ${withGradient()}` },
+    { ...options, guard: () => `${guard()} gradients of ${withGradient()}` },
   );
   const call = (...args: A): R => {
     const before = withGradient().map((i) => parameters[i]!.grad!);

@@ -29,13 +29,14 @@ export class Recorder {
     const kernels = Object.fromEntries(
       Object.entries(table).map(([name, kernel]) => [name, this.#kernel(name, kernel)]),
     );
-    const { readSync, arithmetic, assumptions, dtypes, bytesOf } = backend;
+    const { readSync, arithmetic, assumptions, dtypes, bytesOf, largestTemporary } = backend;
     return {
       name: backend.name,
       isSynchronous: backend.isSynchronous,
       ...(arithmetic === undefined ? {} : { arithmetic }),
       ...(assumptions === undefined ? {} : { assumptions }),
       ...(dtypes === undefined ? {} : { dtypes }),
+      ...(largestTemporary === undefined ? {} : { largestTemporary }),
       ...(bytesOf === undefined ? {} : { bytesOf: bytesOf.bind(backend) }),
       kernels: kernels as unknown as Backend["kernels"],
       elementwise: (op, attrs, inputs, output) => {

@@ -202,6 +202,28 @@ describe("runs the function itself, and says why,", () => {
   });
 });
 
+test("a recorded function inside another is part of its recording", () => {
+  const inner = compile((t: Tensor) => t.mul(2).cumsum(1));
+  settle(inner);
+  const outer = compile((t: Tensor) => inner(t.add(1)).sum());
+  for (let call = 0; call < 4; call++) expect(engine.scope(() => outer(x).itemSync())).toBe(4 + 10 + 18);
+  expect([outer.reason, inner.reason]).toEqual([undefined, "it is part of another recording"]);
+  expect(outer.recordings[0]?.recorded).toBeGreaterThan(3);
+});
+
+test("a recording serves the engine that it was made on, and no other", () => {
+  const recorded = compile((t: Tensor) => t.mul(2).cumsum(1));
+  settle(recorded);
+  const other = new Engine(new ReferenceBackend());
+  for (let call = 0; call < 3; call++) {
+    const y = other.scope(() => recorded(tensor([[1, 2, call]], { engine: other })));
+    expect([y.engine, Array.from(y.dataSync())]).toEqual([other, [2, 6, 6 + 2 * call]]);
+    y.dispose();
+  }
+  expect(recorded.reason).toBeUndefined();
+  expect(recorded.recordings.length).toBe(2);
+});
+
 test("a recording that runs out of memory leaves nothing behind, and runs when there is room", () => {
   const own = new Engine(new CpuBackend());
   const y = own.keep(tensor(new Float32Array(1000), { engine: own }));

@@ -2,6 +2,7 @@ import type { DType, TypedArray } from "./dtype.ts";
 import type { Layout } from "./layout.ts";
 import type { AttrsOf, ElementwiseOp, FusedOp, OpDef, PrimitiveOp } from "./op.ts";
 import type * as ops from "./ops/index.ts";
+import type { Key } from "./rng.ts";
 
 // A backend is a connector to one kind of memory and the kernels that work on it. It knows nothing of tensors, tapes
 // or scopes: it is handed views with checked shapes and dtypes, and output buffers that the engine allocated.
@@ -30,6 +31,25 @@ export type FusedName = { [K in OpName]: Table[K] extends FusedOp<infer _A> ? K 
 export type PrimitiveKernels<S> = { readonly [K in PrimitiveName]: Kernel<S, AttrsOf<Table[K]>> };
 export type FusedKernels<S> = { readonly [K in FusedName]?: Kernel<S, AttrsOf<Table[K]>> };
 export type KernelTable<S> = PrimitiveKernels<S> & FusedKernels<S>;
+
+/** Work that was taken down, with its memory. */
+export interface Graph<S> {
+  /** Copies inputs to where the work reads them, puts these keys in the places of those it was taken down with, and does it. */
+  launch(inputs: readonly (readonly [from: S, to: S])[], keys: readonly Key[]): void;
+  dispose(): void;
+}
+
+/** Memory whose addresses belong to graphs. */
+export interface GraphMemory<S> {
+  readonly bytes: number;
+  /**
+   * Takes down what `work` asks of the backend and does none of it. Buffers made in it are freed in it; others stay where they are
+   * for as long as the graph lives. `keys`, by identity, change from launch to launch. Whatever it throws, there is no graph then.
+   */
+  capture(keys: readonly Key[], work: () => void): Graph<S>;
+  /** After its graphs. */
+  dispose(): void;
+}
 
 export interface Backend<S = unknown> {
   readonly name: string;
@@ -62,6 +82,11 @@ export interface Backend<S = unknown> {
   /** Raw words of the first `elements` elements. */
   read(data: S, dtype: DType, elements: number): Promise<TypedArray>;
   readSync?(data: S, dtype: DType, elements: number): TypedArray;
+  /**
+   * Only backends have it that can take work down and repeat it at one call. Memory for such work: it keeps what it takes, until it
+   * is disposed or `onRevoked` is called because memory is short, which has to dispose it and every graph in it.
+   */
+  openGraphs?(onRevoked: () => void): GraphMemory<S>;
   /** Called when memory runs out, before the engine gives up. */
   releaseCaches?(): void;
 }

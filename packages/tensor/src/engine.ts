@@ -83,6 +83,11 @@ export class Engine {
     this.#onHostEffect?.(what);
   }
 
+  /** Whether somebody listens to `noteHostEffect`: the ops of this code are being recorded. */
+  get notesHostEffects(): boolean {
+    return this.#onHostEffect !== undefined;
+  }
+
   // -- memory -------------------------------------------------------------------------------------------------------
 
   /** A new buffer for one tensor. */
@@ -133,6 +138,11 @@ export class Engine {
   #site(): string {
     const caller = callSite();
     return this.modulePath.length === 0 ? caller : `${this.modulePath.join(".")} ${caller}`;
+  }
+
+  /** Bytes the ledger may reach. */
+  get memoryLimitBytes(): number {
+    return this.#memoryLimitBytes;
   }
 
   /** Runs `f` with at most `bytes` in the ledger, or the limit there is where that is lower. */

@@ -18,6 +18,8 @@ export {
   type FusedKernels,
   type FusedName,
   findKernel,
+  type Graph,
+  type GraphMemory,
   type Kernel,
   type KernelTable,
   type OpName,

@@ -31,6 +31,11 @@ export interface PassOptions {
   readonly scale?: () => number;
 }
 
+export interface RecordedPassOptions extends PassOptions {
+  /** As `CompileOptions.graph`. Default false. */
+  readonly graph?: boolean;
+}
+
 /** Runs `f` with operands of matrix products and attention rounded to a precision. */
 export const inPrecision = <T>(engine: Engine, precision: Precision, f: () => T): T =>
   precision === "f32" ? f() : engine.autocast(precision, f);
@@ -56,13 +61,13 @@ export function passOf(
 export function recordedPassOf(
   model: LanguageModel,
   microBatches: number,
-  options: PassOptions = {},
+  { graph = false, ...options }: RecordedPassOptions = {},
 ): Compiled<[Tensor, Tensor], Tensor> {
   const sequence = model instanceof ReversibleTransformer ? model.sequence : undefined;
   // Another scale is another recording.
   const guard = (): string =>
     `${model.training} ${sequence?.mode} ${sequence?.plan?.blocks} ${sequence?.check} ${options.scale?.() ?? 1}`;
-  return compileGradients(model.parameters(), passOf(model, microBatches, options), { guard });
+  return compileGradients(model.parameters(), passOf(model, microBatches, options), { guard, graph });
 }
 
 export interface GradientOptions {
@@ -98,10 +103,11 @@ export function computeGradients(
   return engine.scope(() => {
     let total: Tensor | undefined;
     batches.forEach((batch, micro) => {
-      const part = engine.scope(() =>
-        engine.withKey(foldKey(foldKey(key, step), micro), () => pass(...toTensors(batch, engine))),
-      );
-      total = total === undefined ? part : total.add(part);
+      // A part is let go of at once: the next pass may be a graph that writes to where it lies.
+      total = engine.scope(() => {
+        const part = engine.withKey(foldKey(foldKey(key, step), micro), () => pass(...toTensors(batch, engine)));
+        return total === undefined ? part : total.add(part);
+      });
     });
     const gradients = model.parameters().flatMap((p) => (p.grad === undefined ? [] : [p.grad]));
     if (clipNorm > 0) return { loss: total!, ...clipByGlobalNorm(model.parameters(), clipNorm, { scale }) };

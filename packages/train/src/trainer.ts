@@ -27,6 +27,11 @@ export interface TrainerOptions {
   readonly resume?: Checkpoint;
   /** Whether steps are run from a recording of the second: the same bits, sooner and in less memory. Default true. */
   readonly isRecorded?: boolean;
+  /**
+   * Whether a device that can (CUDA) runs recorded passes as one launch each: most for small batches and narrow models, in more memory
+   * than estimates say. Default false.
+   */
+  readonly graph?: boolean;
 }
 
 export interface TrainResult {
@@ -66,7 +71,7 @@ export class Trainer {
   /** What a resumed run does otherwise than the one that was saved. */
   #changes: readonly string[] = [];
 
-  constructor({ config, engine, text, store, resume, isRecorded = true }: TrainerOptions) {
+  constructor({ config, engine, text, store, resume, isRecorded = true, graph = false }: TrainerOptions) {
     const { seed, batchSize, sequenceLength } = config.train;
     const { heldOutFraction } = config.data;
     this.config = config;
@@ -82,6 +87,7 @@ export class Trainer {
       ? recordedPassOf(this.model, config.train.microBatches, {
           precision: config.train.precision,
           scale: () => this.scaler?.scale ?? 1,
+          graph,
         })
       : undefined;
     if (resume === undefined) return;

@@ -42,6 +42,13 @@ export interface NativeCuda {
     sharedBytes: number,
     parameterBytes: number,
   ): void;
+  /** What the stream is asked for is taken down until `endCapture` gives a graph of it, or `abandonCapture` forgets it. */
+  beginCapture(): void;
+  endCapture(): number;
+  abandonCapture(): void;
+  launchGraph(graph: number): void;
+  /** Waits for its launches. */
+  destroyGraph(graph: number): void;
   recordEvent(): number;
   /** Milliseconds between two events; ends both. */
   elapsed(first: number, second: number): number;

@@ -11,6 +11,7 @@ import { Compiler } from "./compiler.ts";
 import { openDriver } from "./driver.ts";
 import { deviceError, isOutOfMemory, SHORTER } from "./errors.ts";
 import { Faults } from "./faults.ts";
+import { DeviceGraphs } from "./graphs.ts";
 import { Parameters } from "./parameters.ts";
 import { Products } from "./products.ts";
 import { type KernelUnit, unitSource } from "./sources.ts";
@@ -36,7 +37,10 @@ export class CudaDevice {
   readonly driverVersion: number;
   readonly tuning: TuningTable;
   readonly choices: KernelChoices;
-  readonly allocator: CachingAllocator;
+  /** Where memory comes from: the ordinary allocator, or a graph's while one is captured. */
+  allocator: CachingAllocator;
+  readonly ordinary: CachingAllocator;
+  readonly graphs: DeviceGraphs;
   readonly compiler: Compiler;
   readonly products: Products;
   readonly collectives: Collectives;
@@ -65,7 +69,9 @@ export class CudaDevice {
     }
     this.tuning = new TuningTable({ device: this.name, target: this.target, driverVersion: this.driverVersion });
     this.choices = new KernelChoices(this.tuning.entries);
-    this.allocator = new CachingAllocator(native);
+    this.ordinary = new CachingAllocator(native);
+    this.allocator = this.ordinary;
+    this.graphs = new DeviceGraphs(this);
     const driverMajor = Math.floor(this.driverVersion / 1000);
     this.compiler = new Compiler(native, driverMajor, this.target, join(nativeFolder(), "out", "kernels"));
     this.products = new Products(this, driverMajor);
@@ -79,6 +85,22 @@ export class CudaDevice {
       native.closeDevice();
       throw deviceError(error);
     }
+  }
+
+  /** Runs `f` with memory from another allocator, to which it gives back all it takes. */
+  withAllocator(allocator: CachingAllocator, f: () => void): void {
+    this.allocator = allocator;
+    try {
+      f();
+    } finally {
+      this.allocator = this.ordinary;
+    }
+  }
+
+  /** Gives back to the driver what nobody uses, what graphs keep between their launches included. */
+  releaseCaches(): void {
+    this.graphs.revoke();
+    this.ordinary.releaseCached();
   }
 
   /** Memory for the length of a kernel: freed in program order, like everything on the one stream. */
@@ -107,7 +129,7 @@ export class CudaDevice {
       return attempt();
     } catch (error) {
       if (!(error instanceof RangeError) && !isOutOfMemory(error)) throw error;
-      this.allocator.releaseCached();
+      this.releaseCaches();
       return attempt();
     }
   }

@@ -1,3 +1,5 @@
+import type { Key } from "@revnet-zero/tensor";
+
 const CAPACITY = 4096; // what a kernel takes at most
 
 /** A kernel's parameters, packed as C lays out a struct: every member aligned to its own size. */
@@ -56,6 +58,11 @@ export class Parameters {
     this.#view.setUint32(at, low >>> 0, true);
     this.#view.setUint32(at + 4, high >>> 0, true);
     return this;
+  }
+
+  /** A key by value and, where it has one, by its place in device memory (0 for none), which then counts (random.cu). */
+  key(place: number, [low, high]: Key): this {
+    return this.pointer(place).int(low).int(high);
   }
 
   /** What follows a struct inside a struct begins where the inner one's size ends. */

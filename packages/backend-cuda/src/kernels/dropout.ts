@@ -15,8 +15,7 @@ export const dropoutKernels = ({ device }: Context): Pick<FusedKernels<Block>, "
       const kernel = device.kernel(unit, "dropout");
       const p = device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(y!)).long(n);
       p.double(1 / (1 - probability))
-        .int(key[0])
-        .int(key[1])
+        .key(device.graphs.placeOf(key), key)
         .int(Math.ceil(probability * 2 ** 24));
       device.launchOver(kernel, Math.ceil(n / 4));
     },

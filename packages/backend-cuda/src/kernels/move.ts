@@ -83,7 +83,7 @@ export function moveKernels({ device, elementwise }: Context): Kernels {
       run: (_, [y], { key }) => {
         const n = numel(y!.shape);
         const kernel = device.kernel({ files: ["random"] }, "randomBits");
-        device.parameters.start().pointer(addressOf(y!)).long(n).int(key[0]).int(key[1]);
+        device.parameters.start().pointer(addressOf(y!)).long(n).key(device.graphs.placeOf(key), key);
         device.launchOver(kernel, Math.ceil(n / 4));
       },
     },

@@ -1,0 +1,57 @@
+// Stream capture: what the one stream is asked for is kept as functions, in order, and run at every launch. What a device
+// refuses while it captures (waiting, copies from and to pageable host memory) ends the capture with its code.
+#include <vector>
+
+#include "standin.h"
+
+namespace {
+
+typedef std::vector<std::function<int()>> Work;
+enum { UNSUPPORTED = 900, INVALIDATED = 901, NOT_CAPTURING = 401 };
+
+Work* captured = nullptr;
+bool isInvalidated = false;
+
+}  // namespace
+
+int refusedWhileCapturing() {
+  if (captured == nullptr) return 0;
+  isInvalidated = true;
+  return UNSUPPORTED;
+}
+
+int enqueue(std::function<int()> work) {
+  if (captured == nullptr) return work();
+  captured->push_back(std::move(work));
+  return 0;
+}
+
+STANDIN_API int cuStreamBeginCapture_v2(void*, int) {
+  if (const int failure = plannedFailure(__func__)) return failure;
+  if (captured != nullptr) return NOT_CAPTURING;
+  captured = new Work;
+  isInvalidated = false;
+  return 0;
+}
+STANDIN_API int cuStreamEndCapture(void*, void** graph) {
+  *graph = nullptr;
+  if (captured == nullptr) return NOT_CAPTURING;
+  const int failure = isInvalidated ? static_cast<int>(INVALIDATED) : plannedFailure(__func__);
+  if (failure != 0) delete captured;
+  else *graph = captured;
+  captured = nullptr;
+  return failure;
+}
+STANDIN_API int cuGraphInstantiateWithFlags(void** launchable, void* graph, unsigned long long) {
+  if (const int failure = plannedFailure(__func__)) return failure;
+  *launchable = new Work(*static_cast<Work*>(graph));
+  return 0;
+}
+STANDIN_API int cuGraphLaunch(void* launchable, void*) {
+  if (const int failure = plannedFailure(__func__)) return failure;
+  for (const auto& work : *static_cast<Work*>(launchable))
+    if (const int failure = work()) return failure;
+  return 0;
+}
+STANDIN_API int cuGraphDestroy(void* graph) { delete static_cast<Work*>(graph); return 0; }
+STANDIN_API int cuGraphExecDestroy(void* launchable) { delete static_cast<Work*>(launchable); return 0; }
