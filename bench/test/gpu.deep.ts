@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { compileArchive, standInTargets, useStandIn } from "@revnet-zero/backend-cuda/testing";
-import { Engine } from "@revnet-zero/tensor";
+import { type Backend, Engine } from "@revnet-zero/tensor";
 import { expect, test } from "vitest";
 import { firstDifference, train } from "../src/gpu/exactness.ts";
+import { hierarchicalApart } from "../src/gpu/hierarchical.ts";
 import { quantiseDifferences } from "../src/gpu/rounding.ts";
 
 // What `run.sh training` proves on a device in 200 steps, on the stand-in in two.
@@ -27,6 +28,12 @@ if (reason === undefined) {
 
   test("CPU and CUDA quantise random, halfway and saturating values to the same integers", () => {
     expect(quantiseDifferences(backend, 2 ** 16)).toBe(0);
+  });
+
+  test("hierarchical attention is that of the CPU: both directions, learned pooling, recall, and steps with a cache", () => {
+    for (const [what, apart] of hierarchicalApart(backend as Backend, new CpuBackend() as Backend))
+      expect(apart, what).toBeLessThan(1e-5);
+    expect(backend.memory().liveBlocks).toBe(0);
   });
 
   // Two minutes on two cores, and nothing the second time.

@@ -12,9 +12,10 @@ import {
   sparseCases,
   tilesAgainstRows,
 } from "@revnet-zero/backend-cuda/testing";
-import { type DType, Engine, type OpName } from "@revnet-zero/tensor";
+import { type Backend, type DType, Engine, type OpName } from "@revnet-zero/tensor";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, isExact, train } from "./exactness.ts";
+import { hierarchicalApart } from "./hierarchical.ts";
 import { timeKernels } from "./kernels.ts";
 import { memoryOverSteps } from "./leak.ts";
 import { largeSizes, memoryOfStep, memorySubjects, smallSizes } from "./memory.ts";
@@ -200,6 +201,9 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
       const figures = `${apart.map((v) => v.toExponential(1)).join(" ")}, ${isSame ? "the same bits again" : "OTHER BITS"}`;
       judge(`list in ${dtype} ${JSON.stringify(one)}`, isSame && apart.every((v) => v < bounds[dtype]), figures);
     };
+    const apart = hierarchicalApart(backend as Backend, new CpuBackend() as Backend);
+    for (const [what, difference] of apart)
+      judge(`hierarchical attention like on the CPU: ${what}`, difference < 1e-5, difference.toExponential(1));
     for (const one of [...sparseCases, ...longSparseCases]) prove(one, "bf16");
     for (const one of longSparseCases.slice(0, 3)) for (const dtype of ["f16", "f32"] as const) prove(one, dtype);
   },

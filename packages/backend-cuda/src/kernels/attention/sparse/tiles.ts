@@ -27,9 +27,12 @@ const files: Readonly<Record<Side, readonly string[]>> = {
   keys: ["sparseTilesKeys"],
 };
 
-/** A multiprocessor's register file holds so many blocks of four warps: fewer where sums are wide, or there are two of them. */
-const sharing = (side: Side, width: number, step: number): number =>
-  width > 64 || (side === "keys" && step > 32) ? 2 : 3;
+/**
+ * A multiprocessor's register file holds so many blocks of four warps: fewer where sums are wide, there are two of them, or one warp
+ * loads a whole tile.
+ */
+const sharing = (side: Side, width: number, step: number, warps: number): number =>
+  width > 64 || (side === "keys" && step > 32) || warps === 1 ? 2 : 3;
 
 /**
  * What a tile holds of the other side: less where more sums are held beside it, or a bias is looked up pair by pair. Keys prefer tiles that are part
@@ -71,7 +74,7 @@ function unitOf(side: Side, operands: SparseOperands, attrs: SparseAttrs): Kerne
         WARPS: warps,
         STEP: step,
         BIAS: bias,
-        SHARING: (MOST_WARPS / warps) * sharing(side, width, step),
+        SHARING: (MOST_WARPS / warps) * sharing(side, width, step, warps),
       },
       ...(side === "keys" && { UNIFORM: Number(attrs.blockSize % step === 0) }),
     },
