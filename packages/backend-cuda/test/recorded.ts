@@ -18,9 +18,9 @@ export function recordOps(which: "families" | number): { readonly folder: string
     return { folder: "", reason: (error as Error).message };
   }
   const folder = mkdtempSync(join(tmpdir(), "revnet-sources-"));
-  const script = fileURLToPath(new URL("recordOps.ts", import.meta.url));
-  execFileSync(process.execPath, [...process.execArgv, script, folder, String(which)], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const local = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+  // The Node that strips types, whichever runs the tests.
+  const words = [local("../../tooling/bin/node24.mjs"), "--conditions=@revnet-zero/source", local("recordOps.ts")];
+  execFileSync(process.execPath, [...words, folder, String(which)], { stdio: ["ignore", "pipe", "inherit"] });
   return { folder };
 }
