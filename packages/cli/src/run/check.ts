@@ -3,8 +3,8 @@ import { groupDigits } from "@revnet-zero/plot";
 import { randomKey } from "@revnet-zero/tensor";
 import { buildModel, proveExactness } from "@revnet-zero/train";
 import type { CommandOptions } from "../commands.ts";
-import { type ConfigOverride, loadConfig } from "../config/loadConfig.ts";
-import { renderConfig } from "../config/renderConfig.ts";
+import { configFor } from "../config/configFor.ts";
+import type { ConfigOverride } from "../config/loadConfig.ts";
 import { type Output, printLine } from "../output.ts";
 import { openEngine } from "./session.ts";
 
@@ -15,11 +15,8 @@ export async function check(
   overrides: readonly ConfigOverride[],
   output: Output,
 ): Promise<number> {
-  const config = await loadConfig(options.config, overrides);
-  if (options.printConfig) {
-    output.out.write(renderConfig(config));
-    return 0;
-  }
+  const config = await configFor(options, overrides, output);
+  if (config === undefined) return 0;
   const seed = options.seed ?? config.train.seed;
   const { batchSize, sequenceLength } = config.train;
   const text = await loadText(config.data.source);

@@ -2,8 +2,8 @@ import { formatBytes, groupDigits } from "@revnet-zero/plot";
 import type { Backend } from "@revnet-zero/tensor";
 import { estimateModes, largestStepThatFits, type TrainConfig } from "@revnet-zero/train";
 import type { CommandOptions, VariedSize } from "../commands.ts";
-import { type ConfigOverride, loadConfig } from "../config/loadConfig.ts";
-import { renderConfig } from "../config/renderConfig.ts";
+import { configFor } from "../config/configFor.ts";
+import type { ConfigOverride } from "../config/loadConfig.ts";
 import { formatTable, type Output, printLine } from "../output.ts";
 import { UsageError } from "../usageError.ts";
 import { openEngine } from "./session.ts";
@@ -64,11 +64,8 @@ export async function estimate(
   overrides: readonly ConfigOverride[],
   output: Output,
 ): Promise<number> {
-  const config = await loadConfig(options.config, overrides);
-  if (options.printConfig) {
-    output.out.write(renderConfig(config));
-    return 0;
-  }
+  const config = await configFor(options, overrides, output);
+  if (config === undefined) return 0;
   const { budget, largest } = options;
   if (largest !== undefined && budget === undefined)
     throw new UsageError("estimate", `--largest ${largest} needs a budget`, `add --budget <size>, like 8GiB`);

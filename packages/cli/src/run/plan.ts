@@ -2,10 +2,10 @@ import { writeFile } from "node:fs/promises";
 import { DiskStore, planChart } from "@revnet-zero/memory";
 import { formatBytes, formatMs, html, Markup, pageStyle, svgScatterChart, textScatter } from "@revnet-zero/plot";
 import { HostStore, type OffloadStore, offloadTo } from "@revnet-zero/reversible";
-import { planStep, type StepPlan, type TrainConfig } from "@revnet-zero/train";
+import { planStep, type StepPlan } from "@revnet-zero/train";
 import type { CommandOptions, OffloadPlace } from "../commands.ts";
-import { type ConfigOverride, loadConfig } from "../config/loadConfig.ts";
-import { renderConfig } from "../config/renderConfig.ts";
+import { configFor } from "../config/configFor.ts";
+import type { ConfigOverride } from "../config/loadConfig.ts";
 import { formatTable, type Output, printLine } from "../output.ts";
 import { UsageError } from "../usageError.ts";
 import { openEngine } from "./session.ts";
@@ -84,11 +84,8 @@ export async function plan(
   overrides: readonly ConfigOverride[],
   output: Output,
 ): Promise<number> {
-  const config: TrainConfig = await loadConfig(options.config, overrides);
-  if (options.printConfig) {
-    output.out.write(renderConfig(config));
-    return 0;
-  }
+  const config = await configFor(options, overrides, output);
+  if (config === undefined) return 0;
   checkPlot(options.plot);
   const { budget } = options;
   const { store, close } = openOffload(options.offload);

@@ -2,9 +2,8 @@ import { IntelligentMemoryScheduler } from "@revnet-zero/memory";
 import { formatBytes } from "@revnet-zero/plot";
 import { estimateStep, planStep, type Trainer } from "@revnet-zero/train";
 import type { CommandOptions } from "../commands.ts";
-import { type ConfigOverride, loadConfig } from "../config/loadConfig.ts";
-import { withPrecision } from "../config/precision.ts";
-import { renderConfig } from "../config/renderConfig.ts";
+import { configFor } from "../config/configFor.ts";
+import type { ConfigOverride } from "../config/loadConfig.ts";
 import { type Output, printLine } from "../output.ts";
 import { UsageError } from "../usageError.ts";
 import { estimateLines } from "./estimate.ts";
@@ -39,11 +38,8 @@ export async function train(
   overrides: readonly ConfigOverride[],
   output: Output,
 ): Promise<number> {
-  const config = await loadConfig(options.config, withPrecision(overrides, options.precision));
-  if (options.printConfig) {
-    output.out.write(renderConfig(config));
-    return 0;
-  }
+  const config = await configFor(options, overrides, output);
+  if (config === undefined) return 0;
   if (options.dryRun) {
     for (const line of estimateLines(config, openEngine(options.device).backend)) printLine(output, line);
     printLine(output, "dry run: nothing was trained");

@@ -3,9 +3,8 @@ import { loadText } from "@revnet-zero/data";
 import { type Backend, Engine } from "@revnet-zero/tensor";
 import { type TrainConfig, Trainer } from "@revnet-zero/train";
 import type { CommandOptions } from "../commands.ts";
-import { type ConfigOverride, loadConfig } from "../config/loadConfig.ts";
-import { withPrecision } from "../config/precision.ts";
-import { renderConfig } from "../config/renderConfig.ts";
+import { configFor } from "../config/configFor.ts";
+import type { ConfigOverride } from "../config/loadConfig.ts";
 import { type Output, printLine } from "../output.ts";
 
 /** Meets every problem of a training step and an evaluation, then times the kernels that serve each. */
@@ -14,11 +13,8 @@ export async function tune(
   overrides: readonly ConfigOverride[],
   output: Output,
 ): Promise<number> {
-  const config = await loadConfig(options.config, withPrecision(overrides, options.precision));
-  if (options.printConfig) {
-    output.out.write(renderConfig(config));
-    return 0;
-  }
+  const config = await configFor(options, overrides, output);
+  if (config === undefined) return 0;
   const { bytes } = await loadText(config.data.source);
   const backend = new CudaBackend();
   const once: TrainConfig = {
