@@ -1,16 +1,10 @@
 import { Engine, type TypedArray, tensor } from "@revnet-zero/tensor";
 import { describe, expect, test } from "vitest";
-import { CpuBackend, tierNames } from "../src/index.ts";
+import { type CpuBackend, tierNames } from "../src/index.ts";
+import { backendOf } from "./tier.fixture.ts";
 
 describe.each(tierNames)("poisoned memory of tier %s", (tier) => {
-  function poisoned(): CpuBackend | undefined {
-    try {
-      return new CpuBackend({ tier, threads: 1, isPoisoned: true });
-    } catch (error) {
-      expect((error as Error).message).toMatch(/cannot run here/);
-      return undefined;
-    }
-  }
+  const poisoned = (): CpuBackend | undefined => backendOf(tier, { threads: 1, isPoisoned: true });
 
   test("is NaN before anyone writes it, and again when it is freed", () => {
     const backend = poisoned();

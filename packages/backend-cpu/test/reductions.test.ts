@@ -2,7 +2,8 @@ import { Engine, type Tensor, tensor } from "@revnet-zero/tensor";
 import { expectBitEqual, Random } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { CpuBackend, ReferenceBackend, tierNames } from "../src/index.ts";
+import { ReferenceBackend, tierNames } from "../src/index.ts";
+import { backendOf } from "./tier.fixture.ts";
 
 const reference = new Engine(new ReferenceBackend());
 
@@ -52,13 +53,9 @@ type Sample = typeof sample extends fc.Arbitrary<infer S> ? S : never;
 
 describe.each(tierNames)("tier %s", (tier) => {
   test.each([1, 2])("extrema, their places and running sums have the oracle's bits on %d threads", (threads) => {
-    let engine: Engine;
-    try {
-      engine = new Engine(new CpuBackend({ tier, threads }));
-    } catch (error) {
-      expect((error as Error).message).toMatch(/cannot run here/);
-      return;
-    }
+    const backend = backendOf(tier, { threads });
+    if (backend === undefined) return;
+    const engine = new Engine(backend);
     fc.assert(
       fc.property(sample, (drawn) => {
         const wanted = reduced(reference, drawn);
@@ -70,13 +67,9 @@ describe.each(tierNames)("tier %s", (tier) => {
   });
 
   test("sums of whole numbers have the oracle's bits, also where they wrap", () => {
-    let engine: Engine;
-    try {
-      engine = new Engine(new CpuBackend({ tier, threads: 2 }));
-    } catch (error) {
-      expect((error as Error).message).toMatch(/cannot run here/);
-      return;
-    }
+    const backend = backendOf(tier, { threads: 2 });
+    if (backend === undefined) return;
+    const engine = new Engine(backend);
     const cases = fc.record({
       shape: sizes,
       dtype: fc.constantFrom("i32", "i16", "i8", "u8", "bool"),
@@ -114,13 +107,9 @@ describe.each(tierNames)("tier %s", (tier) => {
     [1, 67, 9000],
     [40, 67, 200],
   ])("on as many elements as two threads share, [%d, %d, %d]", (...shape) => {
-    let engine: Engine;
-    try {
-      engine = new Engine(new CpuBackend({ tier, threads: 2 }));
-    } catch (error) {
-      expect((error as Error).message).toMatch(/cannot run here/);
-      return;
-    }
+    const backend = backendOf(tier, { threads: 2 });
+    if (backend === undefined) return;
+    const engine = new Engine(backend);
     const count = shape.reduce((n, s) => n * s);
     const values = Array.from({ length: count }, (_, i) => ((i * 2654435761) % 1009) / 8 - 60);
     const drawn = { shape, values, nans: [5000], isTransposed: false, isBroadcast: false };

@@ -43,9 +43,8 @@ export class FixedPointAdder {
     const single = v.ofWidth(1);
     const [x, increment, y] = [f.let(stream), f.let(f32s), f.let(sums)] as const;
     const left = f.let(size);
-    const load = (w: VectorCode, address: L): Vectors => w.map((i) => v128.load(address, 16 * i));
     f.while(i32.geS(left, i32.const(16)), () => {
-      const [a, values] = [load(v, x), load(v, increment)];
+      const [a, values] = [loadRow(v, x), loadRow(v, increment)];
       const { scaled, addend } = this.#small(v, values);
       const sum = v.binary(i32x4.add, a, addend);
       // Sign bits: increments that are small and sums that did not wrap. Where that is all of them, nothing is to be counted.
@@ -61,7 +60,7 @@ export class FixedPointAdder {
       f.advance(left, -16);
     });
     f.while(i32.geS(left, i32.const(4)), () => {
-      storeVectors(single, "i32", y, this.#step(single, load(single, x), load(single, increment)));
+      storeVectors(single, "i32", y, this.#step(single, loadRow(single, x), loadRow(single, increment)));
       for (const address of [x, increment, y]) f.advance(address, 16);
       f.advance(left, -4);
     });
@@ -69,7 +68,7 @@ export class FixedPointAdder {
       // Lanes past the end add nothing and count nothing.
       const mask = f.let(i32x4.gtS(i32x4.splat(left), laneNumbers));
       const inside = (values: Vectors): Vectors => single.map((i) => v128.and(values[i]!, mask));
-      const sum = this.#step(single, inside(load(single, x)), inside(load(single, increment)));
+      const sum = this.#step(single, inside(loadRow(single, x)), inside(loadRow(single, increment)));
       storeSome(single, "i32", y, sum, left);
     });
   }
