@@ -170,8 +170,9 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
   // Meets the products of a GPT-2 step and times the kernels that serve each; what starts after it uses the table.
   tune: () => {
     for (const mode of list("modes", "ordinary,exact") as StepCase["mode"][]) {
-      const batch = Number(option("batch", "32"));
-      timeStep(backend, { layers: 1, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16", mode, batch }, 2);
+      const [batch, width] = [Number(option("batch", "32")), Number(option("width", "768"))];
+      const length = Number(option("length", "1024"));
+      timeStep(backend, { layers: 1, width, length, vocabulary: 50304, dtype: "bf16", mode, batch }, 2);
     }
     const { problems, changed, firstMs, bestMs, path } = backend.tune(print);
     print(`${problems} problems, ${changed} changed: ${firstMs.toFixed(3)} ms to ${bestMs.toFixed(3)} ms, in ${path}`);
