@@ -28,7 +28,7 @@ truth equal(int a0, int a1) { const int x0 = wide(a0); const int x1 = wide(a1); 
 truth equal(truth a0, truth a1) { const int x0 = wide(a0); const int x1 = wide(a1); return narrow<truth>((x0 == x1)); }
 
 // floorDivide: x / y rounded down
-int floorDivide(int a0, int a1) { const int x0 = wide(a0); const int x1 = wide(a1); return narrow<int>(quotient((int)((u32)x0 - (u32)floorMod(x0, x1)), x1)); }
+int floorDivide(int a0, int a1) { const int x0 = wide(a0); const int x1 = wide(a1); return narrow<int>((int)((u32)quotient(x0, x1) - (u32)((floorMod(x0, x1) == (int)((u32)x0 - (u32)(int)((u32)quotient(x0, x1) * (u32)x1))) ? 0 : 1))); }
 
 // floorMod: what floorDivide leaves, with the sign of y
 int floorMod(int a0, int a1) { const int x0 = wide(a0); const int x1 = wide(a1); return narrow<int>(floorMod(x0, x1)); }

@@ -127,7 +127,7 @@ export function traps(mode: GpuJsMode): void {
         [ops.shiftLeft, distance, (x, y) => x << y],
         [ops.shiftRight, distance, (x, y) => x >> y],
         [ops.floorMod, divisor, floorMod],
-        [ops.floorDivide, divisor, (x, y) => (((x - floorMod(x, y)) | 0) / y) | 0],
+        [ops.floorDivide, divisor, (x, y) => Math.floor(x / y) | 0],
       ];
       for (const [op, operand, exact] of cases) {
         const found = engine.scope(() => a!.apply(op, [a!, tensor(operand, { engine })], undefined));

@@ -96,6 +96,7 @@ describe("arguments out of range are refused", () => {
         () => t([2, 3]).sum([0, -2]),
         () => t([2, 3]).permute([0, 0]),
         () => t([2, 3]).slice([0], [1]),
+        () => t([2, 3]).slice([0, 1], undefined as never),
         () => t([2, 3]).narrow(1, 2, 2),
         () => t([2, 3]).narrow(1, 0.5, 2),
         () => t([2, 3]).pad([[1, -1]]),
@@ -119,6 +120,8 @@ describe("arguments out of range are refused", () => {
       ValueError: permute: axis named twice in [0, 0]
         hint: name each axis once
       ValueError: slice: needs 2 starts and sizes, got 1 and 1
+        hint: narrow(axis, start, size) cuts one axis
+      ValueError: slice: needs 2 starts and sizes, got 2 and none
         hint: narrow(axis, start, size) cuts one axis
       ValueError: slice: [2, 4) leaves axis 1 of [2, 3]
         hint: starts and sizes are whole numbers, and start + size stays inside

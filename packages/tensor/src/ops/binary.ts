@@ -45,7 +45,8 @@ export const atan2: ElementwiseOp = arithmetic("atan2", e.atan2, "angle of the p
 export const floorDivide: ElementwiseOp = bits(
   "floorDivide",
   "int",
-  (x, y) => e.div(e.sub(x, e.mod(x, y)), y),
+  // One less than the quotient towards zero where what that leaves is not what floorMod leaves; x less that remainder would wrap.
+  (x, y) => e.sub(e.div(x, y), e.select(e.eq(e.mod(x, y), e.sub(x, e.mul(e.div(x, y), y))), 0, 1)),
   "x / y rounded down",
 );
 export const floorMod: ElementwiseOp = bits("floorMod", "int", e.mod, "what floorDivide leaves, with the sign of y");

@@ -126,10 +126,11 @@ export const slice: ViewOp<SliceAttrs> = define(
   "a rectangular part",
   (x, { starts, sizes }) => {
     const rank = x.shape.length;
-    if (starts.length !== rank || sizes.length !== rank) {
+    // Sizes are easily forgotten where types are not checked: Array's slice takes none.
+    if (starts?.length !== rank || sizes?.length !== rank) {
       throw new ValueError(
         "slice",
-        `needs ${rank} starts and sizes, got ${starts.length} and ${sizes.length}`,
+        `needs ${rank} starts and sizes, got ${starts?.length ?? "none"} and ${sizes?.length ?? "none"}`,
         "narrow(axis, start, size) cuts one axis",
       );
     }
