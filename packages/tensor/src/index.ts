@@ -64,7 +64,7 @@ export { type AttentionBias, biasSteps, RUN_WORDS } from "./ops/attentionList.ts
 export type { NarrowDType } from "./ops/channelFixedPoint.ts";
 export { flat, smooth, smoothByOutput } from "./ops/derive.ts";
 export * as ops from "./ops/index.ts";
-export type { Activation } from "./ops/matmul.ts";
+export type { Activation } from "./ops/linear.ts";
 export {
   fillRandomBits,
   foldKey,
