@@ -38,6 +38,7 @@ if (reason === undefined) {
       "sparseAttention",
       "sparseAttentionBackward",
       "matmulAdd",
+      "linearActivationBackward",
     ],
   });
   test("rows that begin between packs have the bits of rows that do not", () => {

@@ -6,6 +6,7 @@ export { type ArchiveReport, compileArchive } from "../ahead/compileArchive.ts";
 export { buildAddon, buildStandIn } from "../build.ts";
 export { type AttentionCase, attentionCases, graphCases, tilesAgainstRows } from "./attention.ts";
 export { proveCollectives } from "./collectives.ts";
+export { type KernelOfProblem, tryEveryKernel } from "./linearActivationBackward.ts";
 export {
   longSparseCases,
   type SparseCase,
