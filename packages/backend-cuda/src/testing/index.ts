@@ -15,3 +15,4 @@ export {
   sparseCases,
 } from "./sparseAttention.ts";
 export { standInCache, standInTargets, useStandIn } from "./standIn.ts";
+export { timeBehindQueue } from "./timeBehindQueue.ts";
