@@ -1,6 +1,7 @@
 """Kernels of PyTorch on a GPU beside ours, for `bench kernels --backend cuda`. One JSON request a line, one answer a line:
 {"sizes": {...}} first, then {"kernel": name} or {"product": {"m", "k", "n", "way"}}. Several ways to compute a thing are all timed, and the fastest answers."""
 
+import functools
 import json
 import sys
 
@@ -45,6 +46,7 @@ def rows():
     return S["batch"] * S["time"]
 
 
+@functools.cache
 def compiled(f):
     return torch.compile(f, dynamic=False)
 
@@ -78,13 +80,13 @@ def rope():
     return {"eager": lambda: turn(both, cos, sin), "compiled": lambda: fast(both, cos, sin)}
 
 
+def loss(x, t):
+    return F.cross_entropy(x.float(), t, reduction="sum")
+
+
 def cross_entropy():
     logits = draw(S["chunk"], S["classes"], dtype=BF16).requires_grad_()
     targets = torch.zeros(S["chunk"], device="cuda", dtype=torch.long)
-
-    def loss(x, t):
-        return F.cross_entropy(x.float(), t, reduction="sum")
-
     fast = compiled(loss)
 
     def both(f):
@@ -128,27 +130,24 @@ def attention(is_backward):
     return ways
 
 
+def up(x, w, b):
+    before = F.linear(x, w, b)
+    return F.gelu(before, approximate="tanh"), before
+
+
 def gelu_linear():
-    x, w, b = draw(rows(), width(), dtype=BF16), draw(4 * width(), width(), dtype=BF16), draw(4 * width(), dtype=BF16)
+    operands = draw(rows(), width(), dtype=BF16), draw(4 * width(), width(), dtype=BF16), draw(4 * width(), dtype=BF16)
+    return of(up, *operands, compiles=True)
 
-    def run(x, w, b):
-        before = F.linear(x, w, b)
-        return F.gelu(before, approximate="tanh"), before
 
-    fast = compiled(run)
-    return {"eager": lambda: run(x, w, b), "compiled": lambda: fast(x, w, b)}
+def back_to_up(g, w, before):
+    by = torch.ops.aten.gelu_backward(g @ w, before, approximate="tanh")
+    return by, by.sum(0)
 
 
 def gelu_linear_backward():
     g, w = draw(rows(), width(), dtype=BF16), draw(width(), 4 * width(), dtype=BF16)
-    before = draw(rows(), 4 * width(), dtype=BF16)
-
-    def run(g, w, before):
-        by = torch.ops.aten.gelu_backward(g @ w, before, approximate="tanh")
-        return by, by.sum(0)
-
-    fast = compiled(run)
-    return {"eager": lambda: run(g, w, before), "compiled": lambda: fast(g, w, before)}
+    return of(back_to_up, g, w, draw(rows(), 4 * width(), dtype=BF16), compiles=True)
 
 
 def of(f, *operands, compiles=False):
