@@ -22,6 +22,23 @@ KERNEL(sumColumns, Columns, 1024) {
   p.y[c] = narrow<Y>(sum);
 }
 
+/** Adds up what each of eight threads a column has of V columns from c on, in order. */
+template <int V>
+static __device__ __forceinline__ void foldRun(const S (&sums)[V], u32 length, S* to) {
+  __shared__ S shared[8][32][V + 1];
+  const u32 lane = threadIdx.x & 31, part = threadIdx.x >> 5;
+#pragma unroll
+  for (int j = 0; j < V; j++) shared[part][lane][j] = sums[j];
+  __syncthreads();
+  for (u32 i = threadIdx.x; i < 32 * V; i += 256) {
+    const u32 at = blockIdx.x * 32 * V + i;
+    if (at >= length) continue;
+    S sum = 0;
+    for (int k = 0; k < 8; k++) sum += shared[k][i / V][i % V];
+    to[at] = sum;
+  }
+}
+
 /** The sums of runs of many rows, [parts, length] in S: a thread 16 bytes of columns, eight threads a column. */
 struct ColumnParts {
   const T* x;
@@ -31,7 +48,6 @@ struct ColumnParts {
 };
 KERNEL(columnParts, ColumnParts, 256) {
   constexpr int V = 16 / sizeof(T);
-  __shared__ S shared[8][32][V + 1];
   const u32 lane = threadIdx.x & 31, part = threadIdx.x >> 5, c = (blockIdx.x * 32 + lane) * V;
   const u64 from = blockIdx.y * p.partRows, to = from + p.partRows < p.rows ? from + p.partRows : p.rows;
   S sums[V] = {};
@@ -48,14 +64,5 @@ KERNEL(columnParts, ColumnParts, 256) {
       for (int j = 0; j < V; j++) sums[j] += (S)wide(pack.v[j]);
     }
   }
-#pragma unroll
-  for (int j = 0; j < V; j++) shared[part][lane][j] = sums[j];
-  __syncthreads();
-  for (u32 i = threadIdx.x; i < 32 * V; i += 256) {
-    const u32 at = blockIdx.x * 32 * V + i;
-    if (at >= p.length) continue;
-    S sum = 0;
-    for (int k = 0; k < 8; k++) sum += shared[k][i / V][i % V];
-    p.sums[blockIdx.y * p.length + at] = sum;
-  }
+  foldRun(sums, p.length, p.sums + blockIdx.y * p.length);
 }

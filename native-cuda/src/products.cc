@@ -14,7 +14,7 @@ void checkProduct(int status, const char* what) {
 struct Plan {
   abi::Handle product = nullptr, a = nullptr, b = nullptr, d = nullptr;
   abi::Algorithm algorithm{};
-  bool hasBias = false, hasGelu = false;
+  int epilogue = abi::EPILOGUE_NONE;
 
   ~Plan() {
     if (a != nullptr) products.destroyLayout(a);
@@ -42,7 +42,7 @@ abi::Handle layout(int type, uint64_t rows, uint64_t columns, int64_t leading, i
 }
 
 // planProduct(type of a and b, type of d, compute, transposes a, b, m, n, k, leading a, b, d, batch, step a, b, d,
-//   has bias, alignment, workspace bytes, has GELU, which of the library's choices) -> plan, or -1 where the library has none.
+//   epilogue, alignment, workspace bytes, which of the library's choices) -> plan, or -1 where the library has none.
 //   Column-major: d [m, n].
 napi_value planProduct(Call& call) {
   mustBeOpen();
@@ -59,12 +59,9 @@ napi_value planProduct(Call& call) {
     };
     set(abi::PRODUCT_TRANSPOSE_A, &transA, sizeof transA);
     set(abi::PRODUCT_TRANSPOSE_B, &transB, sizeof transB);
-    plan->hasBias = call.integer(15) != 0;
-    plan->hasGelu = call.integer(18) != 0;
-    int epilogue = plan->hasGelu ? (plan->hasBias ? abi::EPILOGUE_GELU_AUX_BIAS : abi::EPILOGUE_GELU_AUX)
-                                 : (plan->hasBias ? abi::EPILOGUE_BIAS : abi::EPILOGUE_NONE);
-    set(abi::PRODUCT_EPILOGUE, &epilogue, sizeof epilogue);
-    if (plan->hasGelu) {
+    plan->epilogue = call.integer(15);
+    set(abi::PRODUCT_EPILOGUE, &plan->epilogue, sizeof plan->epilogue);
+    if ((plan->epilogue & abi::EPILOGUE_AUX) != 0) {
       const int64_t leading = wide(10);
       set(abi::PRODUCT_AUX_LEADING, &leading, sizeof leading);
     }
@@ -79,7 +76,7 @@ napi_value planProduct(Call& call) {
     products.setPreference(preference, abi::PREFERENCE_WORKSPACE, &workspace, sizeof workspace);
     for (int what = abi::PREFERENCE_ALIGNMENT_A; what <= abi::PREFERENCE_ALIGNMENT_D; what++)
       products.setPreference(preference, what, &alignment, sizeof alignment);
-    const int which = call.integer(19);
+    const int which = call.integer(18);
     std::vector<abi::Heuristic> found(static_cast<size_t>(which) + 1);
     int count = 0;
     int status = products.heuristic(context, plan->product, plan->a, plan->b, plan->d, plan->d, preference, which + 1,
@@ -98,19 +95,17 @@ napi_value planProduct(Call& call) {
   return call.give(static_cast<double>(plans.size() - 1));
 }
 
-// multiply(plan, a, b, d, bias or 0, alpha, workspace, bytes of it, beta, where GELU's argument goes): d = alpha a b + beta d
+// multiply(plan, a, b, d, bias, alpha, workspace, bytes of it, beta, aux): d = alpha a b + beta d. Of the epilogue: a bias or where its gradient goes, and
+//   where GELU's argument goes or is; else 0.
 napi_value multiply(Call& call) {
   mustBeOpen();
   Plan& plan = *plans[static_cast<size_t>(call.integer(0))];
   auto pointer = [&](size_t i) { return reinterpret_cast<void*>(call.address(i)); };
-  if (plan.hasBias) {
-    const void* bias = pointer(4);
-    checkProduct(products.setProduct(plan.product, abi::PRODUCT_BIAS, &bias, sizeof bias), "setting the bias");
-  }
-  if (plan.hasGelu) {
-    const void* before = pointer(9);
-    checkProduct(products.setProduct(plan.product, abi::PRODUCT_AUX, &before, sizeof before), "setting GELU's argument");
-  }
+  auto set = [&](int what, const void* address) {
+    checkProduct(products.setProduct(plan.product, what, &address, sizeof address), "setting an epilogue's operand");
+  };
+  if ((plan.epilogue & (abi::EPILOGUE_BIAS | abi::EPILOGUE_SUMS)) != 0) set(abi::PRODUCT_BIAS, pointer(4));
+  if ((plan.epilogue & abi::EPILOGUE_AUX) != 0) set(abi::PRODUCT_AUX, pointer(9));
   float alpha = static_cast<float>(call.number(5)), beta = static_cast<float>(call.number(8));
   checkProduct(products.multiply(context, plan.product, &alpha, pointer(1), plan.a, pointer(2), plan.b, &beta, pointer(3),
                                  plan.d, pointer(3), plan.d, &plan.algorithm, pointer(6),

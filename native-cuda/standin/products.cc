@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <vector>
 
 #include "standin.h"
 
@@ -11,12 +12,13 @@ namespace {
 enum { R_32F = 0, R_16F = 2, R_16BF = 14 };
 enum { REFUSED = 15 };
 /** Bits of an epilogue; 1 alone is none. */
-enum { BIAS = 4, GELU = 32 };
+enum { BIAS = 4, SUMS = 16, GELU = 32, GELU_BACK = 64 };
 
 struct Product {
   int transA = 0, transB = 0, epilogue = 1;
-  const void* bias = nullptr;
-  /** Where what GELU is taken of goes. */
+  /** What is added to every column, or where sums over columns go. */
+  void* bias = nullptr;
+  /** Where what GELU is taken of goes, or lies. */
   void* aux = nullptr;
   int64_t auxLeading = 0;
 };
@@ -34,6 +36,15 @@ struct Heuristic {
   float waves;
   int reserved[4];
 };
+
+constexpr float SLOPE = 0.7978845608f, CUBE = 0.044715f;
+
+float gelu(float x) { return 0.5f * x * (1 + std::tanh(SLOPE * (x + CUBE * x * x * x))); }
+
+float geluDerivative(float x) {
+  const float t = std::tanh(SLOPE * (x + CUBE * x * x * x));
+  return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * SLOPE * (1 + 3 * CUBE * x * x);
+}
 
 float halfToFloat(uint16_t h) {
   const int exponent = h >> 10 & 31, fraction = h & 1023;
@@ -84,6 +95,7 @@ void multiply(const Product& p, Operand left, Operand right, Target to, float by
   void* d = to.at;
   const int64_t m = static_cast<int64_t>(md.rows), n = static_cast<int64_t>(md.columns);
   const int64_t k = static_cast<int64_t>(p.transA != 0 ? ma.rows : ma.columns);
+  std::vector<float> sums((p.epilogue & SUMS) != 0 ? md.rows : 0);
   for (int64_t batch = 0; batch < md.batch; batch++)
     for (int64_t j = 0; j < n; j++)
       for (int64_t i = 0; i < m; i++) {
@@ -99,10 +111,13 @@ void multiply(const Product& p, Operand left, Operand right, Target to, float by
         if ((p.epilogue & BIAS) != 0) value += read(ma.type == R_32F ? md : ma, p.bias, i);
         if ((p.epilogue & GELU) != 0) {
           write(md, p.aux, batch * md.step + j * p.auxLeading + i, value);
-          value = 0.5f * value * (1 + std::tanh(0.7978845608f * (value + 0.044715f * value * value * value)));
+          value = gelu(value);
         }
+        if ((p.epilogue & GELU_BACK) != 0) value *= geluDerivative(read(md, p.aux, batch * md.step + j * p.auxLeading + i));
+        if ((p.epilogue & SUMS) != 0) sums[static_cast<size_t>(i)] += value;
         write(md, d, at, value);
       }
+  for (size_t i = 0; i < sums.size(); i++) write(md, p.bias, static_cast<int64_t>(i), sums[i]);
 }
 
 }  // namespace

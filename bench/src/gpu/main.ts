@@ -11,12 +11,12 @@ import {
   sparseAgainstDense,
   sparseCases,
   tilesAgainstRows,
+  tryEveryKernel,
 } from "@revnet-zero/backend-cuda/testing";
 import { type Backend, type DType, Engine, type OpName } from "@revnet-zero/tensor";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, isExact, train } from "./exactness.ts";
 import { hierarchicalApart } from "./hierarchical.ts";
-import { timeKernels } from "./kernels.ts";
 import { memoryOverSteps } from "./leak.ts";
 import { largeSizes, memoryOfStep, memorySubjects, smallSizes } from "./memory.ts";
 import { apart, type Curve, trainOnNovel } from "./novel.ts";
@@ -215,14 +215,13 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     timeStep(backend, { ...one, mode: mode as StepCase["mode"], batch: Number(batch) }, 2, profile);
     for (const line of profile.lines(45)) print(line);
   },
-  kernels: () => {
-    for (const one of timeKernels(backend, given.get("only"))) {
-      const { name, timeMs, gigabytesPerSecond, shareOfCopy, teraflopsPerSecond } = one;
-      const rate =
-        teraflopsPerSecond === undefined
-          ? `${gigabytesPerSecond!.toFixed(0)} GB/s, ${(100 * shareOfCopy!).toFixed(0)} % of a copy`
-          : `${teraflopsPerSecond.toFixed(0)} TFLOP/s`;
-      print(`${name}: ${timeMs.toFixed(3)} ms, ${rate}`);
+  // Every kernel for the derivative behind a product, at GPT-2's sizes or rows=,width=: what it gives, twice, and how long it takes.
+  derivatives: () => {
+    const [rows, width] = [Number(option("rows", "32768")), Number(option("width", "768"))];
+    for (const { kernel, isSame, apart, timeMs } of tryEveryKernel(backend, [rows, width, 4 * width], true)) {
+      const [by, sums] = apart.map((v) => v.toExponential(1));
+      const figures = `${timeMs!.toFixed(3)} ms, ${by} and ${sums} apart, ${isSame ? "the same bits again" : "OTHER BITS"}`;
+      judge(kernel, isSame && apart.every((v) => v < 2 ** -6), figures);
     }
   },
   speed: () => {

@@ -3,6 +3,7 @@ import { Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
 import { ratio } from "../tasks/contest.ts";
 import { caseNames } from "./cases.ts";
+import { kernelsOnGpu } from "./onGpu.ts";
 
 interface Prepared {
   readonly tier: string;
@@ -16,7 +17,10 @@ const product = { full: [2048, 1536, 384], quick: [16, 16, 16] } as const;
 /** Fused kernels against the ops they are made of, and a product with its epilogue against the bare product. */
 export const kernels: Suite = {
   about: "fused kernels against their decompositions on the same tier; the expected ratio is that of the bytes moved",
-  run: async ({ isQuick, log }) => {
+  backends: ["cpu", "cuda"],
+  run: async (context) => {
+    const { isQuick, log } = context;
+    if (context.backend === "cuda") return kernelsOnGpu(context);
     const subject = Subject.node("kernels", new URL("./subject.ts", import.meta.url));
     const repeats = isQuick ? 2 : 15;
     const rows: Row[] = [];

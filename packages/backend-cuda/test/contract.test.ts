@@ -1,5 +1,15 @@
 import { CpuBackend, ReferenceBackend } from "@revnet-zero/backend-cpu";
-import { Engine, ops, randomKey, randomNormal, type Tensor, tensor } from "@revnet-zero/tensor";
+import {
+  arange,
+  type Backend,
+  Engine,
+  type HostData,
+  ops,
+  randomKey,
+  randomNormal,
+  type Tensor,
+  tensor,
+} from "@revnet-zero/tensor";
 import { opContract, Random } from "@revnet-zero/testkit";
 import { expect, test } from "vitest";
 import { attentionCases, tilesAgainstRows } from "../src/testing/attention.ts";
@@ -38,6 +48,7 @@ if (reason === undefined) {
       "sparseAttention",
       "sparseAttentionBackward",
       "matmulAdd",
+      "linearActivationBackward",
     ],
   });
   test("rows that begin between packs have the bits of rows that do not", () => {
@@ -61,6 +72,24 @@ if (reason === undefined) {
       const packed = run(apart.clone());
       for (const [i, t] of run(apart).entries()) expect(t.dataSync()).toEqual(packed[i]!.dataSync());
     });
+  });
+  test("rotary positions are the reference's over more times and rows than a block has, whatever their place", () => {
+    const draw = (on: Engine): Tensor => randomNormal([3, 37, 30, 32], { key: randomKey(1), engine: on });
+    // In float64 on the reference: of positions like these float32 leaves angles few digits.
+    const turned = (
+      [
+        [backend, "f32"],
+        [new ReferenceBackend(), "f64"],
+      ] as const
+    ).map(([one, dtype]) => {
+      const on = new Engine(one as Backend);
+      return on.scope(() => {
+        const positions = arange(37, { engine: on }).mul(7).add(100_000);
+        return draw(on).cast(dtype).permute([0, 2, 1, 3]).rope(positions, 10000).dataSync();
+      });
+    });
+    const [found, expected] = turned as [HostData, HostData];
+    for (const [i, v] of found.entries()) if (Math.abs(v - expected[i]!) > 1e-5) throw new Error(`${i}: ${v}`);
   });
   test("accurateExp is within 0.65 units in the last place", () => {
     const engine = new Engine(backend);

@@ -7,6 +7,7 @@ import { opContract } from "@revnet-zero/testkit";
 import { afterAll, describe, expect, test } from "vitest";
 import { KernelChoices, keyOf } from "../src/choice/kernelChoices.ts";
 import { TuningTable } from "../src/choice/tuningTable.ts";
+import { tryEveryKernel } from "../src/testing/linearActivationBackward.ts";
 import { standInCache, standInTargets, useStandIn } from "../src/testing/standIn.ts";
 
 const reason = useStandIn();
@@ -60,6 +61,9 @@ if (reason === undefined) {
   const fewQueries = "bf16 batch 1 heads 2 on 1 3x70 of 32 causal";
   new TuningTable({ device: "stand-in", target: standInTargets.running, driverVersion: 13000 }).write({
     [keyOf("attention", fewQueries)]: { kernel: "rows", timeMs: 1, firstMs: 2 },
+    [keyOf("linearActivationBackward", "bf16 gelu 70x24x40 with sums")]: {
+      ...{ kernel: "cuBLASLt 1, derivative and sums in it", timeMs: 1, firstMs: 2 },
+    },
   });
   const { CudaBackend } = await import("../src/index.ts");
   const backend = new CudaBackend();
@@ -68,7 +72,36 @@ if (reason === undefined) {
     backend: () => backend,
     reference: () => new ReferenceBackend(),
     dtypes: ["f32", "bf16", "f16"],
-    only: ["matmul", "linear"],
+    only: ["matmul", "linear", "linearActivationBackward"],
+  });
+
+  test("the derivative behind a product: a pass over it, or an epilogue that sums or leaves the sums", () => {
+    const found = tryEveryKernel(backend, [70, 24, 40]);
+    // The third kernel of the stand-in of cuBLASLt refuses, and it knows no more.
+    expect(found.map(({ kernel }) => kernel)).toEqual([
+      "product and pass",
+      ...[0, 1].map((which) => `cuBLASLt ${which}, derivative in it`),
+      ...[0, 1].map((which) => `cuBLASLt ${which}, derivative and sums in it`),
+    ]);
+    for (const { isSame, apart } of found) {
+      expect(isSame).toBe(true);
+      // Sums are rounded to eight bits once, the pass rounds its product as well.
+      expect(apart[0]).toBeLessThan(2 ** -7);
+      expect(apart[1]).toBeLessThan(2 ** -7);
+    }
+  });
+
+  test("a table may name one for the op", () => {
+    const problem = "bf16 gelu 70x24x40 with sums";
+    const engine = new Engine(backend);
+    engine.scope(() => {
+      const draw = (shape: number[]): Tensor => randomNormal(shape, { key: randomKey(1), engine }).cast("bf16");
+      const operands = [draw([70, 24]), draw([24, 40]), draw([70, 40])];
+      operands[0]!.applyAll(ops.linearActivationBackward, operands, { activation: "gelu", hasSums: true });
+    });
+    const made = backend.device.choices.made.find((one) => one.problem === problem);
+    expect(made?.chosen).toBe("cuBLASLt 1, derivative and sums in it");
+    expect(made?.kernels).toHaveLength(17);
   });
 
   const attend = (engine: Engine, t: number): Tensor[] => {
@@ -121,7 +154,13 @@ if (reason === undefined) {
     expect(Object.keys(entries).length).toBe(report.problems);
     // The third kernel of the stand-in of cuBLASLt refuses.
     for (const [problem, { kernel }] of Object.entries(entries))
-      expect(kernel).toMatch(problem.startsWith("matmul") ? /^cuBLASLt [01]$/ : /^(tiles|rows)$/);
+      expect(kernel).toMatch(
+        problem.startsWith("matmul")
+          ? /^cuBLASLt [01]$/
+          : problem.startsWith("attention")
+            ? /^(tiles|rows)$/
+            : /^(product and pass|cuBLASLt [01], derivative (and sums )?in it)$/,
+      );
     expect([product(), attention()]).toEqual(before);
     expect(backend.memory().liveBlocks).toBe(0);
   });

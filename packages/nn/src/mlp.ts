@@ -1,4 +1,4 @@
-import { type Activation, defaultEngine, foldKey, type Tensor } from "@revnet-zero/tensor";
+import { type Activation, defaultEngine, foldKey, ops, type Tensor } from "@revnet-zero/tensor";
 import { Dropout } from "./dropout.ts";
 import { normal, residualNormal } from "./initializers.ts";
 import { Linear } from "./linear.ts";
@@ -56,10 +56,26 @@ export class MLP extends Module {
   }
 
   override forward(x: Tensor): Tensor {
+    return this.dropout.call(this.#isOneOp(x) ? this.#asOneOp(x) : this.#layerByLayer(x));
+  }
+
+  /** Whether a backward pass will want the inner edge as one op. What only runs forward frees what the activation was given at once. */
+  #isOneOp({ engine }: Tensor): boolean {
+    return this.gate === undefined && engine.recordsGradients;
+  }
+
+  #asOneOp(x: Tensor): Tensor {
+    const { up, down } = this;
+    const biases = up.bias === undefined || down.bias === undefined ? [] : [up.bias, down.bias];
+    const attrs = { activation: up.activation as Exclude<Activation, "none"> };
+    return x.apply(ops.feedForward, [x, up.weight, down.weight, ...biases], attrs);
+  }
+
+  #layerByLayer(x: Tensor): Tensor {
     const hidden = this.#hidden(x);
     const y = this.down.call(hidden);
     hidden.dispose();
-    return this.dropout.call(y);
+    return y;
   }
 
   #hidden(x: Tensor): Tensor {

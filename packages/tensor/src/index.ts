@@ -62,9 +62,9 @@ export type { Storage } from "./memory/storage.ts";
 export * from "./op.ts";
 export { type AttentionBias, biasSteps, RUN_WORDS } from "./ops/attentionList.ts";
 export type { NarrowDType } from "./ops/channelFixedPoint.ts";
-export { flat, smooth, smoothByOutput } from "./ops/derive.ts";
+export { derivativeOf, flat, smooth, smoothByOutput } from "./ops/derive.ts";
 export * as ops from "./ops/index.ts";
-export type { Activation } from "./ops/matmul.ts";
+export { type Activation, activations } from "./ops/linear.ts";
 export {
   fillRandomBits,
   foldKey,

@@ -192,8 +192,8 @@ export class CudaDevice {
   }
 }
 
-function unitKey({ files, types = {}, constants = {} }: KernelUnit): string {
-  return [files.join(), ...Object.values(types), ...Object.values(constants)].join(" ");
+function unitKey({ files, types = {}, constants = {}, printed = "" }: KernelUnit): string {
+  return [files.join(), ...Object.values(types), ...Object.values(constants), printed].join(" ");
 }
 
 let opened: { readonly ordinal: number; readonly device: CudaDevice } | undefined;

@@ -28,19 +28,29 @@ export interface Product {
   readonly sumType?: "f32";
   /** Whether the product is added to what d holds. */
   readonly isAdded?: boolean;
-  /** Address of one number a row of d. */
-  readonly bias?: number;
-  /** d becomes GELU (in its tanh form) of what it would be, which is stored at this address. */
-  readonly before?: number;
+  /** What becomes of the product before it is stored. Default: nothing. */
+  readonly epilogue?: Epilogue;
 }
 
-/** NVIDIA's numbers for the types. */
+/** Addresses that an epilogue reads or writes: a `vector` of one number a row of d, and a `matrix` that lies like d. */
+export interface Epilogue {
+  /**
+   * `bias`: plus the vector. `gelu`, `geluBias`: GELU (in its tanh form) of the product, and the vector, which is stored in the matrix. `geluBack`, `geluBackSums`:
+   * times GELU's derivative at the matrix, the sums of every row of d stored in the vector.
+   */
+  readonly kind: keyof typeof epilogues;
+  readonly vector?: number;
+  readonly matrix?: number;
+}
+
+/** NVIDIA's numbers for the epilogues and types. */
+const epilogues = { none: 1, bias: 4, gelu: 160, geluBias: 164, geluBack: 192, geluBackSums: 208 } as const;
 const types = { f32: 0, bf16: 14, f16: 2 } as const;
 const COMPUTE_F32 = 68;
 const WORKSPACE = 64 * 2 ** 20;
 const ALIGNMENT = 16;
 /** How many of the library's kernels for a product are candidates. */
-const CHOICES = 8;
+export const CHOICES = 8;
 const NOT_SUPPORTED = "CUBLAS_15";
 
 const alignmentOf = (...addresses: readonly number[]): number => {
@@ -48,6 +58,17 @@ const alignmentOf = (...addresses: readonly number[]): number => {
   for (const a of addresses) while (a % alignment !== 0) alignment /= 2;
   return alignment;
 };
+
+/** What a plan follows from. */
+function numbersOf(product: Product): number[] {
+  const { dtype, sumType = dtype, m, n, k, batch, a, b, d, epilogue } = product;
+  const alignment = alignmentOf(a.address, b.address, d.address, epilogue?.vector ?? 0, epilogue?.matrix ?? 0);
+  return [
+    ...[types[dtype], types[sumType], COMPUTE_F32, Number(a.isTransposed), Number(b.isTransposed), m, n, k],
+    ...[a.leading, b.leading, d.leading, batch, a.step, b.step, d.step, epilogues[epilogue?.kind ?? "none"]],
+    ...[alignment, WORKSPACE],
+  ];
+}
 
 /** Matrix products by cuBLASLt, where it is present. Which of its kernels runs follows from the numbers of the product and the tuning table alone. */
 export class Products {
@@ -71,13 +92,7 @@ export class Products {
   /** Computes the product; false where cuBLASLt is absent or has no kernel for it. */
   multiply(product: Product): boolean {
     if ("missing" in this.state) return false;
-    const { dtype, sumType = dtype, m, n, k, batch, a, b, d, bias, before } = product;
-    const alignment = alignmentOf(a.address, b.address, d.address, bias ?? 0, before ?? 0);
-    const numbers = [
-      ...[types[dtype], types[sumType], COMPUTE_F32, Number(a.isTransposed), Number(b.isTransposed), m, n, k],
-      ...[a.leading, b.leading, d.leading, batch, a.step, b.step, d.step, bias === undefined ? 0 : 1],
-      ...[alignment, WORKSPACE, Number(before !== undefined)],
-    ];
+    const numbers = numbersOf(product);
     const key = numbers.join();
     let plan = this.#plans.get(key);
     if (plan === undefined) {
@@ -89,6 +104,18 @@ export class Products {
     // The library finds a kernel for some shapes that then refuses: the same one for the same numbers, always.
     this.#plans.set(key, -1);
     return false;
+  }
+
+  /** The same by one of the library's kernels, whatever the tuning table says: its candidates are those below `CHOICES`. */
+  multiplyBy(which: number, product: Product): boolean {
+    if ("missing" in this.state) return false;
+    const key = `${numbersOf(product).join()} by ${which}`;
+    let plan = this.#plans.get(key);
+    if (plan === undefined) {
+      plan = this.#device.guard(() => this.#device.native.planProduct(...numbersOf(product), which));
+      this.#plans.set(key, plan);
+    }
+    return plan >= 0 && this.#run(plan, product);
   }
 
   /** Which of the library's kernels serves: its own first choice, or the one that the tuning table names. */
@@ -110,33 +137,33 @@ export class Products {
   /** The time of a plan, on numbers of its own; undefined where it does not run. */
   #measure(plan: number, product: Product): number | undefined {
     if (plan < 0) return undefined;
-    const { dtype, sumType = dtype, m, n, k, batch, a, b, d, bias, before } = product;
+    const { dtype, sumType = dtype, m, n, k, batch, a, b, d, epilogue } = product;
     const size = dtype === "f32" ? 4 : 2;
     const sizeOfSum = sumType === "f32" ? 4 : 2;
     const bytesOf = ({ leading, step, isTransposed }: Matrix, rows: number, columns: number): number =>
       size * ((batch - 1) * Math.abs(step) + leading * (isTransposed ? rows : columns));
     const device = this.#device;
     const sums = (sizeOfSum / size) * bytesOf(d, m, n);
-    const sizes = [bytesOf(a, m, k), bytesOf(b, k, n), sums, before === undefined ? 0 : bytesOf(d, m, n), 4 * m];
-    return withScratch(device, sizes, ([left, right, sum, kept, row]) => {
+    const beside = epilogue?.matrix === undefined ? 0 : bytesOf(d, m, n);
+    const sizes = [bytesOf(a, m, k), bytesOf(b, k, n), sums, beside, 4 * m];
+    return withScratch(device, sizes, ([left, right, sum, matrix, vector]) => {
       const one: Product = {
         ...product,
         ...{ a: { ...a, address: left! }, b: { ...b, address: right! }, d: { ...d, address: sum! } },
-        ...(bias === undefined ? {} : { bias: row! }),
-        ...(before === undefined ? {} : { before: kept! }),
+        ...(epilogue === undefined ? {} : { epilogue: { kind: epilogue.kind, matrix: matrix!, vector: vector! } }),
       };
       return this.#run(plan, one) ? timeOnDevice(device, () => this.#run(plan, one)) : undefined;
     });
   }
 
   /** False where the library's kernel refuses. */
-  #run(plan: number, { a, b, d, bias, isAdded = false, before }: Product): boolean {
+  #run(plan: number, { a, b, d, isAdded = false, epilogue }: Product): boolean {
     const { native } = this.#device;
     try {
       this.#device.withWorkspace(WORKSPACE, (workspace) =>
         native.multiply(
-          ...([plan, a.address, b.address, d.address, bias ?? 0, 1, workspace, WORKSPACE] as const),
-          ...([Number(isAdded), before ?? 0] as const),
+          ...([plan, a.address, b.address, d.address, epilogue?.vector ?? 0, 1, workspace, WORKSPACE] as const),
+          ...([Number(isAdded), epilogue?.matrix ?? 0] as const),
         ),
       );
       return true;

@@ -25,6 +25,8 @@ export interface KernelUnit {
   readonly files: readonly string[];
   readonly types?: Readonly<Record<string, string>>;
   readonly constants?: Readonly<Record<string, string | number>>;
+  /** Printed text that the last file calls, put before it. */
+  readonly printed?: string;
 }
 
 const texts = new Map<string, string>();
@@ -40,10 +42,12 @@ export function kernelText(file: string): string {
 }
 
 /** The whole source of a unit. Types are named before its files, and after those that are the same for every type. */
-export function unitSource({ files, types = {}, constants = {} }: KernelUnit): string {
+export function unitSource({ files, types = {}, constants = {}, printed }: KernelUnit): string {
   const names = [
     ...Object.entries(types).map(([name, type]) => `typedef ${type} ${name};`),
     ...Object.entries(constants).map(([name, value]) => `#define ${name} ${value}`),
   ];
-  return [kernelText("prelude"), kernelText("block"), ...names, ...files.map(kernelText)].join("\n");
+  const texts = files.map(kernelText);
+  if (printed !== undefined) texts.splice(-1, 0, printed);
+  return [kernelText("prelude"), kernelText("block"), ...names, ...texts].join("\n");
 }

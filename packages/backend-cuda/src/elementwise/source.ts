@@ -51,6 +51,10 @@ export const bodyFunction = ({ types, compute }: MapBody, name: string): string 
     .map((type, i) => `${type} a${i}`)
     .join(", ")}) { ${compute} }`;
 
+/** The body as the function `compute` of the device. */
+export const computeFunction = (body: MapBody): string =>
+  `static __device__ __forceinline__ ${bodyFunction(body, "compute")}`;
+
 /** How a kernel walks its operands. */
 export interface Walk {
   /** Loops, outermost first; the innermost goes by packs of `pack` elements. */
@@ -97,7 +101,7 @@ export function ownText(body: MapBody, { rank, pack, repeats, isLong }: Walk): s
         ]
       : [`  p.x0[at0] = compute(${element("0")});`];
   return [
-    `static __device__ __forceinline__ ${bodyFunction(body, "compute")}`,
+    computeFunction(body),
     "struct Map {",
     ...operands.map((k) => `  ${k === 0 ? "" : "const "}${types[k]}* x${k};`),
     `  i64 strides[${operands.length}][${rank}];`,

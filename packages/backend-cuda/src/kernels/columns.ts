@@ -1,6 +1,7 @@
 import { type DType, dtypes } from "@revnet-zero/tensor";
 import { addressOf, type CudaDevice, type CudaView } from "../device/device.ts";
 import { cTypes, type KernelUnit } from "../device/sources.ts";
+import { computeFunction, type MapBody } from "../elementwise/source.ts";
 
 /** A row-major [rows, length] in memory. */
 export interface Rows {
@@ -30,16 +31,39 @@ export function sumColumns(device: CudaDevice, { dtype, address, rows, length }:
 /** Whether `sumManyRows` takes a matrix: rows of whole packs of 16 bytes. */
 export const hasPacks = ({ dtype, length }: Rows): boolean => (length * dtypes[dtype].bytes) % 16 === 0;
 
-/** The same of many rows, in two passes: parts follow from the shape alone. */
+/** How many rows are cut into runs, whose sums are folded again: follows from the shape alone. */
+function runsOf({ rows, length }: Rows, columnsOfBlock: number): { across: number; parts: number; partRows: number } {
+  const across = Math.ceil(length / columnsOfBlock);
+  const parts = Math.max(1, Math.min(Math.ceil(BLOCKS / across), Math.floor(rows / LEAST_ROWS)));
+  return { across, parts, partRows: Math.ceil(rows / parts) };
+}
+
+/** The same of many rows, in two passes. */
 export function sumManyRows(device: CudaDevice, x: Rows, held: DType, y: CudaView): void {
   const { dtype, address, rows, length } = x;
-  const across = Math.ceil((length * dtypes[dtype].bytes) / 16 / 32);
-  const parts = Math.max(1, Math.min(Math.ceil(BLOCKS / across), Math.floor(rows / LEAST_ROWS)));
+  const { across, parts, partRows } = runsOf(x, (32 * 16) / dtypes[dtype].bytes);
   device.withWorkspace(parts * length * dtypes[held].bytes, (sums) => {
     const kernel = device.kernel(columnsUnit(dtype, y.dtype, held, address % 16 === 0), "columnParts");
     const p = device.parameters.start().pointer(address).pointer(sums).long(rows);
-    p.long(Math.ceil(rows / parts)).int(length);
+    p.long(partRows).int(length);
     device.launch(kernel, across, parts);
     sumColumns(device, { dtype: held, address: sums, rows: parts, length }, held, y);
+  });
+}
+
+/** y = body(x, y) of matrices of one type, and in the same pass the sums of its columns. */
+export function mapAndSum(device: CudaDevice, body: MapBody, x: Rows, y: Rows, held: DType, sums: CudaView): void {
+  const { dtype, rows, length } = y;
+  const isPacked = hasPacks(y) && x.address % 16 === 0 && y.address % 16 === 0;
+  const pack = isPacked ? 16 / dtypes[dtype].bytes : 1;
+  const { across, parts, partRows } = runsOf(y, 32 * pack);
+  device.withWorkspace(parts * length * dtypes[held].bytes, (address) => {
+    const unit = columnsUnit(dtype, sums.dtype, held, isPacked);
+    const files = ["map", "columns", "mapColumns"];
+    const kernel = device.kernel({ ...unit, files, printed: computeFunction(body) }, "mapColumns");
+    const p = device.parameters.start().pointer(x.address).pointer(y.address).pointer(address).long(rows);
+    p.long(partRows).int(length);
+    device.launch(kernel, across, parts);
+    sumColumns(device, { dtype: held, address, rows: parts, length }, held, sums);
   });
 }

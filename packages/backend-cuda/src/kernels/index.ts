@@ -9,6 +9,7 @@ import { dropoutKernels } from "./dropout.ts";
 import { fixedPointKernels } from "./fixedPoint.ts";
 import { gatherKernels } from "./gather.ts";
 import { linearKernels } from "./linear.ts";
+import { linearActivationBackwardKernels } from "./linearActivationBackward.ts";
 import { matmulKernels } from "./matmul.ts";
 import { moveKernels } from "./move.ts";
 import { normKernels } from "./norm.ts";
@@ -31,6 +32,7 @@ export const cudaKernels = (context: Context): KernelTable<Block> => ({
   ...headAttentionKernels(context),
   ...sparseAttentionKernels(context),
   ...linearKernels(context),
+  ...linearActivationBackwardKernels(context),
   ...normKernels(context),
   ...normBackwardKernels(context),
   ...softmaxKernels(context),

@@ -9,7 +9,7 @@ import {
 } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
 import { addressOf, type CudaDevice, type CudaView } from "../device/device.ts";
-import type { Matrix, Product } from "../device/products.ts";
+import type { Epilogue, Matrix, Product } from "../device/products.ts";
 import { cTypes } from "../device/sources.ts";
 import type { Context } from "./context.ts";
 
@@ -42,33 +42,32 @@ function columnMajor(x: CudaView, step: number): Matrix | undefined {
 }
 
 /** What becomes of a product besides being stored. */
-interface Extras {
-  /** Address of one number a column, to be added to each. */
-  readonly bias?: number;
-  /** Where GELU's argument goes, of which y then holds the GELU. */
-  readonly before?: number;
-  /** Whether y holds a sum that the product is added to. */
-  readonly isAdded?: boolean;
-}
+type Extras = Pick<Product, "epilogue" | "isAdded">;
 
-/** The product through cuBLASLt; false where it cannot. */
-function byLibrary(device: CudaDevice, a: CudaView, b: CudaView, y: CudaView, extras: Extras): boolean {
+/** y = a b as cuBLASLt is told it; undefined where it cannot be told. */
+export function libraryProduct(a: CudaView, b: CudaView, y: CudaView, extras: Extras = {}): Product | undefined {
   const { dtype } = a;
-  if (y.dtype !== dtype && y.dtype !== "f32") return false;
-  if (dtype !== "f32" && dtype !== "bf16" && dtype !== "f16") return false;
+  if (y.dtype !== dtype && y.dtype !== "f32") return undefined;
+  if (dtype !== "f32" && dtype !== "bf16" && dtype !== "f16") return undefined;
   const batch = y.shape.slice(0, -2);
   const loops = collapse(batch, [batchStrides(a, batch), batchStrides(b, batch)]);
-  if (loops.length > 1) return false;
+  if (loops.length > 1) return undefined;
   const [{ size, strides }] = loops as [(typeof loops)[number]];
   const [m, n] = y.shape.slice(-2) as [number, number];
   const k = a.shape[a.shape.length - 1]!;
   const [first, second] = [columnMajor(b, strides[1]!), columnMajor(a, strides[0]!)];
-  if (first === undefined || second === undefined) return false;
-  if (strides.some((s) => s < 0)) return false;
+  if (first === undefined || second === undefined) return undefined;
+  if (strides.some((s) => s < 0)) return undefined;
   // Row-major y = a b is column-major yᵀ = bᵀ aᵀ: the library's first operand is b.
   const d = { address: addressOf(y), isTransposed: false, leading: n, step: m * n };
   const product: Product = { dtype, m: n, n: m, k, batch: size, a: first, b: second, d, ...extras };
-  return device.products.multiply(y.dtype === dtype ? product : { ...product, sumType: "f32" });
+  return y.dtype === dtype ? product : { ...product, sumType: "f32" };
+}
+
+/** The product through cuBLASLt; false where it cannot. */
+function byLibrary(device: CudaDevice, a: CudaView, b: CudaView, y: CudaView, extras: Extras): boolean {
+  const product = libraryProduct(a, b, y, extras);
+  return product !== undefined && device.products.multiply(product);
 }
 
 /** The product in our own kernel, which takes every type and every layout. */
@@ -107,22 +106,16 @@ function byTiles(device: CudaDevice, a: CudaView, b: CudaView, y: CudaView): voi
   }
 }
 
-/** y = a b over broadcast batches, with a bias or GELU where they are asked for. False: nothing could do those. */
-export function multiply(
-  device: CudaDevice,
-  a: CudaView,
-  b: CudaView,
-  y: CudaView,
-  extras: Pick<Extras, "bias" | "before"> = {},
-): boolean {
-  const isPlain = Object.keys(extras).length === 0;
+/** y = a b over broadcast batches, with an epilogue where one is asked for. False: nothing could do that. */
+export function multiply(device: CudaDevice, a: CudaView, b: CudaView, y: CudaView, epilogue?: Epilogue): boolean {
+  const isPlain = epilogue === undefined;
   if (numel(y.shape) === 0) return true;
   if (a.shape[a.shape.length - 1] === 0) {
     if (!isPlain) return false;
     device.fill(addressOf(y), 0, numel(y.shape) * dtypes[y.dtype].bytes);
     return true;
   }
-  if (byLibrary(device, a, b, y, extras)) return true;
+  if (byLibrary(device, a, b, y, isPlain ? {} : { epilogue })) return true;
   if (!isPlain) return false;
   byTiles(device, a, b, y);
   return true;

@@ -14,7 +14,7 @@ export const wideType = (d: DType): "f64" | "f32" | "i32" =>
   d === "f64" ? "f64" : dtypes[d].kind === "float" ? "f32" : "i32";
 
 /** The type that elements are folded in: sums of floats in double. */
-const foldType = (fold: Fold, d: DType): "f64" | "f32" | "i32" =>
+export const foldType = (fold: Fold, d: DType): "f64" | "f32" | "i32" =>
   fold === "Sum" && dtypes[d].kind === "float" ? "f64" : wideType(d);
 
 /** A launch: what is folded, where it lies, and who shares an output. */

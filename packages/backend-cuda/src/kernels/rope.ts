@@ -3,9 +3,12 @@ import type { Block } from "../device/allocator.ts";
 import { addressOf, type CudaDevice, type CudaView, THREADS } from "../device/device.ts";
 import { cTypes } from "../device/sources.ts";
 import type { Context } from "./context.ts";
+import { wideType } from "./reduce.ts";
 
-/** Rows of the leading axes that one thread turns: finding an angle costs as much as moving ten. And loops that the kernel walks them by. */
-const ROWS = 32;
+/** Times of a block, whose angles it finds once: finding one costs as much as moving ten pairs. And how many angles it holds at most. */
+const TIMES = 8;
+const MOST_ANGLES = 2048;
+/** Loops that the kernel walks the leading axes by. */
 const MOST_LOOPS = 4;
 
 export interface RopeAttrs {
@@ -49,8 +52,11 @@ export function rope(device: CudaDevice, [x, positions, y]: readonly CudaView[],
   }
   const rows = numel(lead);
   const pack = packOf([x!, y!], half);
-  const unit = { files: ["rope"], types: { T: cTypes[x!.dtype] }, constants: { ROWS, PACK: pack } };
-  const kernel = device.kernel(unit, "rope");
+  const times = Math.max(1, Math.min(TIMES, Math.floor(MOST_ANGLES / half)));
+  const blockRows = Math.max(1, Math.floor((THREADS * pack) / half));
+  const sharedBytes = 2 * times * half * dtypes[wideType(x!.dtype)].bytes;
+  const unit = { files: ["rope"], types: { T: cTypes[x!.dtype] }, constants: { PACK: pack } };
+  const kernel = device.kernel(unit, "rope", device.sharedBytes);
   const p = device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(positions!)).pointer(addressOf(y!));
   for (const [i, v] of [x!, y!].entries()) {
     p.longs(
@@ -64,8 +70,8 @@ export function rope(device: CudaDevice, [x, positions, y]: readonly CudaView[],
     loops.map((loop) => loop.size),
     MOST_LOOPS,
   );
-  p.ints([loops.length, rows, time, half, direction]);
-  device.launch(kernel, Math.ceil((time * half) / pack / THREADS) * Math.ceil(rows / ROWS));
+  p.ints([loops.length, rows, time, half, times, blockRows, direction]);
+  device.launch(kernel, Math.ceil(time / times) * Math.ceil(rows / blockRows), 1, 1, THREADS, sharedBytes);
 }
 
 export const ropeKernels = ({ device }: Context): Pick<FusedKernels<Block>, "rope"> => ({

@@ -6,6 +6,7 @@ export { type ArchiveReport, compileArchive } from "../ahead/compileArchive.ts";
 export { buildAddon, buildStandIn } from "../build.ts";
 export { type AttentionCase, attentionCases, graphCases, tilesAgainstRows } from "./attention.ts";
 export { proveCollectives } from "./collectives.ts";
+export { type KernelOfProblem, tryEveryKernel } from "./linearActivationBackward.ts";
 export {
   longSparseCases,
   type SparseCase,
@@ -14,3 +15,4 @@ export {
   sparseCases,
 } from "./sparseAttention.ts";
 export { standInCache, standInTargets, useStandIn } from "./standIn.ts";
+export { timeBehindQueue } from "./timeBehindQueue.ts";

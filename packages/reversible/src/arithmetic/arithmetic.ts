@@ -3,7 +3,9 @@ import type { DType, Tensor } from "@revnet-zero/tensor";
 
 export interface StreamSum {
   readonly stream: Tensor;
+  /** The norm that was wanted of it, where the arithmetic computes it in the same pass, and its statistics. */
   readonly normalised?: Tensor | undefined;
+  readonly statistics?: readonly Tensor[] | undefined;
   /** [saturated, wrapped, NaN] of the addition (i32). */
   readonly counts?: Tensor | undefined;
 }
@@ -63,7 +65,8 @@ export interface StreamArithmetic {
 
   /** stream + times · increment. */
   add(stream: Tensor, increment: Tensor, options: AddOptions, memory: StepMemory): StreamSum;
-  remove(stream: Tensor, increment: Tensor, options: AddOptions, memory: StepMemory): Tensor;
+  /** Nothing is counted. */
+  remove(stream: Tensor, increment: Tensor, options: AddOptions, memory: StepMemory): StreamSum;
 
   /** sign · stream + Σ times · source. */
   combine(stream: Tensor, sign: 1 | -1, terms: readonly Term[], memory: StepMemory): Tensor;

@@ -33,7 +33,9 @@ export function fixedPointArithmetic({ fractionBits, hasScales = false }: FixedP
             donating,
           );
     stream.dispose();
-    return { stream: outputs[0]!, counts: outputs[outputs.length - 1]!, normalised: norm && outputs[1]! };
+    const counts = outputs[outputs.length - 1]!;
+    if (norm === undefined) return { stream: outputs[0]!, counts };
+    return { stream: outputs[0]!, counts, normalised: outputs[1]!, statistics: outputs.slice(2, -1) };
   };
   return {
     name: "int32 fixed-point streams",

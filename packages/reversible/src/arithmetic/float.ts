@@ -39,7 +39,7 @@ export const floatArithmetic: StreamArithmetic = {
     stream.dispose();
     return { stream: sum!, normalised };
   },
-  remove: (stream, increment, { times }) => replace(stream, ops.sub, multiple(increment, times)),
+  remove: (stream, increment, { times }) => ({ stream: replace(stream, ops.sub, multiple(increment, times)) }),
   combine: combineTerms,
   separate: (stream, sign, terms) => combineTerms(stream, sign, opposite(sign, terms)),
   scale: (stream, factor) => replace(stream, ops.mul, factor),

@@ -59,7 +59,7 @@ export function gridArithmetic({ fractionBits }: GridOptions): StreamArithmetic 
       refuseOutside(sum.counts!.narrow(0, 1, 1).reshape([]), fractionBits);
       return sum;
     },
-    remove: (stream, increment, { times }) => removeTimes(addOnce, stream, increment, times),
+    remove: (stream, increment, options) => removeTimes(addOnce, stream, increment, options),
     // Term by term, and back in reverse, so that every sum on the way is in range and undone exactly.
     combine: (stream, sign, terms) =>
       terms.reduce((sum, term) => inRange(combineTerms(sum, 1, [term])), negated(stream, sign)),

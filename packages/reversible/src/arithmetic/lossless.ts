@@ -22,12 +22,13 @@ export const losslessArithmetic: StreamArithmetic = {
         sum = floatArithmetic.add(x, increment, options, memory);
         return sum.stream;
       },
-      (y) => floatArithmetic.remove(y, increment, options, memory),
+      (y) => floatArithmetic.remove(y, increment, options, memory).stream,
     );
     return sum!;
   },
-  remove: (stream, increment, options, memory) =>
-    correct(floatArithmetic.remove(stream, increment, options, memory), memory),
+  remove: (stream, increment, options, memory) => ({
+    stream: correct(floatArithmetic.remove(stream, increment, options, memory).stream, memory),
+  }),
   combine: (stream, sign, terms, memory) =>
     remember(
       stream,

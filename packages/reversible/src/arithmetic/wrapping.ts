@@ -1,7 +1,7 @@
 import type { Norm } from "@revnet-zero/nn";
 import type { Tensor } from "@revnet-zero/tensor";
 import { makeHead } from "../side/informationBuffer.ts";
-import type { StreamArithmetic, StreamSum } from "./arithmetic.ts";
+import type { AddOptions, StreamArithmetic, StreamSum } from "./arithmetic.ts";
 import { scaleExactly, unscaleExactly } from "./exactScale.ts";
 import { combineTerms, opposite } from "./linear.ts";
 
@@ -14,7 +14,7 @@ export const wrappingSteps = (
   hasScales: boolean,
 ): Omit<StreamArithmetic, "name" | "isExact" | "remembers" | "dtype" | "enter" | "read"> => ({
   add: (stream, increment, { times, norm }) => addTimes(addOnce, stream, increment, times, norm),
-  remove: (stream, increment, { times }) => removeTimes(addOnce, stream, increment, times),
+  remove: (stream, increment, options) => removeTimes(addOnce, stream, increment, options),
   combine: combineTerms,
   separate: (stream, sign, terms) => combineTerms(stream, sign, opposite(sign, terms)),
   scale: scaleExactly,
@@ -34,8 +34,8 @@ export function addTimes(once: AddOnce, stream: Tensor, increment: Tensor, times
 }
 
 /** Undoes `addTimes`; nothing is counted. */
-export function removeTimes(once: AddOnce, stream: Tensor, increment: Tensor, times: number): Tensor {
-  const { stream: difference, counts } = addTimes(once, stream, increment, -times);
+export function removeTimes(once: AddOnce, stream: Tensor, increment: Tensor, { times, norm }: AddOptions): StreamSum {
+  const { counts, ...difference } = addTimes(once, stream, increment, -times, norm);
   counts!.dispose();
   return difference;
 }

@@ -1,6 +1,7 @@
 import type { PreNormBranch } from "@revnet-zero/nn";
 import { type BackwardContext, type DType, ops, type Tensor } from "@revnet-zero/tensor";
 import type { PlacedBlock } from "../block.ts";
+import type { Step } from "../steps/step.ts";
 import type { AroundBlock } from "./forwardPass.ts";
 import { owning, StreamPass, type StreamPassOptions } from "./streamPass.ts";
 
@@ -30,6 +31,10 @@ export class BackwardPass extends StreamPass {
   readonly #backward: BackwardContext;
   /** Gradients of streams as `receiveFromNorm` rounded them. */
   readonly #rounded: (Tensor | undefined)[] = [];
+  /** The step that is taken back next. */
+  #next: Step | undefined;
+  /** The norm that it begins with, and its statistics, from the pass that rebuilt the stream it reads. */
+  #normalised: readonly Tensor[] | undefined;
 
   constructor(options: BackwardOptions) {
     super(options);
@@ -40,14 +45,17 @@ export class BackwardPass extends StreamPass {
 
   /** Takes blocks back, the last first; `around` as in the forward pass. */
   runBlocks(blocks: readonly PlacedBlock[], around: AroundBlock): void {
-    const runSteps = ({ steps, first }: PlacedBlock): void => {
-      for (let i = steps.length - 1; i >= 0; i--) {
-        this.step = first + i;
-        this.engine.scope(() => steps[i]!.backward(this));
+    const steps = blocks.flatMap((b) => b.steps);
+    const start = blocks[0]?.first ?? 0;
+    const runSteps = (block: PlacedBlock): void => {
+      for (let i = block.steps.length - 1; i >= 0; i--) {
+        this.step = block.first + i;
+        this.#next = steps[this.step - start - 1];
+        this.engine.scope(() => block.steps[i]!.backward(this));
       }
     };
     owning(
-      () => [...this.streams, ...this.cotangents, ...this.#rounded],
+      () => [...this.streams, ...this.cotangents, ...this.#rounded, ...(this.#normalised ?? [])],
       () => {
         for (const block of [...blocks].reverse()) around(block, () => runSteps(block));
       },
@@ -60,6 +68,31 @@ export class BackwardPass extends StreamPass {
   #forgetRounded(slot: number): void {
     this.#rounded[slot]?.dispose();
     this.#rounded[slot] = undefined;
+  }
+
+  /**
+   * Takes away what `add` added, once nothing else of the step needs room: in the same pass over the stream the norm that the next step
+   * begins with, where it reads this stream.
+   */
+  rebuild(slot: number, increment: Tensor, times: number): void {
+    const wanted = this.#next?.beginsWith;
+    const norm = wanted?.stream === slot ? wanted.norm : undefined;
+    const {
+      stream,
+      normalised,
+      statistics = [],
+    } = this.engine.noGrad(() =>
+      this.arithmetic.remove(this.streams[slot]!, increment, { times, norm }, this.memory(slot)),
+    );
+    this.put(slot, stream);
+    if (normalised !== undefined) this.#normalised = [normalised, ...statistics].map((t) => this.engine.keep(t));
+  }
+
+  /** The norm of the stream that the step reads and its statistics, where the step before has computed them; the caller's scope owns them. */
+  takeNormalised(): readonly Tensor[] | undefined {
+    const given = this.#normalised?.map((t) => this.engine.adopt(t));
+    this.#normalised = undefined;
+    return given;
   }
 
   /** Runs branches recorded, as the forward pass ran them. */

@@ -74,7 +74,7 @@ export class StreamPass {
 
   /** Takes away what `add` added. */
   remove(slot: number, increment: Tensor, times: number): void {
-    this.put(slot, this.arithmetic.remove(this.streams[slot]!, increment, { times }, this.memory(slot)));
+    this.put(slot, this.arithmetic.remove(this.streams[slot]!, increment, { times }, this.memory(slot)).stream);
   }
 
   /** What the running step may remember of a stream. */

@@ -94,20 +94,21 @@ class AddStep implements Step {
 
   /**
    * The same for a branch that begins with a norm: the norm's gradient joins the stream's in one pass over it, and the record begins
-   * behind the norm. The bits are those of the two one after the other.
+   * behind the norm. The bits are those of the two one after the other. The stream is rebuilt last, with the norm that the next step begins with: both
+   * come from one pass over it, and the increment lives as long in any case.
    */
   #backwardFromNorm(pass: BackwardPass, branch: PreNormBranch, source: number): void {
     const { fractionBits } = pass.arithmetic;
     const value = fractionBits === undefined ? pass.read(source) : pass.streams[source]!;
-    const [normalised, ...statistics] = pass.recompute(() =>
-      pass.engine.noGrad(() => branch.atNorm(pass.engine, () => normalise(branch.norm, value, fractionBits))),
-    );
+    const norm = (): Tensor[] => branch.atNorm(pass.engine, () => normalise(branch.norm, value, fractionBits));
+    const [normalised, ...statistics] = pass.takeNormalised() ?? pass.recompute(() => pass.engine.noGrad(() => norm()));
     const leaf = normalised!.requireGrad();
     const increment = pass.recompute(() => this.#check(pass, branch.afterNorm(leaf, ...pass.context)));
-    pass.remove(this.#target, increment.detach(), this.#times);
     const [gradient] = this.#pull(pass, increment, [leaf]);
-    if (gradient === undefined) return;
-    pass.receiveFromNorm(source, { branch, value, statistics, gradient }, increment.dtype);
+    if (gradient !== undefined) {
+      pass.receiveFromNorm(source, { branch, value, statistics, gradient }, increment.dtype);
+    }
+    pass.rebuild(this.#target, increment.detach(), this.#times);
   }
 
   /** Gradients of the leaves that an increment was computed from. */

@@ -114,8 +114,13 @@ export function smooth<A = undefined>(op: Written<A>): ElementwiseOp<A> {
         return context.gradient.apply(chain, [...used.map(operand), context.gradient], undefined);
       }),
   };
-  return elementwise<A>({ ...op, gradient });
+  const made = elementwise<A>({ ...op, gradient });
+  derivativesOf.set(made, derivatives);
+  return made;
 }
+
+// biome-ignore lint/suspicious/noExplicitAny: attribute types differ op by op.
+const derivativesOf = new WeakMap<ElementwiseOp<any>, Derivatives<any>>();
 
 /** Integers take part as fixed-point streams (their sum has a gradient); truth values never do. */
 const isDifferentiable = (d: DType): boolean => d !== "bool";
@@ -137,17 +142,13 @@ export function flat<A = undefined>(op: Written<A>): ElementwiseOp<A> {
   return elementwise<A>({ ...op, gradient: "none" });
 }
 
-/** g · op'(x), for fused ops that end in an elementwise one: the derivative is the one its body gives. */
-export function pullUnary(op: ElementwiseOp, x: Tensor, g: Tensor): Tensor {
-  if (typeof op.gradient === "string" || "through" in op.gradient) throw new Error(`${op.name} has no derivative body`);
-  const context = {
-    input: () => x,
-    output: () => x,
-    inputs: [x],
-    outputs: [g],
-    gradients: [g],
-    gradient: g,
-    needs: [true],
-  };
-  return op.gradient.vjp(context, undefined)[0]!;
+/** The op (x, g) -> g · op'(x), for fused ops that begin or end with an elementwise one: the derivative is the one its body gives. */
+export function derivativeOf(op: ElementwiseOp): ElementwiseOp {
+  const derivative = derivativesOf.get(op)?.by(0, 1, undefined);
+  if (derivative?.used.length !== 1) throw new Error(`${op.name} has no derivative body of its argument`);
+  return derivative.op;
 }
+
+/** g · op'(x). */
+export const pullUnary = (op: ElementwiseOp, x: Tensor, g: Tensor): Tensor =>
+  g.apply(derivativeOf(op), [x, g], undefined);

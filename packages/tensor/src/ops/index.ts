@@ -32,11 +32,13 @@ export {
 export { channelFixedPointAdd, dequantiseChannels, quantiseChannels } from "./channelFixedPoint.ts";
 export { conv2d, conv2dInputGradient, conv2dWeightGradient } from "./conv.ts";
 export { assign, cast, copy, fill } from "./copy.ts";
+export { feedForward, linearActivationBackward } from "./feedForward.ts";
 export { dequantise, fixedPointAdd, quantise } from "./fixedPoint.ts";
 export { scatterAdd, scatterAddAlong, take, takeAlong } from "./gather.ts";
 export { gridAdd, snapToGrid } from "./grid.ts";
 export { headAttention, headAttentionBackward } from "./headAttention.ts";
-export { linear, matmul, matmulAdd } from "./matmul.ts";
+export { linear } from "./linear.ts";
+export { matmul, matmulAdd } from "./matmul.ts";
 export { concat, pad, writeSlice } from "./move.ts";
 export { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward } from "./norm.ts";
 export { adamw, globalNorm, lion } from "./optimizer.ts";

@@ -1,4 +1,4 @@
-import { type Activation, allDTypes, isFloat, type Shape } from "@revnet-zero/tensor";
+import { type Activation, type AttrsOf, allDTypes, isFloat, numel, type ops, type Shape } from "@revnet-zero/tensor";
 import fc from "fast-check";
 import type { Plan, PlanOptions, SamplerTable } from "../sample.ts";
 import { axisSize, broadcastableShapes, shapes } from "../shapes.ts";
@@ -56,9 +56,58 @@ const linearPlan = ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<{ reado
       attrs: { activation },
     }));
 
+const gated = fc.constantFrom<Exclude<Activation, "none">>("gelu", "geluExact", "silu", "relu");
+
+/** Input, weights and perhaps biases of two layers. */
+const feedForwardPlan = ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<AttrsOf<typeof ops.feedForward>>> =>
+  fc
+    .record({
+      lead: shapes({ ...sizes, maxRank: 2 }),
+      inner: axisSize(sizes),
+      hidden: axisSize(sizes),
+      out: axisSize(sizes),
+      hasBias: fc.boolean(),
+      activation: gated,
+    })
+    .map(({ lead, inner, hidden, out, hasBias, activation }) => ({
+      operands: [[...lead, inner], [hidden, inner], [out, hidden], ...(hasBias ? [[hidden], [out]] : [])].map(
+        (shape) => ({ shape, dtype }),
+      ),
+      attrs: { activation },
+    }));
+
+/** A gradient, a weight and what the activation was given. */
+const linearActivationBackwardPlan = ({
+  dtype,
+  ...sizes
+}: PlanOptions): fc.Arbitrary<Plan<AttrsOf<typeof ops.linearActivationBackward>>> =>
+  fc
+    .record({
+      lead: shapes({ ...sizes, maxRank: 2 }),
+      inner: axisSize(sizes),
+      out: axisSize(sizes),
+      hasSums: fc.boolean(),
+      activation: gated,
+    })
+    .map(({ lead, inner, out, ...attrs }) => ({
+      operands: [
+        [...lead, out],
+        [out, inner],
+        [...lead, inner],
+      ].map((shape) => ({ shape, dtype })),
+      attrs,
+    }));
+
 export const productSamplers: Pick<
   SamplerTable,
-  "matmul" | "matmulAdd" | "linear" | "conv2d" | "conv2dInputGradient" | "conv2dWeightGradient"
+  | "matmul"
+  | "matmulAdd"
+  | "linear"
+  | "feedForward"
+  | "linearActivationBackward"
+  | "conv2d"
+  | "conv2dInputGradient"
+  | "conv2dWeightGradient"
 > = {
   matmul: {
     dtypes: [...floats, "i8"],
@@ -97,6 +146,15 @@ export const productSamplers: Pick<
     termSize: ([, a, b]) => a!.largest * b!.largest * Math.sqrt(a!.shape[1] ?? 1),
   },
   linear: { dtypes: floats, compare: "rounded", plan: linearPlan },
+  feedForward: { dtypes: floats, compare: "rounded", plan: feedForwardPlan },
+  linearActivationBackward: {
+    dtypes: floats,
+    compare: "rounded",
+    plan: linearActivationBackwardPlan,
+    // The sums are of as many products as there are rows.
+    termSize: ([g, w]) =>
+      g!.largest * w!.largest * Math.sqrt((w!.shape[0] ?? 1) * Math.max(1, numel(g!.shape.slice(0, -1)))),
+  },
   conv2d: {
     dtypes: floats,
     compare: "rounded",

@@ -1,3 +1,4 @@
+import { attentionOverPytorch, overParts, shareOfBest, shareOfBytes, shareOfCopy } from "./gpuKernels.ts";
 import { figure, number, percent, type Report, type Row, table } from "./report.ts";
 
 /** What a GPU was asked for, and what its saved results say. */
@@ -129,5 +130,30 @@ const gpuTargets: readonly Target[] = [
     what: "the same, 1,048,576 tokens",
     asked: "50",
     reached: overFlash(1_048_576),
+  },
+  {
+    suite: "kernels",
+    what: "memory-bound kernels of a step: share of a copy's bandwidth",
+    asked: "80 % of it, all",
+    reached: shareOfCopy,
+  },
+  {
+    suite: "kernels",
+    what: "the same, speed over their parts: share of the ratio of bytes",
+    asked: "0.85, all",
+    reached: shareOfBytes,
+  },
+  {
+    suite: "kernels",
+    what: "softmax, cross-entropy, AdamW, attention: speed over their parts",
+    asked: "2",
+    reached: overParts,
+  },
+  { suite: "kernels", what: "attention, speed over PyTorch's best", asked: "1", reached: attentionOverPytorch },
+  {
+    suite: "kernels",
+    what: "products: share of cuBLASLt's best for the shape",
+    asked: "95 %, all",
+    reached: shareOfBest,
   },
 ];

@@ -1,4 +1,5 @@
 import { attentionTables, longContextTables } from "./attentionTables.ts";
+import { gpuKernelTables } from "./gpuKernels.ts";
 import { gpuTargetsTable } from "./gpuTargets.ts";
 import {
   figure,
@@ -115,25 +116,7 @@ const sections: { readonly [suite: string]: Section } = {
     title: "Fused kernels",
     about:
       "Milliseconds of the kernel and of the ops it replaces, on the same tier; for memory-bound ones the bytes moved say what to expect.",
-    tables: ({ rows, summary }) => [
-      table(
-        ["op", "fused", "its parts", "faster", "bytes", "fused GB/s"],
-        Object.entries(summary)
-          .filter(([op]) => op !== "linear")
-          .map(([op, found]) => {
-            const [fused, parts] = ["fused", "decomposed"].map((i) => rows.find((r) => r.op === op && r.impl === i)!);
-            const { speedOverDecomposed, expectedOfBytes } = found!;
-            return [
-              `\`${op}\``,
-              ...[fused, parts].map((r) => figure(number(r!.timeMs))),
-              `${figure(number(speedOverDecomposed))}×`,
-              `${figure(number(expectedOfBytes))}×`,
-              figure(number(fused!.gbPerSecond)),
-            ];
-          }),
-      ),
-      ratios("product", { "with an epilogue, time over the bare product": summary.linear }),
-    ],
+    tables: (report) => (report.host.device === undefined ? cpuKernelTables(report) : gpuKernelTables(report)),
   },
   overhead: {
     title: "Eager ops on 1,024 elements",
@@ -179,6 +162,27 @@ const sections: { readonly [suite: string]: Section } = {
     ],
   },
 };
+
+/** Fused kernels beside their parts, and a product's epilogue beside the bare product. */
+const cpuKernelTables = ({ rows, summary }: Report): string[] => [
+  table(
+    ["op", "fused", "its parts", "faster", "bytes", "fused GB/s"],
+    Object.entries(summary)
+      .filter(([op]) => op !== "linear")
+      .map(([op, found]) => {
+        const [fused, parts] = ["fused", "decomposed"].map((i) => rows.find((r) => r.op === op && r.impl === i)!);
+        const { speedOverDecomposed, expectedOfBytes } = found!;
+        return [
+          `\`${op}\``,
+          ...[fused, parts].map((r) => figure(number(r!.timeMs))),
+          `${figure(number(speedOverDecomposed))}×`,
+          `${figure(number(expectedOfBytes))}×`,
+          figure(number(fused!.gbPerSecond)),
+        ];
+      }),
+  ),
+  ratios("product", { "with an epilogue, time over the bare product": summary.linear }),
+];
 
 const text = (value: unknown): string => String(value ?? "");
 const perSecond = (r: Row): number => number(r.tokensPerSecond ?? r.examplesPerSecond);

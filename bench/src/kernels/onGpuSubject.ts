@@ -1,0 +1,117 @@
+import { CudaBackend } from "@revnet-zero/backend-cuda";
+import { timeBehindQueue } from "@revnet-zero/backend-cuda/testing";
+import {
+  type AnyOp,
+  dispatch,
+  dtypes,
+  Engine,
+  type Meta,
+  numel,
+  type OpEvent,
+  ops,
+  randomKey,
+  randomNormal,
+  type Tensor,
+} from "@revnet-zero/tensor";
+import { answerRequests } from "../subject.ts";
+import { gpt2Sizes, makeGpuCase, productsOf, quickSizes } from "./gpuCases.ts";
+
+// One kernel of a training step on the device: how long it takes, and what it replaces.
+
+export type GpuKernelRequest =
+  | { readonly copy: number; readonly isQuick: boolean }
+  | { readonly kernel: string; readonly isQuick: boolean }
+  | { readonly product: string; readonly isQuick: boolean };
+
+export interface CopyAnswer {
+  readonly gbPerSecond: number;
+}
+export interface KernelAnswer {
+  readonly fusedMs: number;
+  /** Of the ops that it replaces; undefined where it is no fused one. */
+  readonly partsMs?: number;
+  readonly bytes?: number;
+  readonly flops?: number;
+  /** Bytes that the parts read and write, over those of the kernel. */
+  readonly expectedOfBytes?: number;
+}
+export interface ProductAnswer {
+  readonly timeMs: number;
+  /** The fastest of the library's kernels. */
+  readonly bestMs: number;
+  readonly flops: number;
+}
+
+const backend = new CudaBackend();
+const engine = new Engine(backend);
+const { device } = backend;
+
+const time = (run: () => void, isQuick: boolean): number => timeBehindQueue(device, run, isQuick ? 1 : 20);
+
+const bytesOf = (metas: readonly Meta[]): number =>
+  metas.reduce((sum, { shape, dtype }) => sum + numel(shape) * dtypes[dtype].bytes, 0);
+
+/** Bytes that every op reads and writes; views move nothing. */
+function bytesMoved(run: () => void): number {
+  let bytes = 0;
+  const stop = engine.trace.listen(({ op, inputs, outputs }: OpEvent) => {
+    if ((ops as { readonly [name: string]: AnyOp | undefined })[op]?.kind === "view") return;
+    bytes += bytesOf(inputs) + bytesOf(outputs);
+  });
+  run();
+  stop();
+  return bytes;
+}
+
+function copy(bytes: number, isQuick: boolean): CopyAnswer {
+  return device.withWorkspace(bytes, (from) =>
+    device.withWorkspace(bytes, (to) => ({
+      gbPerSecond: (2 * bytes) / time(() => device.native.copy(to, from, bytes), isQuick) / 1e6,
+    })),
+  );
+}
+
+function kernel(name: string, isQuick: boolean): KernelAnswer {
+  const made = makeGpuCase(name, engine, isQuick ? quickSizes : gpt2Sizes);
+  const { op, inputs, attrs, bytes, flops, donates = false } = made;
+  const within = (f: () => readonly Tensor[]) => (): void => engine.scope(() => void f());
+  const fused = within(() => dispatch(engine, op, inputs, attrs, { donates }));
+  const ownParts = op.kind === "fused" ? () => op.decompose(inputs, attrs) : undefined;
+  const parts = made.parts ?? ownParts;
+  const fusedMs = time(fused, isQuick);
+  const facts = { ...(bytes === undefined ? {} : { bytes }), ...(flops === undefined ? {} : { flops }) };
+  if (parts === undefined) return { fusedMs, ...facts };
+  const apart = within(parts);
+  const partsMs = time(apart, isQuick);
+  const expectedOfBytes = bytes === undefined ? {} : { expectedOfBytes: bytesMoved(apart) / bytes };
+  return { fusedMs, partsMs, ...facts, ...expectedOfBytes };
+}
+
+function product(name: string, isQuick: boolean): ProductAnswer {
+  const found = productsOf(isQuick ? quickSizes : gpt2Sizes).find((one) => one.name === name)!;
+  const { m, k, n, way } = found;
+  const draw = (rows: number, columns: number): Tensor =>
+    randomNormal([rows, columns], { key: randomKey(rows + columns), engine }).cast("bf16");
+  const [x, w, g] = [draw(m, k), draw(n, k), draw(m, n)];
+  const known = new Set(device.choices.made);
+  const run = { forward: () => x.linear(w), input: () => g.matmul(w), weight: () => g.transpose().matmul(x) }[way];
+  const timeMs = time(() => void engine.scope(() => void run()), isQuick);
+  const own = device.choices.made.filter((one) => one.op === "matmul" && !known.has(one));
+  const times = own.flatMap(({ kernels, measure }) => kernels.map(measure)).filter((ms) => ms !== undefined);
+  return { timeMs, bestMs: Math.min(timeMs, ...times), flops: 2 * m * k * n };
+}
+
+await answerRequests((request: GpuKernelRequest) =>
+  engine.noGrad(() =>
+    engine.scope(() => {
+      const { isQuick } = request;
+      const answer =
+        "copy" in request
+          ? copy(request.copy, isQuick)
+          : "kernel" in request
+            ? kernel(request.kernel, isQuick)
+            : product(request.product, isQuick);
+      return answer;
+    }),
+  ),
+);

@@ -1,0 +1,126 @@
+import { isFloat } from "../dtype.ts";
+import { DTypeError, describeAll, ShapeError, ValueError } from "../errors.ts";
+import { type FusedOp, fused, type Meta } from "../op.ts";
+import { numel, sameShape } from "../shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { pullUnary } from "./derive.ts";
+import { type Activation, activations, linear, rows } from "./linear.ts";
+
+export interface FeedForwardAttrs {
+  readonly activation: Exclude<Activation, "none">;
+}
+
+/**
+ * Two linear layers with an activation between them, activation(x · W₁ᵀ + b₁) · W₂ᵀ + b₂: x `[..., in]`, W₁ `[hidden, in]`, W₂ `[out, hidden]` and, both or
+ * none, b₁ `[hidden]` and b₂ `[out]`. Outputs: the result `[..., out]`; what the activation gave and what it was given, `[..., hidden]`. The bits are those of two
+ * `linear`s; what is gained is the way back, where the inner edge is one op (`linearActivationBackward`).
+ */
+export const feedForward: FusedOp<FeedForwardAttrs> = fused({
+  name: "feedForward",
+  arity: "variadic",
+  autocast: "low",
+  doc: "activation(x · W₁ᵀ + b₁) · W₂ᵀ + b₂, what the activation gave, and what it was given",
+  meta: (inputs, attrs) => {
+    if (inputs.length !== 3 && inputs.length !== 5) {
+      throw new ValueError(
+        "feedForward",
+        `takes 3 or 5 tensors, got ${inputs.length}`,
+        "input, both weights and, if any, both biases",
+      );
+    }
+    const [x, up, down, upBias, downBias] = inputs as [Meta, Meta, Meta, Meta | undefined, Meta | undefined];
+    const [hidden, before] = linear.meta(upBias === undefined ? [x, up] : [x, up, upBias], attrs);
+    const [y] = linear.meta(downBias === undefined ? [hidden!, down] : [hidden!, down, downBias], {
+      activation: "none",
+    });
+    return [y!, hidden!, before!];
+  },
+  flops: ([x, up, down]) => 2 * numel(x!.shape.slice(0, -1)) * (numel(up!.shape) + numel(down!.shape)),
+  decompose: ([x, up, down, upBias, downBias], { activation }) => {
+    const [hidden, before] = x!.applyAll(linear, upBias === undefined ? [x!, up!] : [x!, up!, upBias], { activation });
+    return [hidden!.linear(down!, downBias), hidden!, before!];
+  },
+  gradient: {
+    saves: () => ({ inputs: [0, 1, 2], outputs: [1, 2] }),
+    vjp: ({ gradients: [gy, gHidden, gBefore], input, output, inputs, needs }, { activation }) => {
+      const [needsInput, needsUp, needsDown, needsUpBias, needsDownBias] = needs;
+      const byDown =
+        gy === undefined || !needsDown
+          ? undefined
+          : rows(gy)
+              .transpose()
+              .matmul(rows(output(1)));
+      const byDownBias = gy === undefined || !needsDownBias ? undefined : rows(gy).sum([0]);
+      if (!needsInput && !needsUp && !needsUpBias) return [undefined, undefined, byDown, undefined, byDownBias];
+      const [g, sums] = innerGradient();
+      const flat = rows(g);
+      return [
+        needsInput ? flat.matmul(input(1)).reshape(inputs[0]!.shape) : undefined,
+        needsUp ? flat.transpose().matmul(rows(input(0))) : undefined,
+        byDown,
+        needsUpBias ? (sums ?? flat.sum([0])) : undefined,
+        byDownBias,
+      ];
+
+      /** The gradient of what the activation was given, and where they come with it the sums of its columns. */
+      function innerGradient(): [g: Tensor, sums: Tensor | undefined] {
+        const before = output(2);
+        if (gy !== undefined && gHidden === undefined && gBefore === undefined) {
+          const attrs = { activation, hasSums: needsUpBias === true };
+          const [by, columns] = gy.applyAll(linearActivationBackward, [gy, input(2), before], attrs);
+          return [by!, columns];
+        }
+        // Under a second derivative what was kept has received gradients of its own.
+        const product = gy === undefined ? undefined : rows(gy).matmul(input(2)).reshape(before.shape);
+        const byHidden = sumOf(product, gHidden);
+        const through = byHidden === undefined ? undefined : pullUnary(activations[activation], before, byHidden);
+        return [sumOf(through, gBefore)!, undefined];
+      }
+    },
+  },
+});
+
+const sumOf = (a: Tensor | undefined, b: Tensor | undefined): Tensor | undefined =>
+  a === undefined ? b : b === undefined ? a : a.add(b);
+
+export interface LinearActivationBackwardAttrs extends FeedForwardAttrs {
+  /** Whether the sums over rows are wanted: the gradient of a bias before the activation. */
+  readonly hasSums: boolean;
+}
+
+/**
+ * The gradient that a linear layer hands on through the activation it read from: (g · W) ⊙ activation'(before), of g `[..., out]`, W `[out, in]` and what the
+ * activation was given `[..., in]`; with `hasSums` also its sums over rows `[in]`. A kernel may round the product to the operands' type before it is
+ * multiplied, as the parts do, or not: it then differs from them by that rounding.
+ */
+export const linearActivationBackward: FusedOp<LinearActivationBackwardAttrs> = fused({
+  name: "linearActivationBackward",
+  arity: 3,
+  doc: "(g · W) ⊙ activation'(before), and where wanted its sums over rows",
+  meta: (inputs, { hasSums }) => {
+    const [g, w, before] = inputs as [Meta, Meta, Meta];
+    const isProduct = w.shape.length === 2 && g.shape.length > 0 && g.shape[g.shape.length - 1] === w.shape[0];
+    if (!isProduct || !sameShape(before.shape, [...g.shape.slice(0, -1), w.shape[1]!])) {
+      throw new ShapeError(
+        "linearActivationBackward",
+        `gradient, weight and the activation's input do not fit: ${describeAll(inputs)}`,
+        "give g [..., out], the weight [out, in] and before [..., in]",
+      );
+    }
+    if (inputs.some((t) => t.dtype !== g.dtype) || !isFloat(g.dtype)) {
+      throw new DTypeError(
+        "linearActivationBackward",
+        `needs float tensors of one dtype, got ${describeAll(inputs)}`,
+        'cast first: g.cast("f32")',
+      );
+    }
+    return hasSums ? [before, { shape: [w.shape[1]!], dtype: before.dtype }] : [before];
+  },
+  flops: ([g, w]) => 2 * numel(g!.shape) * w!.shape[1]!,
+  decompose: ([g, w, before], { activation, hasSums }) => {
+    const product = rows(g!).matmul(w!).reshape(before!.shape);
+    const by = pullUnary(activations[activation], before!, product);
+    return hasSums ? [by, rows(by).sum([0])] : [by];
+  },
+  gradient: "decomposition",
+});
