@@ -1,5 +1,6 @@
-import { fromWords, randomKey, type Tensor } from "@revnet-zero/tensor";
-import { runs } from "@revnet-zero/testkit";
+import { CpuBackend, ReferenceBackend } from "@revnet-zero/backend-cpu";
+import { Engine, fromWords, randomKey, type Tensor, zeros } from "@revnet-zero/tensor";
+import { runs, wrapBackend } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -128,6 +129,12 @@ describe("tiled attention", () => {
   });
 });
 
+const backends = {
+  kernels: () => new CpuBackend(),
+  reference: () => new ReferenceBackend(),
+  "composed of simpler ops": () => wrapBackend(new CpuBackend(), { kernels: { sparseAttention: undefined } }),
+};
+
 describe("hierarchical attention", () => {
   test("is softmax attention over the pyramid's rows, each weighing as its tokens, for all ladders", () => {
     const pooling = fc.constantFrom("mean" as const, "learned" as const);
@@ -154,6 +161,29 @@ describe("hierarchical attention", () => {
           CLOSE,
         );
       }
+    });
+  });
+
+  test.each(Object.entries(backends))("under autocast a summary of 256 tokens weighs as 256, %s", (_, make) => {
+    const on = new Engine(make());
+    const attention = new Hierarchical({
+      ...{ numHeads: 1, headDim: 2, leafSize: 1, compressionRatios: [256], levelBias: true, engine: on },
+    });
+    const time = 600;
+    expect(attention.ladderFor(time).levels).toHaveLength(2);
+    const zero = zeros([1, 1, time, 2], { engine: on });
+    // Equal scores: the last query's output is the share of tokens whose value is 1, those of the first group.
+    const v = fromWords(
+      Float32Array.from({ length: 2 * time }, (_, i) => Number(i < 2 * 256)),
+      [1, 1, time, 2],
+      "f32",
+      on,
+    );
+    on.scope(() => {
+      const y = on.autocast("bf16", () => attention.call(zero, zero, v));
+      const share = y.cast("f32").dataSync().at(-1)!;
+      // The output is rounded to 8 bits; a rounded logarithm of 256 would be 1.6 % off, half of it after the softmax.
+      expect(Math.abs(share / (256 / time) - 1)).toBeLessThan(2 ** -8);
     });
   });
 
