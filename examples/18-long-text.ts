@@ -76,7 +76,7 @@ function train(recall: boolean): ReversibleTransformer {
     attention: (options) =>
       new HierarchicalReversibleAttention({
         ...{ ...options, dModel: options.dim, leafSize: length / 64, compressionRatios: [4, 16] },
-        ...(recall ? { recall: { topK: 8, level: 1 } } : {}),
+        ...(recall ? { recall: { topK: 8, level: 1, queriesPerChoice: 1 } } : {}),
       }),
   });
   const optimizer = new AdamW(model.parameters(), { weightDecay: 0 });

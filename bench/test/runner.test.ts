@@ -26,7 +26,7 @@ describe("a quick run", { timeout: 120_000 }, () => {
       rows: Record<string, unknown>[];
       summary: Record<string, unknown>;
     };
-    expect(new Set(rows.map((r) => r.mechanism)).size).toBe(8);
+    expect(new Set(rows.map((r) => r.mechanism)).size).toBe(9);
     for (const row of rows)
       expect(row).toMatchObject({
         tokens: expect.any(Number),

@@ -1,5 +1,5 @@
 // Keys in the order of the values, both zeros alike and NaN last, ascending or descending; lines of [outer, size, inner]
-// laid one after another. And the values picked in their order. T; KEY: u32, or u64 for double.
+// laid one after another. And the first values picked in their order. T; KEY: u32, or u64 for double.
 
 typedef Number<T>::Wide W;
 
@@ -21,12 +21,17 @@ static __device__ __forceinline__ u64 keyOf(double v) {
   return bits >> 63 ? ~bits : bits | 0x8000000000000000ull;
 }
 
+/** What comes first has the least. */
+static __device__ __forceinline__ KEY orderOf(W v, bool isDescending) {
+  return v != v ? ~(KEY)0 : isDescending ? ~(KEY)keyOf(v) : (KEY)keyOf(v);
+}
+
 KERNEL(sortKeys, Keys, 256) {
   const u64 at = (u64)blockIdx.x * 256 + threadIdx.x;
   if (at >= p.n) return;
   const u64 line = at / p.size, k = at % p.size;
   const W v = wide(p.x[(line / p.inner * p.size + k) * p.inner + line % p.inner]);
-  p.keys[at] = v != v ? ~(KEY)0 : p.isDescending ? ~keyOf(v) : keyOf(v);
+  p.keys[at] = orderOf(v, p.isDescending != 0);
 }
 
 struct Picked {
@@ -34,14 +39,15 @@ struct Picked {
   const u32* order;  // [lines, size]
   T* values;
   int* positions;
-  u64 n;
-  u32 size, inner;
+  u64 n;             // k of every line
+  u32 size, inner, k;
 };
 KERNEL(sortPick, Picked, 256) {
   const u64 at = (u64)blockIdx.x * 256 + threadIdx.x;
   if (at >= p.n) return;
-  const u64 line = at / p.size, k = at % p.size, first = line / p.inner * p.size * p.inner + line % p.inner;
-  const u32 from = p.order[at];
-  p.values[first + k * p.inner] = p.x[first + (u64)from * p.inner];
-  p.positions[first + k * p.inner] = (int)from;
+  const u64 line = at / p.k, place = at % p.k, outer = line / p.inner, inner = line % p.inner;
+  const u32 from = p.order[line * p.size + place];
+  const u64 to = (outer * p.k + place) * p.inner + inner;
+  p.values[to] = p.x[(outer * p.size + from) * p.inner + inner];
+  p.positions[to] = (int)from;
 }

@@ -8,14 +8,14 @@ struct Sparse {
   Operand<T> out, dq, dk, dv;
   const int* runs;  // [1 | b, 1 | hk, blocks, slots, 4], 0 the step of an axis that is one for all
   i64 runsBatch, runsHead;
-  const T* bias;  // of query i and key c at i · biasQuery + c
+  const W* bias;  // of query i and key c at i · biasQuery + c
   i64 biasBatch, biasHead, biasQuery;
-  const float* keyBias;  // where biasQuery is 0, for tiles: the same in float32, times log2 e
+  const float* keyBias;  // where biasQuery is 0, for tiles: the same times log2 e
   W* lse;                // [b, h, t], of forward
   const W* ofLse;        // its gradient
   W* shift;              // [b, h, t]: the log-sum-exp, inf where nothing is seen
   W* delta;              // [b, h, t]: the sums of g · o, less ofLse
-  T* db;                 // [b, h, dbSize]
+  W* db;                 // [b, h, dbSize]
   i64 dbSize;
   const int* columns;  // [lists, ceil(s / 64)] of Column
   const int* entries;  // [lists, mostEntries] of Entry
@@ -44,10 +44,10 @@ static __device__ __forceinline__ Column columnAt(const Sparse& p, u64 list, int
   const Run words = runAt(p.columns, list * columnsOf(p) + number);
   return Column{words.first, words.end, words.low, words.high};
 }
-static __device__ __forceinline__ const T* biasOf(const Sparse& p, u64 head) {
+static __device__ __forceinline__ const W* biasOf(const Sparse& p, u64 head) {
   return p.bias == nullptr ? nullptr : p.bias + (i64)(head / p.heads) * p.biasBatch + (i64)(head % p.heads) * p.biasHead;
 }
-static __device__ __forceinline__ W biasAt(const Sparse& p, u64 head, int i, int c) { return wide(biasOf(p, head)[i * p.biasQuery + c]); }
+static __device__ __forceinline__ W biasAt(const Sparse& p, u64 head, int i, int c) { return biasOf(p, head)[i * p.biasQuery + c]; }
 static __device__ __forceinline__ const float* keyBiasOf(const Sparse& p, u64 head) {
   return p.keyBias + (i64)(head / p.heads) * p.biasBatch + (i64)(head % p.heads) * p.biasHead;
 }

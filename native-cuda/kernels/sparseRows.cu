@@ -18,9 +18,9 @@ static __device__ __forceinline__ Query queryOf(const Sparse& p) {
   return at;
 }
 
-static __device__ __forceinline__ W scoreOf(const Sparse& p, const T* q, const T* k, const T* bias, int i, int c) {
+static __device__ __forceinline__ W scoreOf(const Sparse& p, const T* q, const T* k, const W* bias, int i, int c) {
   const W score = dot(q, k, p.d) * (W)p.scale;
-  return bias == nullptr ? score : score + wide(bias[i * p.biasQuery + c]);
+  return bias == nullptr ? score : score + bias[i * p.biasQuery + c];
 }
 
 KERNEL(sparseForward, Sparse, 256) {
@@ -29,7 +29,7 @@ KERNEL(sparseForward, Sparse, 256) {
   const T* q = p.q.of(at.head, p.heads) + at.i * p.q.row;
   const T* k = p.k.of(at.keyHead, p.keyHeads);
   const T* v = p.v.of(at.keyHead, p.keyHeads);
-  const T* bias = biasOf(p, at.head);
+  const W* bias = biasOf(p, at.head);
   W top = -(W)INFINITY, total = 0, sums[E] = {};
   for (int slot = 0; slot < p.slots; slot++) {
     const Run run = runAt(at.runs, slot);
@@ -82,7 +82,7 @@ KERNEL(sparseQueries, Sparse, 256) {
   const T* g = p.g.of(at.head, p.heads) + at.i * p.g.row;
   const T* k = p.k.of(at.keyHead, p.keyHeads);
   const T* v = p.v.of(at.keyHead, p.keyHeads);
-  const T* bias = biasOf(p, at.head);
+  const W* bias = biasOf(p, at.head);
   const W shift = p.shift[at.row], delta = p.delta[at.row];
   W sums[D] = {};
   for (int slot = 0; slot < p.slots; slot++) {
@@ -124,7 +124,7 @@ KERNEL(sparseKeys, Sparse, 256) {
     const u64 head = keyHead / p.keyHeads * p.heads + keyHead % p.keyHeads * group + member;
     const T* q = p.q.of(head, p.heads);
     const T* g = p.g.of(head, p.heads);
-    const T* bias = biasOf(p, head);
+    const W* bias = biasOf(p, head);
     W byBias = 0;
     const i64 queries = (i64)column.count * p.blockSize;
     for (i64 x0 = 0; x0 < queries; x0 += 32) {
@@ -156,7 +156,7 @@ KERNEL(sparseKeys, Sparse, 256) {
     }
     if (p.db == nullptr || p.biasQuery != 0) continue;
     byBias = foldWarp<Sum>(byBias);
-    if (lane == 0) p.db[head * p.dbSize + j] = narrow<T>(byBias);
+    if (lane == 0) p.db[head * p.dbSize + j] = byBias;
   }
   T* dk = p.dk.of(keyHead, p.keyHeads) + j * p.dk.row;
   T* dv = p.dv.of(keyHead, p.keyHeads) + j * p.dv.row;
@@ -187,7 +187,7 @@ KERNEL(sparsePairs, Sparse, 256) {
     const Run run = runAt(runs, slot);
     if (c >= firstOf(run, r) && c < endOf(run, r, p.s)) times++;
   }
-  p.db[at] = narrow<T>(times == 0 ? (W)0 : (W)times * slopeOf(p, head, i, c));
+  p.db[at] = times == 0 ? (W)0 : (W)times * slopeOf(p, head, i, c);
 }
 
 /** The gradient by a bias of a distance, a warp each: a lane goes through every 32nd run. */
@@ -206,5 +206,5 @@ KERNEL(sparseDistances, Sparse, 256) {
     for (int r = from; r < to; r++) sum += slopeOf(p, head, query + r, key + r);
   }
   sum = foldWarp<Sum>(sum);
-  if (lane == 0) p.db[at] = narrow<T>(sum);
+  if (lane == 0) p.db[at] = sum;
 }

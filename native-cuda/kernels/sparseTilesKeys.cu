@@ -240,7 +240,7 @@ static __device__ __forceinline__ void forKeys(const Sparse& p) {
       const float sum = foldRow<Sum>(byBias[h]);
       const int c = row0 + gi + 8 * h;
       if (t != 0 || c >= p.s) continue;
-      if (part.partial < 0) p.db[(u64)along.head * p.dbSize + c] = narrow<T>(sum);
+      if (part.partial < 0) p.db[(u64)along.head * p.dbSize + c] = sum;
       else p.partials[(outer * p.mostPartials + part.partial) * 64 + (c - first)] = sum;
     }
     return;
@@ -297,5 +297,5 @@ KERNEL(sparseTilesBiasSum, Sparse, 64) {
   if (parts == 0 || row >= p.s) return;
   float sum = 0;
   for (int n = 0; n < parts; n++) sum += p.partials[(head * p.mostPartials + from + n) * 64 + threadIdx.x];
-  p.db[head * p.dbSize + row] = narrow<T>(sum);
+  p.db[head * p.dbSize + row] = sum;
 }

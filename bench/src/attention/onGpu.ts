@@ -1,3 +1,4 @@
+import type { RecallOptions } from "@revnet-zero/attention";
 import { startPytorch } from "../pytorch.ts";
 import { median, timeColumns } from "../statistics.ts";
 import { Subject } from "../subject.ts";
@@ -12,6 +13,7 @@ export interface GpuRequest {
   readonly dim: number;
   readonly leafSize: number;
   readonly extendLevels: boolean;
+  readonly recall?: RecallOptions;
 }
 export interface GpuAnswer {
   readonly timeMs: number;
@@ -27,6 +29,7 @@ const ways = {
   "hierarchical, 4 levels": { leafSize: 64, extendLevels: false },
   hierarchical: { leafSize: 64, extendLevels: true },
   "hierarchical, leaves of 32": { leafSize: 32, extendLevels: true },
+  "hierarchical, leaves of 32, recall": { leafSize: 32, extendLevels: true, recall: { topK: 4, level: 3 } },
 } as const;
 /** Repeats by length: exact attention to a million tokens takes most of a minute. */
 const repeats = { full: { 16384: 7, 131072: 7, 1048576: 1 }, quick: { 1024: 1 } } as const;

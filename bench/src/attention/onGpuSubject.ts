@@ -9,9 +9,10 @@ import type { GpuAnswer, GpuRequest } from "./onGpu.ts";
 const backend = new CudaBackend();
 const engine = new Engine(backend);
 
-await answerRequests(({ heads, keyHeads, dim, tokens, leafSize, extendLevels }: GpuRequest): GpuAnswer => {
+await answerRequests(({ heads, keyHeads, dim, tokens, leafSize, extendLevels, recall }: GpuRequest): GpuAnswer => {
   const mechanism = new Hierarchical({
     ...{ numHeads: heads, numKeyValueHeads: keyHeads, headDim: dim, leafSize, extendLevels, engine },
+    ...(recall === undefined ? {} : { recall }),
   });
   const draw = (count: number, seed: number): Tensor =>
     engine.keep(

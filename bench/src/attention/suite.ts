@@ -12,7 +12,8 @@ const longest: Readonly<Record<MechanismName, number>> = {
   tiled: 65_536,
   hierarchical: 262_144,
   "hierarchical, 4 levels": 262_144,
-  "hierarchical, recall": 16_384,
+  "hierarchical, recall": 262_144,
+  "hierarchical, recall a query": 16_384,
   "window and global": 262_144,
   linear: 262_144,
   "random features": 65_536,
@@ -120,6 +121,7 @@ function summarise(measured: readonly Measured[]): Record<string, unknown> {
     tiledOverUnfused: against("unfused", "tiled"),
     hierarchicalOverTiled: against("tiled", "hierarchical"),
     fourLevelsOverTiled: against("tiled", "hierarchical, 4 levels"),
+    recallOverHierarchical: against("hierarchical, recall", "hierarchical"),
     growth: Object.fromEntries(names.filter((name) => of(name).length > 2).map((name) => [name, growthOf(of(name))])),
   };
 }

@@ -53,6 +53,11 @@ export const mechanisms = {
     new Hierarchical({ ...hierarchical, engine, compressionRatios: [4, 16, 64, 256] }),
   "hierarchical, recall": (engine) =>
     new Hierarchical({ ...hierarchical, engine, extendLevels: true, recall: { topK: 4, level: 2 } }),
+  "hierarchical, recall a query": (engine) =>
+    new Hierarchical({
+      ...{ ...hierarchical, engine, extendLevels: true },
+      recall: { topK: 4, level: 2, queriesPerChoice: 1 },
+    }),
   "window and global": () => new BlockSparse(windowAndGlobal),
   linear: () => new LinearAttention(),
   "random features": (engine) =>
@@ -62,7 +67,11 @@ export type MechanismName = keyof typeof mechanisms;
 
 /** Keys and summaries that a query is multiplied with, on average; null for linear ways. */
 export function keysPerQuery(mechanism: Mechanism, tokens: number): number | null {
-  if (mechanism instanceof Hierarchical) return mechanism.ladderFor(tokens).list.pairs / tokens;
+  if (mechanism instanceof Hierarchical) {
+    const { list, levels } = mechanism.ladderFor(tokens);
+    const { topK = 0, level = 0 } = mechanism.recall ?? {};
+    return list.pairs / tokens + topK * (levels[level]?.ratio ?? 0);
+  }
   if (mechanism instanceof BlockSparse) return windowAndGlobal(tokens).pairs / tokens;
   return mechanism instanceof Tiled ? (tokens + 1) / 2 : null;
 }

@@ -1,5 +1,6 @@
-import { Hierarchical, HierarchicalReversibleAttention } from "@revnet-zero/attention";
-import { type Backend, Engine, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
+import { Hierarchical, HierarchicalReversibleAttention, type RecallOptions } from "@revnet-zero/attention";
+import { type Backend, Engine, foldKey, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
+import type { OpProfile } from "./profile.ts";
 
 const heads = { numHeads: 2, numKeyValueHeads: 1, leafSize: 4, compressionRatios: [2, 4] } as const;
 
@@ -50,4 +51,35 @@ export function hierarchicalApart(backend: Backend, other: Backend): Map<string,
     return b.reduce((m, v, i) => Math.max(m, Math.abs(v - a[i]!)), 0) / largest;
   };
   return new Map([...expected].map(([name, values]) => [name, apart(found.get(name)!, values)]));
+}
+
+export interface ProfiledAttention {
+  readonly tokens: number;
+  readonly leafSize: number;
+  readonly keyHeads: number;
+  readonly recall?: RecallOptions;
+}
+
+/** A forward and backward pass of causal attention, 16 heads of 64 in bfloat16, after one that compiles. */
+export function profileAttention(profile: OpProfile, { tokens, leafSize, keyHeads, recall }: ProfiledAttention): void {
+  const engine = new Engine(profile.backend);
+  const attention = new Hierarchical({
+    ...{ numHeads: 16, numKeyValueHeads: keyHeads, headDim: 64, leafSize, extendLevels: true, engine },
+    ...(recall === undefined ? {} : { recall }),
+  });
+  engine.scope(() => {
+    const drawn = [16, keyHeads, keyHeads, 16].map((heads, i) =>
+      randomNormal([1, heads, tokens, 64], { key: foldKey(randomKey(1), i), engine }).cast("bf16"),
+    ) as [Tensor, Tensor, Tensor, Tensor];
+    const pass = (): void =>
+      engine.scope(() => {
+        const leaves = drawn.slice(0, 3).map((x) => x.detach().requireGrad()) as [Tensor, Tensor, Tensor];
+        attention.call(...leaves).backward({ gradient: drawn[3] });
+        for (const x of leaves) x.grad!.dispose();
+      });
+    pass();
+    profile.reset();
+    pass();
+  });
+  attention.dispose();
 }

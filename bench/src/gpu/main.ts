@@ -16,7 +16,7 @@ import {
 import { type Backend, type DType, Engine, type OpName } from "@revnet-zero/tensor";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, isExact, train } from "./exactness.ts";
-import { hierarchicalApart } from "./hierarchical.ts";
+import { hierarchicalApart, profileAttention } from "./hierarchical.ts";
 import { memoryOverSteps } from "./leak.ts";
 import { largeSizes, memoryOfStep, memorySubjects, smallSizes } from "./memory.ts";
 import { apart, type Curve, trainOnNovel } from "./novel.ts";
@@ -208,7 +208,19 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     for (const one of [...sparseCases, ...longSparseCases]) prove(one, "bf16");
     for (const one of longSparseCases.slice(0, 3)) for (const dtype of ["f16", "f32"] as const) prove(one, dtype);
   },
+  // Time by op, of a training step or, with of=attention, of hierarchical attention: tokens=131072 leaf=32 recall=3 (a level) choice=8
   profile: () => {
+    if (option("of", "step") === "attention") {
+      const number = (name: string, otherwise: number): number => Number(option(name, String(otherwise)));
+      const recall = { topK: number("topK", 4), level: number("recall", 0), queriesPerChoice: number("choice", 8) };
+      const profile = new OpProfile(backend);
+      profileAttention(profile, {
+        ...{ tokens: number("tokens", 131072), leafSize: number("leaf", 32), keyHeads: number("keyHeads", 16) },
+        ...(recall.level === 0 ? {} : { recall }),
+      });
+      for (const line of profile.lines(24)) print(line);
+      return;
+    }
     const [mode, batch] = [option("mode", "ordinary"), option("batch", "8")];
     const one = { layers: 12, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16" } as const;
     const profile = new OpProfile(backend);

@@ -27,7 +27,7 @@ export const attentions = {
   dense: () => (options) => new Attention(options),
   hierarchical: hierarchical(),
   "hierarchical, learned": hierarchical({ pooling: "learned", levelBias: true }),
-  "hierarchical, recall": hierarchical({ recall: { topK: 8, level: 1 } }),
+  "hierarchical, recall": hierarchical({ recall: { topK: 8, level: 1, queriesPerChoice: 1 } }),
   window: (leafSize) => (options) => new Attention({ ...options, window: 8 * leafSize }),
 } satisfies Readonly<Record<string, (leafSize: number) => AttentionMaker>>;
 export type AttentionName = keyof typeof attentions;

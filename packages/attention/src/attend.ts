@@ -1,4 +1,13 @@
-import { type AttentionBias, arange, describe, ops, ShapeError, type Tensor, ValueError } from "@revnet-zero/tensor";
+import {
+  type AttentionBias,
+  arange,
+  describe,
+  ops,
+  ShapeError,
+  statisticsType,
+  type Tensor,
+  ValueError,
+} from "@revnet-zero/tensor";
 import { maskList } from "./patterns.ts";
 import type { TileList } from "./tileList.ts";
 
@@ -9,6 +18,7 @@ export interface ScoreBias {
    * pair `[1|b, 1|h, t, s]`, whose size is the square that the others avoid.
    */
   readonly kind: AttentionBias;
+  /** Added in float32 (or float64), whatever the queries' type, and whether autocast is on or not. */
   readonly values: Tensor;
 }
 
@@ -81,15 +91,16 @@ export function sparseAttention(
   }
   const { blockSize, mostKeys } = list;
   return q.engine.scope(() => {
-    const added = bias === undefined ? [] : [bias.kind === "full" ? pairsInRow(bias.values) : bias.values];
+    const added = bias === undefined ? [] : [biasInRows(bias).cast(statisticsType(q.dtype))];
     const attrs = { scale, blockSize, mostKeys, ...(bias === undefined ? {} : { bias: bias.kind }) };
     const [output, lse] = q.applyAll(ops.sparseAttention, [q, k, v, list.on(q.engine), ...added], attrs);
     return { output: output!, lse: lse! };
   });
 }
 
-/** [b, h, t, s] -> [b, h, t · s]. */
-function pairsInRow(values: Tensor): Tensor {
+/** As the op reads it: a "full" one is [b, h, t · s]. */
+function biasInRows({ kind, values }: ScoreBias): Tensor {
+  if (kind !== "full") return values;
   const [b, h, t, s] = values.shape as readonly number[] as [number, number, number, number];
   if (values.rank === 4) return values.reshape([b, h, t * s]);
   throw new ShapeError("sparseAttention", `a "full" bias is ${describe(values)}`, "give [1 or b, 1 or h, t, s]");

@@ -127,7 +127,8 @@ export class Hierarchical extends Mechanism {
   #attend(q: Tensor, { keys, values }: Pyramid, ladder: Ladder): Attended {
     const counts = logCounts(q, ladder, q.shape[2]!);
     const { levelBias } = this;
-    const bias = levelBias === undefined ? counts : counts.add(levelBias.take(levelNumbers(q, ladder), 2));
+    const bias =
+      levelBias === undefined ? counts : counts.add(levelBias.cast(counts.dtype).take(levelNumbers(q, ladder), 2));
     return sparseAttention(q, keys, values, ladder.list, { bias: { kind: "key", values: bias } });
   }
 }

@@ -2,7 +2,7 @@ import type { AttentionCache } from "@revnet-zero/nn";
 import { AutogradError, fromWords, type Tensor, ValueError } from "@revnet-zero/tensor";
 import { tiledAttention } from "./attend.ts";
 import type { Hierarchical } from "./hierarchical.ts";
-import { numbers } from "./pyramid.ts";
+import { inScores, numbers } from "./pyramid.ts";
 
 /** What is held of one level: keys and values `[b, hk, rows, ·]` of tokens [start, start + rows · ratio). */
 interface Held {
@@ -97,12 +97,16 @@ export class HierarchicalCache implements AttentionCache {
     const logs = numbers(
       counts(({ ratio }) => Math.log(ratio)),
       shape,
-      q,
+      inScores(q),
     );
     const bias =
       levelBias === undefined
         ? logs
-        : logs.add(levelBias.take(fromWords(Int32Array.from(counts((_, l) => l)), [this.rows], "i32", q.engine), 2));
+        : logs.add(
+            levelBias
+              .cast(logs.dtype)
+              .take(fromWords(Int32Array.from(counts((_, l) => l)), [this.rows], "i32", q.engine), 2),
+          );
     const [keys, values] = [all((l) => l.keys), all((l) => l.values)];
     return tiledAttention(q, keys, values, { bias: { kind: "key", values: bias } });
   }

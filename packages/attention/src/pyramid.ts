@@ -1,4 +1,4 @@
-import { fromWords, full, type Tensor } from "@revnet-zero/tensor";
+import { type DType, type Engine, fromWords, full, statisticsType, type Tensor } from "@revnet-zero/tensor";
 import { type Ladder, type Level, tokensOf } from "./ladder.ts";
 
 /** Keys and values of all levels, row after row: `[b, hk, rows, d]` and `[b, hk, rows, e]`. */
@@ -64,20 +64,33 @@ function countsOf(like: Tensor, before: Level, { rows, radix, ratio }: Level, le
   return numbers(counts, [rows, radix, 1], like);
 }
 
-/** Known numbers as a tensor of another's type, on its engine. */
-export const numbers = (values: Iterable<number>, shape: readonly number[], { engine, dtype }: Tensor): Tensor =>
+/** Known numbers as a tensor. */
+export const numbers = (
+  values: Iterable<number>,
+  shape: readonly number[],
+  { engine, dtype }: { readonly engine: Engine; readonly dtype: DType },
+): Tensor =>
   dtype === "f64"
     ? fromWords(Float64Array.from(values), shape, "f64", engine)
     : fromWords(Float32Array.from(values), shape, "f32", engine).cast(dtype);
 
-/** log of the tokens that each row of the pyramid stands for, `[1, 1, rows]`: a summary of m tokens weighs as m tokens. */
+/**
+ * log of the tokens that each row of the pyramid stands for, `[1, 1, rows]`: a summary of m tokens weighs as m tokens. In the type that scores are
+ * summed in: rounded to bfloat16, log 256 would weigh as 260 tokens.
+ */
 export function logCounts(like: Tensor, { levels, rows }: Ladder, length: number): Tensor {
   const logs = new Float64Array(rows);
   for (const { ratio, rows: count, offset } of levels) logs.fill(Math.log(ratio), offset, offset + count);
   for (const level of levels)
     if (level.rows > 0) logs[level.offset + level.rows - 1] = Math.log(tokensOf(level, level.rows - 1, length));
-  return numbers(logs, [1, 1, rows], like);
+  return numbers(logs, [1, 1, rows], inScores(like));
 }
+
+/** Where scores of queries like these are summed: log counts are added there. */
+export const inScores = ({ engine, dtype }: Tensor): { readonly engine: Engine; readonly dtype: DType } => ({
+  engine,
+  dtype: statisticsType(dtype),
+});
 
 /** The level of each row, `[rows]` i32. */
 export function levelNumbers(like: Tensor, { levels }: Ladder): Tensor {

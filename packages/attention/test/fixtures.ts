@@ -63,7 +63,10 @@ export const causalMechanisms: Readonly<Record<string, (dtype: DType) => Mechani
   "hierarchical, extended": (dtype) =>
     new Hierarchical({ ...small, compressionRatios: [2], extendLevels: true, dtype }),
   "hierarchical, learned": (dtype) => new Hierarchical({ ...small, pooling: "learned", levelBias: true, dtype }),
-  "hierarchical, recalling": (dtype) => new Hierarchical({ ...small, recall: { topK: 2, level: 1 }, dtype }),
+  "hierarchical, recalling": (dtype) =>
+    new Hierarchical({ ...small, recall: { topK: 2, level: 1, queriesPerChoice: 1 }, dtype }),
+  "hierarchical, recalling together": (dtype) =>
+    new Hierarchical({ ...small, recall: { topK: 2, level: 1, queriesPerChoice: 5 }, dtype }),
   linear: () => new LinearAttention({ features: eluFeatures, chunkSize: 4 }),
   "random features": (dtype) =>
     new RandomFeatureAttention({ headDim: 4, numFeatures: 8, chunkSize: 4, key: randomKey(1), dtype }),

@@ -1,5 +1,6 @@
-import { fromWords, randomKey, type Tensor } from "@revnet-zero/tensor";
-import { runs } from "@revnet-zero/testkit";
+import { CpuBackend, ReferenceBackend } from "@revnet-zero/backend-cpu";
+import { Engine, fromWords, randomKey, type Tensor, zeros } from "@revnet-zero/tensor";
+import { runs, wrapBackend } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -128,6 +129,12 @@ describe("tiled attention", () => {
   });
 });
 
+const backends = {
+  kernels: () => new CpuBackend(),
+  reference: () => new ReferenceBackend(),
+  "composed of simpler ops": () => wrapBackend(new CpuBackend(), { kernels: { sparseAttention: undefined } }),
+};
+
 describe("hierarchical attention", () => {
   test("is softmax attention over the pyramid's rows, each weighing as its tokens, for all ladders", () => {
     const pooling = fc.constantFrom("mean" as const, "learned" as const);
@@ -157,30 +164,100 @@ describe("hierarchical attention", () => {
     });
   });
 
-  test("with recall, tokens of the best groups join the same softmax; all groups recalled, far tokens count in both ways", () => {
-    const options = { numHeads: 2, numKeyValueHeads: 1, headDim: 4, leafSize: 2, compressionRatios: [2, 4] };
-    const attention = new Hierarchical({ ...options, dtype: "f64", recall: { topK: 50, level: 1 } });
-    const plain = new Hierarchical({ ...options, dtype: "f64" });
+  test.each(Object.entries(backends))("under autocast a summary of 256 tokens weighs as 256, %s", (_, make) => {
+    const on = new Engine(make());
+    const attention = new Hierarchical({
+      ...{ numHeads: 1, headDim: 2, leafSize: 1, compressionRatios: [256], levelBias: true, engine: on },
+    });
+    const time = 600;
+    expect(attention.ladderFor(time).levels).toHaveLength(2);
+    const zero = zeros([1, 1, time, 2], { engine: on });
+    // Equal scores: the last query's output is the share of tokens whose value is 1, those of the first group.
+    const v = fromWords(
+      Float32Array.from({ length: 2 * time }, (_, i) => Number(i < 2 * 256)),
+      [1, 1, time, 2],
+      "f32",
+      on,
+    );
+    on.scope(() => {
+      const y = on.autocast("bf16", () => attention.call(zero, zero, v));
+      const share = y.cast("f32").dataSync().at(-1)!;
+      // The output is rounded to 8 bits; a rounded logarithm of 256 would be 1.6 % off, half of it after the softmax.
+      expect(Math.abs(share / (256 / time) - 1)).toBeLessThan(2 ** -8);
+    });
+  });
+
+  describe.each([1, 5])("recall chosen for %i queries at a time", (queriesPerChoice) => {
+    const options = {
+      ...{ numHeads: 2, numKeyValueHeads: 1, headDim: 4, leafSize: 2, compressionRatios: [2, 4] },
+      dtype: "f64",
+    } as const;
+    const plain = new Hierarchical(options);
     const time = 31;
-    expectSameFunction(
-      (q, k, v) => attention.call(q!, k!, v!),
-      (q, k, v) => {
+    /** Groups of 2 tokens before the first one that the first query of the choice sees by itself. */
+    const candidates = (i: number): number => {
+      const block = Math.floor((i - (i % queriesPerChoice)) / 2);
+      return 2 * Math.max(0, Math.floor(block / 2) - 1);
+    };
+    /** Dense attention to the ladder's rows, and to the tokens of the groups that each query of each sequence is said to have recalled. */
+    const expected =
+      (isRecalled: (n: number, i: number, group: number) => boolean) =>
+      (q?: Tensor, k?: Tensor, v?: Tensor): Tensor => {
         const ladder = plain.ladderFor(time);
         const { keys, values } = buildPyramid(k!, v!, ladder, plain.pool);
         const logs = ladder.levels.flatMap(({ ratio, rows }) => new Array<number>(rows).fill(Math.log(ratio)));
         const ofRows = logVisibility(ladder.list, q!).add(
           fromWords(Float64Array.from(logs), [ladder.rows], "f64", engine),
         );
-        // Groups of 2 tokens that end before the first token that the block sees one by one.
-        const first = (i: number): number => 2 * Math.max(0, Math.floor(Math.floor(i / 2) / 2) - 1) * 2;
-        const recalled = Float64Array.from({ length: time * time }, (_, p) =>
-          p % time < first(Math.floor(p / time)) ? 0 : Number.NEGATIVE_INFINITY,
-        );
-        const bias = ofRows.concat([fromWords(recalled, [time, time], "f64", engine)], 1);
+        const square = time * time;
+        const recalled = Float64Array.from({ length: 2 * square }, (_, p) => {
+          const [n, i, token] = [Math.floor(p / square), Math.floor((p % square) / time), p % time];
+          return isRecalled(n, i, Math.floor(token / 2)) ? 0 : Number.NEGATIVE_INFINITY;
+        });
+        const ofTokens = fromWords(recalled, [2, 1, time, time], "f64", engine);
+        const bias = ofRows.expand([2, 1, time, ladder.rows]).concat([ofTokens], 3);
         return denseAttention(q!, keys.concat([k!], 2), values.concat([v!], 2), bias, 0.5);
-      },
-      operands(time, f64),
-    );
+      };
+
+    test("joins the same softmax: with all groups recalled, far tokens count in both ways", () => {
+      const attention = new Hierarchical({ ...options, recall: { topK: 50, level: 1, queriesPerChoice } });
+      expectSameFunction(
+        (q, k, v) => attention.call(q!, k!, v!),
+        expected((_, i, group) => group < candidates(i)),
+        operands(time, f64),
+      );
+    });
+
+    test("is of the groups whose means score highest with the sum of the queries up to the choice's first", () => {
+      const [q, k, v] = operands(time, f64);
+      const [qs, ks] = [q, k].map((x) => x.dataSync()) as [Float64Array, Float64Array];
+      const score = (n: number, i: number, group: number): number => {
+        const first = i - (i % queriesPerChoice);
+        let sum = 0;
+        for (let from = Math.max(0, first - queriesPerChoice + 1); from <= first; from++)
+          for (let head = 0; head < 2; head++)
+            for (let c = 0; c < 4; c++) {
+              const key = ks[(n * time + 2 * group) * 4 + c]! + ks[(n * time + 2 * group + 1) * 4 + c]!;
+              sum += (qs[((n * 2 + head) * time + from) * 4 + c]! * key) / 2;
+            }
+        return sum;
+      };
+      const best = (n: number, i: number): number[] =>
+        Array.from({ length: candidates(i) }, (_, group) => group)
+          .sort((x, y) => score(n, i, y) - score(n, i, x))
+          .slice(0, 2);
+      const attention = new Hierarchical({ ...options, recall: { topK: 2, level: 1, queriesPerChoice } });
+      expectSameFunction(
+        (...x) => attention.call(...(x as [Tensor, Tensor, Tensor])),
+        expected((n, i, group) => best(n, i).includes(group)),
+        [q, k, v],
+      );
+    });
+  });
+
+  test("recall of no queries at a time is refused", () => {
+    const recall = { topK: 1, level: 1, queriesPerChoice: 0 };
+    expect(() => new Hierarchical({ numHeads: 1, headDim: 2, recall })).toThrow("queriesPerChoice is 0");
   });
 });
 

@@ -27,7 +27,7 @@ if (reason === undefined) {
     backend: () => backend,
     reference: () => new ReferenceBackend(),
     dtypes: ["f32"],
-    only: ["exp", "concat", "sum", "argmax", "cumsum", "sort", "take", "scatterAdd", "matmul", "conv2d"],
+    only: ["exp", "concat", "sum", "argmax", "cumsum", "sort", "topk", "take", "scatterAdd", "matmul", "conv2d"],
   });
   opContract({
     backend: () => backend,
@@ -90,6 +90,18 @@ if (reason === undefined) {
     });
     const [found, expected] = turned as [HostData, HostData];
     for (const [i, v] of found.entries()) if (Math.abs(v - expected[i]!) > 1e-5) throw new Error(`${i}: ${v}`);
+  });
+  test("more than a few of the largest are those of the whole sort", () => {
+    const engine = new Engine(backend);
+    engine.scope(() => {
+      const x = randomNormal([3, 40, 2], { key: randomKey(1), engine })
+        .mul(4)
+        .cast("i32");
+      const { values, indices } = x.topk(20, 1);
+      const [sorted, places] = x.applyAll(ops.sort, [x], { axis: 1, descending: true }) as [Tensor, Tensor];
+      expect(values.dataSync()).toEqual(sorted.narrow(1, 0, 20).dataSync());
+      expect(indices.dataSync()).toEqual(places.narrow(1, 0, 20).dataSync());
+    });
   });
   test("accurateExp is within 0.65 units in the last place", () => {
     const engine = new Engine(backend);

@@ -1,4 +1,4 @@
-import { dtypes, type FusedKernels, numel, type TypedArray } from "@revnet-zero/tensor";
+import { dtypes, type FusedKernels, isContiguous, numel, type TypedArray } from "@revnet-zero/tensor";
 import { around, type CpuView, dense, store } from "../buffer.ts";
 import { sortKernel } from "./sort.ts";
 
@@ -14,13 +14,18 @@ export const topkKernel: Required<Pick<FusedKernels<TypedArray>, "topk">> = {
         return;
       }
       const { outer, size, inner } = around(x!.shape, axis);
-      const source = dense(x!);
+      const source = wordsOf(x!) ?? dense(x!);
       const [best, places] = [new Float64Array(k), new Int32Array(k)];
       const found = new Float64Array(outer * k * inner);
       for (let o = 0; o < outer; o++)
         for (let i = 0; i < inner; i++) {
           const first = o * size * inner + i;
-          for (let n = 0; n < size; n++) insert(best, places, source[first + n * inner]!, n, Math.min(n, k));
+          for (let n = 0; n < size; n++) {
+            const value = source[first + n * inner]!;
+            // Most are less than the least of the best; NaN, which is last, compares with nothing.
+            if (n >= k && value <= best[k - 1]!) continue;
+            insert(best, places, value, n, Math.min(n, k));
+          }
           for (let r = 0; r < k; r++) {
             const to = (o * k + r) * inner + i;
             found[to] = best[r]!;
@@ -31,6 +36,13 @@ export const topkKernel: Required<Pick<FusedKernels<TypedArray>, "topk">> = {
     },
   },
 };
+
+/** The elements themselves, where they lie together and are numbers. */
+function wordsOf(view: CpuView): Float32Array | Int32Array | undefined {
+  const { data, dtype, offset, shape } = view;
+  if ((dtype !== "f32" && dtype !== "i32") || !isContiguous(view)) return undefined;
+  return (data as Float32Array | Int32Array).subarray(offset, offset + numel(shape));
+}
 
 /** Puts a value into an ordered list of `count`, after equal ones; what falls off the end is gone. */
 function insert(best: Float64Array, places: Int32Array, value: number, place: number, count: number): void {

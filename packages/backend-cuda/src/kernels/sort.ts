@@ -1,7 +1,7 @@
-import { numel, type PrimitiveKernels } from "@revnet-zero/tensor";
+import { type FusedKernels, numel, type PrimitiveKernels } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
-import { addressOf, type CudaDevice } from "../device/device.ts";
-import { cTypes } from "../device/sources.ts";
+import { addressOf, type CudaDevice, type CudaView } from "../device/device.ts";
+import { cTypes, type KernelUnit } from "../device/sources.ts";
 import type { Context } from "./context.ts";
 import { around } from "./split.ts";
 
@@ -37,36 +37,79 @@ export function sortLines(device: CudaDevice, { key, lines, size, bits }: Lines,
   );
 }
 
-export function sortKernels({ device }: Context): Pick<PrimitiveKernels<Block>, "sort"> {
+/** Up to here the largest of a line are found one by one; beyond, lines are sorted. */
+const FEW = 16;
+
+/** A line of [outer, size, inner] as keys that count up in the wanted order. */
+const unitOf = ({ dtype }: CudaView, file: string): KernelUnit => ({
+  files: file === "sortKeys" ? [file] : ["sortKeys", file],
+  types: { T: cTypes[dtype], KEY: dtype === "f64" ? "u64" : "u32" },
+});
+
+/** The first k of every line in order, with their positions. */
+function sortFirst(
+  device: CudaDevice,
+  [x, values, positions]: readonly [CudaView, CudaView, CudaView],
+  { axis, descending, k }: { readonly axis: number; readonly descending: boolean; readonly k: number },
+): void {
+  const { outer, size, inner } = around(x.shape, axis);
+  const lines = outer * inner;
+  const [key, bits] = x.dtype === "f64" ? (["u64", 64] as const) : (["u32", 32] as const);
+  const unit = unitOf(x, "sortKeys");
+  sortLines(
+    device,
+    { key, lines, size, bits },
+    {
+      writeKeys: (keys) => {
+        const kernel = device.kernel(unit, "sortKeys");
+        const p = device.parameters
+          .start()
+          .pointer(addressOf(x))
+          .pointer(keys)
+          .long(lines * size);
+        p.ints([size, inner, Number(descending)]);
+        device.launchOver(kernel, lines * size);
+      },
+      use: (_, order) => {
+        const kernel = device.kernel(unit, "sortPick");
+        const p = device.parameters.start().pointer(addressOf(x)).pointer(order);
+        p.pointer(addressOf(values)).pointer(addressOf(positions));
+        p.long(lines * k).ints([size, inner, k]);
+        device.launchOver(kernel, lines * k);
+      },
+    },
+  );
+}
+
+/** Lines that a block of eight warps takes. */
+const LINES = 8;
+
+export function sortKernels({
+  device,
+}: Context): Pick<PrimitiveKernels<Block>, "sort"> & Pick<FusedKernels<Block>, "topk"> {
   return {
     sort: {
       inputs: "contiguous",
       run: ([x], [values, positions], { axis, descending }) => {
+        if (numel(x!.shape) === 0) return;
+        sortFirst(device, [x!, values!, positions!], { axis, descending, k: x!.shape[axis]! });
+      },
+    },
+    topk: {
+      inputs: "contiguous",
+      run: ([x], [values, positions], { axis, k }) => {
+        if (numel(values!.shape) === 0) return;
+        if (k > FEW) {
+          sortFirst(device, [x!, values!, positions!], { axis, descending: true, k });
+          return;
+        }
         const { outer, size, inner } = around(x!.shape, axis);
-        const n = numel(x!.shape);
-        if (n === 0) return;
-        const key = x!.dtype === "f64" ? "u64" : "u32";
-        const unit = { files: ["sortKeys"], types: { T: cTypes[x!.dtype], KEY: key } };
-        sortLines(
-          device,
-          { key, lines: outer * inner, size, bits: key === "u64" ? 64 : 32 },
-          {
-            writeKeys: (keys) => {
-              const kernel = device.kernel(unit, "sortKeys");
-              const p = device.parameters.start().pointer(addressOf(x!)).pointer(keys).long(n);
-              p.int(size)
-                .int(inner)
-                .int(descending ? 1 : 0);
-              device.launchOver(kernel, n);
-            },
-            use: (_, order) => {
-              const kernel = device.kernel(unit, "sortPick");
-              const p = device.parameters.start().pointer(addressOf(x!)).pointer(order);
-              p.pointer(addressOf(values!)).pointer(addressOf(positions!)).long(n).int(size).int(inner);
-              device.launchOver(kernel, n);
-            },
-          },
-        );
+        const kernel = device.kernel(unitOf(x!, "topk"), "topkFew");
+        const p = device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(values!));
+        p.pointer(addressOf(positions!))
+          .long(outer * inner)
+          .ints([size, inner, k]);
+        device.launch(kernel, Math.ceil((outer * inner) / LINES));
       },
     },
   };

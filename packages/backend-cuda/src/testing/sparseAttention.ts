@@ -165,7 +165,11 @@ export function sparseAgainstDense(
         drawn.dispose();
         return fromWords(values, shape, "f32", engine).cast(as);
       };
-      const leaves = shapes.map((shape, i) => draw(shape, i, by).detach().requireGrad());
+      const leaves = shapes.map((shape, i) =>
+        draw(shape, i, i === 3 ? "f32" : by)
+          .detach()
+          .requireGrad(),
+      );
       const [o, lse] = attend(leaves) as [Tensor, Tensor];
       const finite = lse.equal(Number.NEGATIVE_INFINITY).where(0, lse);
       const [ofOutput, ofLse] = [draw(o.shape, 10, by), draw(lse.shape, 11, "f32")];

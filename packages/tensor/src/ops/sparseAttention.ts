@@ -26,12 +26,17 @@ function check(name: string, inputs: readonly Meta[], attrs: SparseAttentionAttr
       "split the heads: x.reshape([b, t, h, d]).permute([0, 2, 1, 3])",
     );
   }
-  const floats = [q, k, v, ...(bias === undefined ? [] : [bias])];
-  if (floats.some((x) => x.dtype !== q.dtype) || !isFloat(q.dtype) || runs.dtype !== "i32")
+  if ([q, k, v].some((x) => x.dtype !== q.dtype) || !isFloat(q.dtype) || runs.dtype !== "i32")
     throw new DTypeError(
       name,
       `needs float tensors of one dtype and an i32 list, got ${describeAll(inputs)}`,
       'cast first: x.cast("f32")',
+    );
+  if (bias !== undefined && bias.dtype !== statisticsType(q.dtype))
+    throw new DTypeError(
+      name,
+      `the bias of ${q.dtype} operands is ${describe(bias)}`,
+      `scores are sums in ${statisticsType(q.dtype)}: bias.cast("${statisticsType(q.dtype)}")`,
     );
   const [b, h, t, d] = q.shape as [number, number, number, number];
   const [kb, kh, s, kd] = k.shape as [number, number, number, number];
@@ -45,10 +50,9 @@ function check(name: string, inputs: readonly Meta[], attrs: SparseAttentionAttr
   checkAttrs(name, attrs);
   checkRuns(name, runs, [b, kh, Math.ceil(t / attrs.blockSize)]);
   checkBias(name, bias, attrs.bias, { b, h, t, s });
-  const lse = q.dtype === "f64" ? "f64" : "f32";
   return [
     { shape: [b, h, t, v.shape[3]!], dtype: q.dtype },
-    { shape: [b, h, t], dtype: lse },
+    { shape: [b, h, t], dtype: statisticsType(q.dtype) },
   ];
 }
 
@@ -105,7 +109,8 @@ const BACKWARD_BIAS = 8;
 
 /**
  * softmax(scale · q kᵀ + bias) v over the keys that a list names for every block of queries: q `[b, h, t, d]`, k `[b, hk, s, d]`,
- * v `[b, hk, s, e]`, list `[1|b, 1|hk, ceil(t / blockSize), runs, 4]` i32, and perhaps a bias. A run is (first, end, low, high): query r of the
+ * v `[b, hk, s, e]`, list `[1|b, 1|hk, ceil(t / blockSize), runs, 4]` i32, and perhaps a bias of the type that scores are summed in (f32, or
+ * f64), which autocast leaves as it is. A run is (first, end, low, high): query r of the
  * block sees keys c with first <= c < end and low + r <= c < high + r. A key in two runs counts twice; an empty run (first = end) is
  * none. Second output: the log-sum-exp of every row, differentiable, so that attention to parts of the keys can be joined. A query that
  * sees nothing gets zeros and -inf.
@@ -115,6 +120,7 @@ export const sparseAttention: FusedOp<SparseAttentionAttrs> = fused({
   name: "sparseAttention",
   arity: "variadic",
   autocast: "low",
+  readsAnyFloat: [4],
   doc: "attention to the runs of keys that a list names for every block of queries, with its log-sum-exp",
   meta: (inputs, attrs) => {
     checkCount("sparseAttention", inputs, 4, "q, k, v and the list");
@@ -149,7 +155,7 @@ export interface SparseAttentionBackwardAttrs extends SparseAttentionAttrs {
   readonly needsBias: boolean;
 }
 
-/** Gradients by q, k, v and the bias (`[b, h, size of a head's]`). Source: Dao et al. 2022 (arXiv:2205.14135), algorithm 4. */
+/** Gradients by q, k, v and the bias (`[b, h, size of a head's]`, of the bias' type). Source: Dao et al. 2022 (arXiv:2205.14135), algorithm 4. */
 export const sparseAttentionBackward: FusedOp<SparseAttentionBackwardAttrs> = fused({
   name: "sparseAttentionBackward",
   arity: "variadic",
@@ -166,7 +172,7 @@ export const sparseAttentionBackward: FusedOp<SparseAttentionBackwardAttrs> = fu
     ) as [Meta, Meta];
     mustBe("sparseAttentionBackward", inputs, [q, k, v, runs, o, lse, o, lse]);
     const size = bias === undefined || !attrs.needsBias ? 0 : bias.shape[2]!;
-    return [q, k, v, { shape: [q.shape[0]!, q.shape[1]!, size], dtype: q.dtype }];
+    return [q, k, v, { shape: [q.shape[0]!, q.shape[1]!, size], dtype: lse.dtype }];
   },
   flops: ([q], _, { mostKeys }) => 10 * numel(q!.shape) * mostKeys,
   decompose: (inputs, attrs) => {

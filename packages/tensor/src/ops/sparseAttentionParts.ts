@@ -184,7 +184,7 @@ function gathered(of: SparseOperands, part: Part, sizes: Sizes): Gathered {
   let scores = q.matmul(keys.transpose()).mul(attrs.scale);
   if (bias !== undefined) {
     const at = biasPlaces(of, seen, part, sizes, [bias.shape[0]!, bias.shape[1]!]);
-    scores = scores.add(wide(bias.flatten().take(at, 0)));
+    scores = scores.add(bias.flatten().take(at, 0));
   }
   return { q, keys, values, places, seen, scores: seen.isSeen.unsqueeze(2).where(scores, Number.NEGATIVE_INFINITY) };
 }
@@ -256,15 +256,11 @@ export function pull(of: SparseOperands, { o, lse, g, ofLse }: SparseResults, ne
       return [dq, dk, dv, ofScores.scatterAdd(at.expand(ofScores.shape), 0, b * h * size)];
     }),
   );
-  const summed = (i: number): Tensor =>
-    results
-      .map((r) => r[i]!)
-      .reduce((x, y) => x.add(y))
-      .cast(q.dtype);
+  const summed = (i: number): Tensor => results.map((r) => r[i]!).reduce((x, y) => x.add(y));
   const dq = along(
     results.map((r) => r[0]!),
     2,
   );
-  const db = size === 0 ? q.fullOf([b, h, 0], 0) : summed(3).reshape([b, h, size]);
-  return [dq, summed(1), summed(2), db];
+  const db = size === 0 ? lse.fullOf([b, h, 0], 0) : summed(3).reshape([b, h, size]);
+  return [dq, summed(1).cast(q.dtype), summed(2).cast(q.dtype), db];
 }

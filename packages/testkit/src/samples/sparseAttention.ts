@@ -60,7 +60,8 @@ function plan(options: PlanOptions, hasGradient: boolean): fc.Arbitrary<Plan<For
         values: (_, i) => words[i]!,
       };
       const h = heads * group;
-      const lse: OperandPlan = { shape: [b, h, t], dtype: dtype === "f64" ? "f64" : "f32" };
+      const wide = dtype === "f64" ? "f64" : "f32";
+      const lse: OperandPlan = { shape: [b, h, t], dtype: wide };
       return {
         operands: [
           of(b, h, t, d),
@@ -68,7 +69,7 @@ function plan(options: PlanOptions, hasGradient: boolean): fc.Arbitrary<Plan<For
           of(b, heads, s, e),
           runs,
           ...(hasGradient ? [of(b, h, t, e), lse] : []),
-          ...(bias === undefined ? [] : [of(bb, bh, biasSteps(bias, t, s).size)]),
+          ...(bias === undefined ? [] : [{ shape: [bb, bh, biasSteps(bias, t, s).size], dtype: wide } as const]),
         ],
         attrs: { scale, blockSize, mostKeys: Math.max(...counts), ...(bias === undefined ? {} : { bias }) },
       };

@@ -14,6 +14,7 @@ type ByTokens = Readonly<Record<string, number>>;
 interface AttentionSummary {
   readonly tiledOverUnfused?: ByTokens;
   readonly hierarchicalOverTiled?: ByTokens;
+  readonly recallOverHierarchical?: ByTokens;
   /** On a GPU: how much faster each way is than PyTorch's flash attention. */
   readonly flashOver?: Readonly<Record<string, ByTokens>>;
   readonly growth: Readonly<Record<string, { readonly exponent: number; readonly exponentOfNLogN: number }>>;
@@ -48,6 +49,7 @@ export function attentionTables(report: Report): string[] {
       [
         ...ratios("tiled over unfused", summary.tiledOverUnfused),
         ...ratios("hierarchical over tiled", summary.hierarchicalOverTiled),
+        ...ratios("hierarchical without recall over with", summary.recallOverHierarchical),
         ...Object.entries(summary.flashOver ?? {}).flatMap(([name, by]) =>
           ratios(`${name} over PyTorch's flash attention`, by),
         ),

@@ -35,7 +35,7 @@ export interface SparseBackward {
 
 /** Addresses of what kernels hand to each other. */
 export interface Workspace {
-  /** A bias a key in float32, times log2 e. */
+  /** A bias a key, times log2 e. */
   readonly keyBias?: number;
   /** [b, h, t] each, of what sums are made in. */
   readonly shift?: number;

@@ -133,7 +133,7 @@ export function launchTilesOfKeys(
 /** Calls `use` with where a bias a key lies as tiles read it; 0 where there is none. */
 export function withKeyBias(
   device: CudaDevice,
-  { q, bias }: SparseOperands,
+  { bias }: SparseOperands,
   { bias: kind }: SparseAttrs,
   use: (keyBias: number) => void,
 ): void {
@@ -143,7 +143,7 @@ export function withKeyBias(
   }
   const elements = numel(bias.shape);
   device.withWorkspace(4 * elements, (address) => {
-    const kernel = device.kernel({ files: ["sparseBias"], types: { T: cTypes[q.dtype] } }, "sparseBiasWords");
+    const kernel = device.kernel({ files: ["sparseBias"] }, "sparseBiasWords");
     device.parameters.start().pointer(addressOf(bias)).pointer(address).long(elements);
     device.launchOver(kernel, elements);
     use(address);
