@@ -45,6 +45,7 @@ enum : int { CAPTURE_RELAXED = 2 };
   X(createStream, "cuStreamCreate", Result, (Handle*, unsigned))                                                    \
   X(destroyStream, "cuStreamDestroy_v2", Result, (Handle))                                                          \
   X(synchronize, "cuStreamSynchronize", Result, (Handle))                                                           \
+  X(waitEvent, "cuStreamWaitEvent", Result, (Handle, Handle, unsigned))                                             \
   X(createEvent, "cuEventCreate", Result, (Handle*, unsigned))                                                      \
   X(recordEvent, "cuEventRecord", Result, (Handle, Handle))                                                         \
   X(awaitEvent, "cuEventSynchronize", Result, (Handle))                                                             \

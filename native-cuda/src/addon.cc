@@ -4,6 +4,7 @@
 NAPI_MODULE_INIT() {
   publishDevice(env, exports);
   publishMemory(env, exports);
+  publishTransfers(env, exports);
   publishLaunch(env, exports);
   publishCapture(env, exports);
   publishCompiler(env, exports);

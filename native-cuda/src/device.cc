@@ -84,6 +84,7 @@ napi_value openDevice(Call& call) {
 napi_value closeDevice(Call& call) {
   if (cuda.context == nullptr) return call.nothing();
   staging.release();
+  closeTransfers();
   cuda.driver.destroyStream(cuda.stream);
   cuda.driver.releaseContext(cuda.device);
   cuda.context = cuda.stream = nullptr;

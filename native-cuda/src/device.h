@@ -1,4 +1,4 @@
-// The one device of this process: its context, its stream, and the check of every call to the driver.
+// The one device of this process: its context, the stream of its computation, and the check of every call to the driver.
 #pragma once
 #include "library.h"
 #include "node.h"
@@ -16,8 +16,13 @@ void check(abi::Result result, const char* what);
 /** The same where the call needs an open device. */
 void mustBeOpen();
 
+/** Gives back pinned memory and events that no transfer uses; and all that transfers keep, before the device is closed. */
+void releaseTransfers();
+void closeTransfers();
+
 void publishDevice(napi_env env, napi_value exports);
 void publishMemory(napi_env env, napi_value exports);
+void publishTransfers(napi_env env, napi_value exports);
 void publishLaunch(napi_env env, napi_value exports);
 void publishCapture(napi_env env, napi_value exports);
 void publishCompiler(napi_env env, napi_value exports);

@@ -1,8 +1,9 @@
-// Stream capture: what the one stream is asked for is kept as functions, in order, and run at every launch. What a device
+// Stream capture: what the stream is asked for is kept as functions, in order, and run at every launch. What a device
 // refuses while it captures (waiting, copies from and to pageable host memory) ends the capture with its code.
 #include <vector>
 
 #include "standin.h"
+#include "streams.h"
 
 namespace {
 
@@ -10,6 +11,7 @@ typedef std::vector<std::function<int()>> Work;
 enum { UNSUPPORTED = 900, INVALIDATED = 901, NOT_CAPTURING = 401 };
 
 Work* captured = nullptr;
+void* capturedStream = nullptr;
 bool isInvalidated = false;
 
 }  // namespace
@@ -20,16 +22,17 @@ int refusedWhileCapturing() {
   return UNSUPPORTED;
 }
 
-int enqueue(std::function<int()> work) {
-  if (captured == nullptr) return work();
+int enqueue(void* stream, std::function<int()> work) {
+  if (captured == nullptr || stream != capturedStream) return doOn(stream, std::move(work));
   captured->push_back(std::move(work));
   return 0;
 }
 
-STANDIN_API int cuStreamBeginCapture_v2(void*, int) {
+STANDIN_API int cuStreamBeginCapture_v2(void* stream, int) {
   if (const int failure = plannedFailure(__func__)) return failure;
   if (captured != nullptr) return NOT_CAPTURING;
   captured = new Work;
+  capturedStream = stream;
   isInvalidated = false;
   return 0;
 }
@@ -44,14 +47,17 @@ STANDIN_API int cuStreamEndCapture(void*, void** graph) {
 }
 STANDIN_API int cuGraphInstantiateWithFlags(void** launchable, void* graph, unsigned long long) {
   if (const int failure = plannedFailure(__func__)) return failure;
-  *launchable = new Work(*static_cast<Work*>(graph));
+  *launchable = new std::shared_ptr<Work>(new Work(*static_cast<Work*>(graph)));
   return 0;
 }
-STANDIN_API int cuGraphLaunch(void* launchable, void*) {
+STANDIN_API int cuGraphLaunch(void* launchable, void* stream) {
   if (const int failure = plannedFailure(__func__)) return failure;
-  for (const auto& work : *static_cast<Work*>(launchable))
-    if (const int failure = work()) return failure;
-  return 0;
+  // Kept, since it may be destroyed before it is done.
+  return doOn(stream, [all = *static_cast<std::shared_ptr<Work>*>(launchable)] {
+    for (const auto& work : *all)
+      if (const int failure = work()) return failure;
+    return 0;
+  });
 }
 STANDIN_API int cuGraphDestroy(void* graph) { delete static_cast<Work*>(graph); return 0; }
-STANDIN_API int cuGraphExecDestroy(void* launchable) { delete static_cast<Work*>(launchable); return 0; }
+STANDIN_API int cuGraphExecDestroy(void* launchable) { delete static_cast<std::shared_ptr<Work>*>(launchable); return 0; }

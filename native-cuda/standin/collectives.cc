@@ -11,11 +11,13 @@ struct UniqueId {
 
 constexpr size_t sizes[] = {1, 1, 4, 4, 8, 8, 2, 4, 8, 2};
 
-int move(const char* name, const void* from, void* to, size_t count, int type) {
+int move(const char* name, const void* from, void* to, size_t count, int type, void* stream) {
   if (const int failure = plannedFailure(name)) return failure;
   if (type < 0 || type > 9) return 4;
-  std::memmove(to, from, count * sizes[type]);
-  return 0;
+  return enqueue(stream, [=] {
+    std::memmove(to, from, count * sizes[type]);
+    return 0;
+  });
 }
 
 }  // namespace
@@ -32,7 +34,7 @@ STANDIN_API int ncclCommInitRank(void** group, int ranks, UniqueId id, int rank)
 STANDIN_API int ncclCommDestroy(void* group) { delete static_cast<int*>(group); return 0; }
 STANDIN_API int ncclCommAbort(void* group) { delete static_cast<int*>(group); return 0; }
 STANDIN_API int ncclCommGetAsyncError(void*, int* error) { *error = 0; return 0; }
-STANDIN_API int ncclAllReduce(const void* from, void* to, size_t count, int type, int, void*, void*) { return move(__func__, from, to, count, type); }
-STANDIN_API int ncclReduceScatter(const void* from, void* to, size_t count, int type, int, void*, void*) { return move(__func__, from, to, count, type); }
-STANDIN_API int ncclAllGather(const void* from, void* to, size_t count, int type, void*, void*) { return move(__func__, from, to, count, type); }
-STANDIN_API int ncclBroadcast(const void* from, void* to, size_t count, int type, int, void*, void*) { return move(__func__, from, to, count, type); }
+STANDIN_API int ncclAllReduce(const void* from, void* to, size_t count, int type, int, void*, void* stream) { return move(__func__, from, to, count, type, stream); }
+STANDIN_API int ncclReduceScatter(const void* from, void* to, size_t count, int type, int, void*, void* stream) { return move(__func__, from, to, count, type, stream); }
+STANDIN_API int ncclAllGather(const void* from, void* to, size_t count, int type, void*, void* stream) { return move(__func__, from, to, count, type, stream); }
+STANDIN_API int ncclBroadcast(const void* from, void* to, size_t count, int type, int, void*, void* stream) { return move(__func__, from, to, count, type, stream); }

@@ -2,7 +2,6 @@
 // how much memory each has; REVNET_STANDIN_FAIL plans a failure; REVNET_STANDIN_IDLE=1 compiles and runs no kernel.
 #include <dlfcn.h>
 #include <elf.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "standin.h"
+#include "streams.h"
 
 namespace {
 
@@ -25,16 +25,14 @@ long long setting(const char* name, long long otherwise) {
 long long memoryBytes() { return setting("REVNET_STANDIN_MEMORY", 4ll << 30); }
 
 std::map<Pointer, size_t> allocations;
+/** Host memory that the device reads and writes while the program goes on. */
+std::map<const char*, size_t> pinned;
 size_t used = 0;
 
 /** A kernel and whether its threads meet. */
 struct Function {
   Kernel kernel;
   bool isCooperative;
-};
-
-struct Event {
-  timespec time;
 };
 
 /** An error that stays, as on a device whose kernel faulted, until another failure is planned. */
@@ -50,6 +48,11 @@ int answer(const char* name) {
   do {                                                     \
     if (const int failure = answer(__func__)) return failure; \
   } while (false)
+/** What work that was done by now came to: a fault stays. */
+int outcome(int code) {
+  if (code >= 700) lost = code;
+  return lost != 0 ? lost : code;
+}
 #define NOT_WHILE_CAPTURING                                      \
   do {                                                           \
     if (const int refused = refusedWhileCapturing()) return refused; \
@@ -118,13 +121,27 @@ STANDIN_API int cuMemAlloc_v2(Pointer* pointer, size_t bytes) {
 STANDIN_API int cuMemFree_v2(Pointer pointer) {
   const auto found = allocations.find(pointer);
   if (found == allocations.end()) return 1;
+  // Freeing waits for the device.
+  outcome(finishAll());
   used -= found->second;
   allocations.erase(found);
   free(reinterpret_cast<void*>(pointer));
   return 0;
 }
-STANDIN_API int cuMemHostAlloc(void** memory, size_t bytes, unsigned) { ANSWER; *memory = aligned_alloc(64, (bytes + 63) / 64 * 64); return 0; }
-STANDIN_API int cuMemFreeHost(void* memory) { free(memory); return 0; }
+STANDIN_API int cuMemHostAlloc(void** memory, size_t bytes, unsigned) {
+  ANSWER;
+  *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
+  if (*memory == nullptr) return 2;
+  if (!isIdle()) std::memset(*memory, 0xa5, bytes);
+  pinned[static_cast<char*>(*memory)] = bytes;
+  return 0;
+}
+STANDIN_API int cuMemFreeHost(void* memory) {
+  if (pinned.erase(static_cast<char*>(memory)) == 0) return 1;
+  outcome(finishAll());
+  free(memory);
+  return 0;
+}
 STANDIN_API int cuMemHostGetDevicePointer_v2(Pointer* pointer, void* memory, unsigned) { *pointer = reinterpret_cast<Pointer>(memory); return 0; }
 
 namespace {
@@ -135,50 +152,81 @@ bool isInside(Pointer pointer, size_t bytes) {
   --after;
   return pointer + bytes <= after->first + after->second;
 }
+bool isPinned(const void* memory) {
+  auto after = pinned.upper_bound(static_cast<const char*>(memory));
+  if (after == pinned.begin()) return false;
+  --after;
+  return static_cast<const char*>(memory) < after->first + after->second;
+}
 }  // namespace
 
-STANDIN_API int cuMemcpyHtoDAsync_v2(Pointer to, const void* from, size_t bytes, void*) {
+STANDIN_API int cuMemcpyHtoDAsync_v2(Pointer to, const void* from, size_t bytes, void* stream) {
   ANSWER;
   NOT_WHILE_CAPTURING;
   if (!isInside(to, bytes)) return 1;
-  std::memcpy(reinterpret_cast<void*>(to), from, bytes);
-  return 0;
+  // Of memory that is not pinned the driver has taken a copy when this returns.
+  std::shared_ptr<std::vector<char>> taken;
+  if (isLate(stream) && !isPinned(from)) {
+    const auto* first = static_cast<const char*>(from);
+    taken = std::make_shared<std::vector<char>>(first, first + bytes);
+  }
+  return outcome(doOn(stream, [=] {
+    if (!isInside(to, bytes)) return 700;
+    std::memcpy(reinterpret_cast<void*>(to), taken == nullptr ? from : taken->data(), bytes);
+    return 0;
+  }));
 }
-STANDIN_API int cuMemcpyDtoHAsync_v2(void* to, Pointer from, size_t bytes, void*) {
+STANDIN_API int cuMemcpyDtoHAsync_v2(void* to, Pointer from, size_t bytes, void* stream) {
   ANSWER;
   NOT_WHILE_CAPTURING;
   if (!isInside(from, bytes)) return 1;
-  std::memcpy(to, reinterpret_cast<void*>(from), bytes);
-  return 0;
+  const int code = doOn(stream, [=] {
+    if (!isInside(from, bytes)) return 700;
+    std::memcpy(to, reinterpret_cast<void*>(from), bytes);
+    return 0;
+  });
+  return outcome(isPinned(to) ? code : finish(stream));
 }
-STANDIN_API int cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, void*) {
+STANDIN_API int cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, void* stream) {
   ANSWER;
   if (!isInside(from, bytes) || !isInside(to, bytes)) return 1;
-  return enqueue([=] {
+  return enqueue(stream, [=] {
     // Memory that was given back since: what a device would answer with an illegal address.
     if (!isInside(from, bytes) || !isInside(to, bytes)) return 700;
     std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
     return 0;
   });
 }
-STANDIN_API int cuMemsetD8Async(Pointer to, unsigned char value, size_t bytes, void*) {
+STANDIN_API int cuMemsetD8Async(Pointer to, unsigned char value, size_t bytes, void* stream) {
   ANSWER;
   if (!isInside(to, bytes)) return 1;
-  return enqueue([=] {
+  return enqueue(stream, [=] {
     if (!isInside(to, bytes)) return 700;
     std::memset(reinterpret_cast<void*>(to), value, bytes);
     return 0;
   });
 }
 
-STANDIN_API int cuStreamCreate(void** stream, unsigned) { ANSWER; *stream = &used; return 0; }
-STANDIN_API int cuStreamDestroy_v2(void*) { return 0; }
-STANDIN_API int cuStreamSynchronize(void*) { NOT_WHILE_CAPTURING; return answer(__func__); }
-STANDIN_API int cuEventCreate(void** event, unsigned) { *event = new Event; return 0; }
-STANDIN_API int cuEventRecord(void* event, void*) { clock_gettime(CLOCK_MONOTONIC, &static_cast<Event*>(event)->time); return 0; }
-STANDIN_API int cuEventSynchronize(void*) { NOT_WHILE_CAPTURING; return lost; }
+STANDIN_API int cuStreamCreate(void** stream, unsigned) { ANSWER; *stream = newStream(); return 0; }
+STANDIN_API int cuStreamDestroy_v2(void* stream) { endStream(stream); return 0; }
+STANDIN_API int cuStreamSynchronize(void* stream) {
+  NOT_WHILE_CAPTURING;
+  ANSWER;
+  return outcome(finish(stream));
+}
+STANDIN_API int cuStreamWaitEvent(void* stream, void* event, unsigned) { ANSWER; return outcome(waitFor(stream, *static_cast<Event*>(event))); }
+STANDIN_API int cuEventCreate(void** event, unsigned) { ANSWER; *event = new Event; return 0; }
+STANDIN_API int cuEventRecord(void* event, void* stream) { ANSWER; return outcome(record(*static_cast<Event*>(event), stream)); }
+STANDIN_API int cuEventSynchronize(void* event) {
+  NOT_WHILE_CAPTURING;
+  // On a thread of its own, where it is a read that waits: nothing is planned for it.
+  return lost != 0 ? lost : outcome(reachNow(*static_cast<Event*>(event)));
+}
 STANDIN_API int cuEventElapsedTime(float* milliseconds, void* first, void* second) {
-  const timespec a = static_cast<Event*>(first)->time, b = static_cast<Event*>(second)->time;
+  const Mark *from = static_cast<Event*>(first)->mark.get(), *to = static_cast<Event*>(second)->mark.get();
+  if (from == nullptr || to == nullptr) return 400;
+  if (!from->isReached || !to->isReached) return 600;
+  const timespec a = from->time, b = to->time;
   *milliseconds = static_cast<float>((b.tv_sec - a.tv_sec) * 1e3 + (b.tv_nsec - a.tv_nsec) * 1e-6);
   return 0;
 }
@@ -218,14 +266,14 @@ STANDIN_API int cuModuleGetFunction(void** function, void* module, const char* n
 STANDIN_API int cuFuncSetAttribute(void*, int, int) { return 0; }
 
 STANDIN_API int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
-                               void*, void**, void** extra) {
+                               void* stream, void**, void** extra) {
   ANSWER;
   if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx * by * bz == 0 || bx * by * bz > 1024) return 1;
   if (shared > 232448) return 1;
   const Function f = *static_cast<Function*>(function);
   const auto* first = static_cast<const char*>(extra[1]);
   const std::vector<char> parameters(first, first + *static_cast<size_t*>(extra[3]));
-  return enqueue([=] {
+  return enqueue(stream, [=] {
     if (!isIdle()) runGrid(f.kernel, parameters.data(), f.isCooperative, {gx, gy, gz}, {bx, by, bz}, shared);
     return 0;
   });

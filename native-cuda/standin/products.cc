@@ -159,11 +159,11 @@ STANDIN_API int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*
   return plannedFailure(__func__);
 }
 STANDIN_API int cublasLtMatmul(void*, void* product, const void* alpha, const void* a, void* layoutA, const void* b, void* layoutB, const void* beta,
-                               const void*, void*, void* d, void* layoutD, const uint64_t* algorithm, void*, size_t, void*) {
+                               const void*, void*, void* d, void* layoutD, const uint64_t* algorithm, void*, size_t, void* stream) {
   if (const int failure = plannedFailure(__func__)) return failure;
   if (algorithm[0] == 2) return REFUSED;
   const auto order = algorithm[0];
-  return enqueue([=, p = *static_cast<Product*>(product), ma = *static_cast<Matrix*>(layoutA), mb = *static_cast<Matrix*>(layoutB),
+  return enqueue(stream, [=, p = *static_cast<Product*>(product), ma = *static_cast<Matrix*>(layoutA), mb = *static_cast<Matrix*>(layoutB),
                   md = *static_cast<Matrix*>(layoutD), by = *static_cast<const float*>(alpha), kept = *static_cast<const float*>(beta)] {
     if (!isIdle()) multiply(p, {ma, a}, {mb, b}, {md, d}, by, kept, order == 1);
     return 0;

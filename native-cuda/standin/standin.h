@@ -28,7 +28,7 @@ using Kernel = void (*)(const void* parameters);
 void runGrid(Kernel kernel, const void* parameters, bool isCooperative, Dim3 blocks, Dim3 threads, size_t sharedBytes);
 
 /** Does a stream's work, or takes it down while the stream is captured. `work` keeps copies of all it needs. */
-int enqueue(std::function<int()> work);
+int enqueue(void* stream, std::function<int()> work);
 /** The code for what a captured stream does not do, after which its capture is void; 0 where none is under way. */
 int refusedWhileCapturing();
 

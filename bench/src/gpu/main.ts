@@ -20,6 +20,7 @@ import { hierarchicalApart, profileAttention } from "./hierarchical.ts";
 import { memoryOverSteps } from "./leak.ts";
 import { largeSizes, memoryOfStep, memorySubjects, smallSizes } from "./memory.ts";
 import { apart, type Curve, trainOnNovel } from "./novel.ts";
+import { gpt2Sizes, linkSpeed, offloadedPasses, tinySizes } from "./offload.ts";
 import { OpProfile } from "./profile.ts";
 import { quantiseDifferences } from "./rounding.ts";
 import { type StepCase, timeStep } from "./speed.ts";
@@ -121,7 +122,9 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     const against = (bytes: number, of: number): string =>
       `${mib(bytes)}, ${(100 * (bytes / of - 1)).toFixed(2)} % more`;
     for (const name of given.has("only") ? list("only", "") : memorySubjects) {
+      const start = performance.now();
       const found = memoryOfStep(backend, name, sizes);
+      const seconds = ((performance.now() - start) / 1000).toFixed(1);
       const { estimatedBytes: estimate, ledgerBytes, tensorBytes, usedBytes, reservedBytes } = found;
       const isSame = ledgerBytes === estimate && found.isSameAtPeak && found.assumptions.length === 0;
       judge(`${name}: the estimate is the ledger's peak`, isSame, `${estimate} and ${ledgerBytes} bytes`);
@@ -134,8 +137,27 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
         isCounted,
         `${mib(takenBytes)} and ${mib(addedBytes)}`,
       );
-      print(`       with workspaces ${against(usedBytes, estimate)}; taken ${against(reservedBytes, estimate)}`);
+      print(
+        `       with workspaces ${against(usedBytes, estimate)}; taken ${against(reservedBytes, estimate)}; ${seconds} s`,
+      );
     }
+  },
+  // Streams and activations copied to the host beside the computation. sizes=small for a stand-in.
+  offload: () => {
+    const sizes = option("sizes", "large") === "small" ? tinySizes : gpt2Sizes;
+    const { outGBs, backGBs } = linkSpeed(backend, sizes.linkBytes);
+    print(`a copy by itself: ${outGBs.toFixed(1)} GB/s to the host, ${backGBs.toFixed(1)} GB/s back`);
+    const [stored, ...rest] = offloadedPasses(backend, sizes);
+    for (const one of [stored!, ...rest]) {
+      const { name, passMs, peakBytes, copiedBytes, copiesMs, waitsMs, isSame } = one;
+      const time = `${passMs.toFixed(1)} ms, x ${(passMs / stored!.passMs).toFixed(2)}`;
+      const copied = `${(copiedBytes / 2 ** 20).toFixed(0)} MiB copied in ${copiesMs.toFixed(1)} ms at ${(copiedBytes / 1e6 / copiesMs).toFixed(1)} GB/s`;
+      const waited = `waited for ${waitsMs.toFixed(1)} ms: ${(100 * (1 - waitsMs / copiesMs)).toFixed(0)} % hidden`;
+      const figures = `${time}, peak ${(peakBytes / 2 ** 30).toFixed(2)} GiB${copiedBytes === 0 ? "" : `, ${copied}, ${waited}`}`;
+      judge(`${name}: the bits of stored activations`, isSame, figures);
+    }
+    const { liveBlocks, hostBytes } = backend.memory();
+    judge("nothing is left, on the device or in pinned memory", liveBlocks + hostBytes === 0);
   },
   // The default model on the novel: the CPU's curve is computed here, or read from a file that `curve` wrote on another machine.
   novel: async () => {
@@ -266,6 +288,7 @@ const proofs = [
   "graph",
   "leak",
   "memory",
+  "offload",
   "novel",
 ];
 if (check !== "all" && checks[check] === undefined)

@@ -29,10 +29,10 @@ export interface MemorySizes {
   readonly channels: number;
 }
 
-/** GPT-2's shape, and images for peaks of the same order. */
+/** GPT-2's shape, and images for peaks of some hundred MiB. */
 export const largeSizes: MemorySizes = {
   ...{ layers: 12, width: 768, batch: 8, length: 1024, vocabulary: 50304 },
-  ...{ images: 128, side: 64, channels: 64 },
+  ...{ images: 32, side: 64, channels: 64 },
 };
 /** For a host that plays the device: peaks of some MiB, beside which the allocator's rounding does not show. */
 export const smallSizes: MemorySizes = {

@@ -5,6 +5,7 @@ import {
   dtypes,
   type ElementwiseOp,
   type GraphMemory,
+  type HostCopies,
   type KernelTable,
   type TypedArray,
 } from "@revnet-zero/tensor";
@@ -32,6 +33,8 @@ export interface DeviceMemory {
   readonly reservedBytes: number;
   readonly peakReservedBytes: number;
   readonly liveBlocks: number;
+  /** Host memory that copies of tensors lie in. */
+  readonly hostBytes: number;
   /** The driver's own count, other processes included. */
   readonly freeBytes: number;
   readonly totalBytes: number;
@@ -133,6 +136,10 @@ export class CudaBackend implements Backend<Block> {
     return tune(this.device, log);
   }
 
+  get hostCopies(): HostCopies<Block> {
+    return this.device.hostCopies;
+  }
+
   get reservedBytes(): number {
     return this.device.ordinary.reservedBytes;
   }
@@ -140,9 +147,10 @@ export class CudaBackend implements Backend<Block> {
   memory(): DeviceMemory {
     const { usedBytes, peakUsedBytes, reservedBytes, peakReservedBytes, liveBlocks } = this.device.ordinary;
     const [freeBytes, totalBytes] = this.device.guard(() => this.device.native.memoryInfo());
+    const [hostBytes] = this.device.native.pinnedMemory();
     const peakTensorBytes = this.#peakTensorBytes;
     return {
-      ...{ usedBytes, peakUsedBytes, peakTensorBytes, reservedBytes, peakReservedBytes, liveBlocks },
+      ...{ usedBytes, peakUsedBytes, peakTensorBytes, reservedBytes, peakReservedBytes, liveBlocks, hostBytes },
       ...{ freeBytes, totalBytes },
     };
   }

@@ -3,6 +3,7 @@ import {
   BackendError,
   type DType,
   type FusedName,
+  type HostCopies,
   type Kernel,
   type KernelTable,
   type OpName,
@@ -25,7 +26,7 @@ export class NoValuesError extends BackendError {
 type Declared = Pick<Kernel<never, never>, "inputs" | "dtypes">;
 
 /** What a device says of its buffers. */
-type Memory = Pick<Backend, "dtypes" | "bytesOf" | "largestTemporary">;
+type Memory = Pick<Backend<MetaBuffer>, "dtypes" | "bytesOf" | "largestTemporary" | "hostCopies">;
 
 /** The fused ops a backend has kernels for; all others run as their decompositions, which need more memory. */
 export type FusedSupport = { readonly [K in FusedName]?: Declared };
@@ -44,6 +45,7 @@ export class MetaBackend implements Backend<MetaBuffer> {
   readonly assumptions: Set<string> = new Set();
 
   readonly largestTemporary?: number;
+  readonly hostCopies?: HostCopies<MetaBuffer>;
 
   /** With no arguments: a backend of primitives only, like the reference. */
   constructor(declared: { readonly [K in OpName]?: Declared } = {}, name = "meta", memory: Memory = {}) {
@@ -57,11 +59,12 @@ export class MetaBackend implements Backend<MetaBuffer> {
    * same program has the same ledger on both, byte for byte.
    */
   static like(backend: Backend): MetaBackend {
-    const { dtypes, bytesOf, largestTemporary } = backend;
+    const { dtypes, bytesOf, largestTemporary, hostCopies } = backend;
     return new MetaBackend(backend.kernels, `meta (${backend.name})`, {
       ...(dtypes === undefined ? {} : { dtypes }),
       ...(bytesOf === undefined ? {} : { bytesOf: bytesOf.bind(backend) }),
       ...(largestTemporary === undefined ? {} : { largestTemporary }),
+      ...(hostCopies === undefined ? {} : { hostCopies: noCopies }),
     });
   }
 
@@ -87,6 +90,12 @@ export class MetaBackend implements Backend<MetaBuffer> {
     );
   }
 }
+
+/** Copies of nothing: when buffers are given back follows from what is asked. */
+const noCopies: HostCopies<MetaBuffer> = {
+  copy: () => ({ copyTo: () => {}, settle: () => {}, release: () => {} }),
+  times: () => ({ copiesMs: 0, waitsMs: 0 }),
+};
 
 function tableOf(declared: Readonly<Record<string, Declared | undefined>>): KernelTable<MetaBuffer> {
   const names = Object.values(ops).flatMap((op) =>

@@ -29,7 +29,7 @@ export class Recorder {
     const kernels = Object.fromEntries(
       Object.entries(table).map(([name, kernel]) => [name, this.#kernel(name, kernel)]),
     );
-    const { readSync, arithmetic, assumptions, dtypes, bytesOf, largestTemporary } = backend;
+    const { readSync, hostCopies, arithmetic, assumptions, dtypes, bytesOf, largestTemporary } = backend;
     return {
       name: backend.name,
       isSynchronous: backend.isSynchronous,
@@ -73,6 +73,17 @@ export class Recorder {
             readSync: (data: unknown, dtype: DType, elements: number) => {
               this.refuse("it reads values on the host");
               return readSync.call(backend, data, dtype, elements);
+            },
+          }),
+      ...(hostCopies === undefined
+        ? {}
+        : {
+            hostCopies: {
+              copy: (data, dtype, elements) => {
+                this.refuse("it copies tensors to host memory");
+                return hostCopies.copy(data, dtype, elements);
+              },
+              times: () => hostCopies.times(),
             },
           }),
       releaseCaches: () => backend.releaseCaches?.(),

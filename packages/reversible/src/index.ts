@@ -54,6 +54,7 @@ export { reversibleHeun } from "./couplings/reversibleHeun.ts";
 export { type UserDefinedOptions, userDefined } from "./couplings/userDefined.ts";
 export { relativeDrift, sampleStreams } from "./drift.ts";
 export type { StepHealth, StreamHealth } from "./health.ts";
+export { HostOffload, type HostOffloadOptions } from "./hostOffload.ts";
 export { policiesOf, type ReversibleMode, reversibleModes, storedTwin } from "./modes.ts";
 export type { NestedPlan } from "./nestedPlan.ts";
 export type { BlockObserver } from "./observer.ts";

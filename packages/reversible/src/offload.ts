@@ -13,6 +13,8 @@ export interface Offloaded {
 export interface OffloadStore {
   /** Copies the values; the tensor is left alone. */
   put(t: Tensor): Offloaded;
+  /** What stands for it where there are only shapes. Default: one that leaves nothing in the engine. */
+  readonly forShapes?: OffloadStore;
 }
 
 /** A place for bytes: an array, a file, a database. Tickets are its own names for what it holds. */

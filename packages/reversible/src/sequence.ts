@@ -22,10 +22,11 @@ import { BinaryPoint, checkFractionBits, isMeasured } from "./binaryPoint.ts";
 import { type Program, placeBlocks, type ReversibleBlock } from "./block.ts";
 import { BlockChecks, type CheckLevel } from "./blockChecks.ts";
 import { readHealth, type StreamHealth } from "./health.ts";
+import { HostOffload } from "./hostOffload.ts";
 import { lacksValues } from "./lacksValues.ts";
 import { type ArithmeticOptions, checkMode, modes, policiesOf, type ReversibleMode } from "./modes.ts";
 import type { BlockObserver } from "./observer.ts";
-import { HostStore, type OffloadStore, offloadTo, shapeStore } from "./offload.ts";
+import { type OffloadStore, shapeStore } from "./offload.ts";
 import { PassContext } from "./passes/context.ts";
 import { ForwardPass } from "./passes/forwardPass.ts";
 import { bytesOf, SideInformation } from "./passes/side.ts";
@@ -76,7 +77,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     this.#mode = checkMode(mode);
     this.#program = placeBlocks(blocks);
     this.#plan = plan && checkPlan(plan, blocks.length);
-    this.offload = options.offload ?? offloadTo(new HostStore());
+    this.offload = options.offload ?? new HostOffload();
     this.#check = levelOf(options.check ?? false);
     const engine = options.engine ?? this.#engineOfBranches();
     const temporary = { isPersistent: false };
@@ -350,7 +351,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
       noteSide: (bytes) => {
         this.sideBytes += bytes;
       },
-      offload: isShapeOnly ? shapeStore : this.offload,
+      offload: isShapeOnly ? (this.offload.forShapes ?? shapeStore) : this.offload,
       checks:
         this.check !== false && engine.recordsGradients && !lacksValues(engine)
           ? new BlockChecks(this.check, this.numStreams, arithmetic)

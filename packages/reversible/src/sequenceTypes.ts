@@ -29,7 +29,7 @@ export interface ReversibleSequenceOptions<B extends ReversibleBlock = Reversibl
   readonly engine?: Engine;
   /** What is done with each block, in modes that rebuild activations. Default: all are rebuilt. */
   readonly plan?: MemoryPlan | undefined;
-  /** Where the plan's offloaded streams go. Default: arrays in JavaScript's own memory. */
+  /** Where the plan's offloaded streams go. Default: `new HostOffload()`, the host's memory. */
   readonly offload?: OffloadStore;
   /**
    * Keep something of every block's input streams and compare it when backward has rebuilt them; a difference is a

@@ -51,6 +51,24 @@ export interface GraphMemory<S> {
   dispose(): void;
 }
 
+/** The words of a buffer in host memory. Copies are made beside the computation: nobody waits for them unless `settle` says so. */
+export interface HostCopy<S> {
+  /** Begins to copy them back into a buffer. */
+  copyTo(to: S): void;
+  /** What the backend is asked for from now on comes after the copy that was begun last. The program goes on. */
+  settle(): void;
+  /** Settles, and frees them. */
+  release(): void;
+}
+
+/** How a device copies its buffers to host memory beside its computation. */
+export interface HostCopies<S> {
+  /** Begins to copy the first `elements` elements. The buffer is to be neither written nor freed until the copy is settled. */
+  copy(data: S, dtype: DType, elements: number): HostCopy<S>;
+  /** Milliseconds that copies took since this was first called, and that the computation waited for them. Waits for all of them. */
+  times(): { readonly copiesMs: number; readonly waitsMs: number };
+}
+
 export interface Backend<S = unknown> {
   readonly name: string;
   /** True when `readSync` works (host memory); false on devices that can only be read asynchronously. */
@@ -87,6 +105,8 @@ export interface Backend<S = unknown> {
    * is disposed or `onRevoked` is called because memory is short, which has to dispose it and every graph in it.
    */
   openGraphs?(onRevoked: () => void): GraphMemory<S>;
+  /** Only devices have it whose memory is not the host's. */
+  readonly hostCopies?: HostCopies<S>;
   /** Called when memory runs out, before the engine gives up. */
   releaseCaches?(): void;
 }

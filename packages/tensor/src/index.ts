@@ -20,6 +20,8 @@ export {
   findKernel,
   type Graph,
   type GraphMemory,
+  type HostCopies,
+  type HostCopy,
   type Kernel,
   type KernelTable,
   type OpName,

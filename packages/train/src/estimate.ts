@@ -9,7 +9,7 @@ import {
 } from "@revnet-zero/memory";
 import type { ReversibleTransformer } from "@revnet-zero/models";
 import { GradScaler } from "@revnet-zero/optim";
-import type { MemoryPlan } from "@revnet-zero/reversible";
+import type { MemoryPlan, OffloadStore } from "@revnet-zero/reversible";
 import type { Backend, Engine } from "@revnet-zero/tensor";
 import { type AnyOptimizer, buildModel, buildOptimizer, runKey } from "./build.ts";
 import type { ModelConfig, TrainConfig } from "./config.ts";
@@ -34,6 +34,8 @@ export interface BuiltStep {
 export interface EstimateStepOptions {
   /** What is done with each block, in modes that rebuild activations. Default: all are rebuilt. */
   readonly plan?: MemoryPlan | undefined;
+  /** Where it puts what it offloads. Default: the host's memory. */
+  readonly offload?: OffloadStore | undefined;
 }
 
 export interface BuildStepOptions extends EstimateStepOptions {
@@ -42,7 +44,7 @@ export interface BuildStepOptions extends EstimateStepOptions {
 }
 
 export function buildStep(config: TrainConfig, engine: Engine, options: BuildStepOptions = {}): BuiltStep {
-  const { plan, isRecorded = false } = options;
+  const { plan, offload, isRecorded = false } = options;
   const { batchSize, sequenceLength, microBatches, seed } = config.train;
   const size = batchSize * sequenceLength;
   const batch = { inputs: new Int32Array(size), targets: new Int32Array(size), batchSize, sequenceLength };
@@ -52,6 +54,7 @@ export function buildStep(config: TrainConfig, engine: Engine, options: BuildSte
   const model = buildModel(config.model, seed, engine);
   const optimizer = buildOptimizer(model, config.optimizer);
   model.sequence.plan = plan;
+  if (offload !== undefined) model.sequence.offload = offload;
   const { precision } = config.train;
   const scale = precision === "f16" ? new GradScaler().scale : 1;
   const pass: { readonly pass?: Pass } = isRecorded
@@ -68,10 +71,10 @@ export function buildStep(config: TrainConfig, engine: Engine, options: BuildSte
  * The memory of a training step before anything is run: the very step of the trainer, counted by the same ledger. On the backend `like`
  * the run's own peak is the same number.
  */
-export function estimateStep(config: TrainConfig, like: Backend, { plan }: EstimateStepOptions = {}): StepEstimate {
+export function estimateStep(config: TrainConfig, like: Backend, options: EstimateStepOptions = {}): StepEstimate {
   let parameters = 0;
   const program: StepProgram = (engine) => {
-    const { model, step } = buildStep(config, engine, { plan, isRecorded: true });
+    const { model, step } = buildStep(config, engine, { ...options, isRecorded: true });
     parameters = model.parameterCount();
     return step;
   };

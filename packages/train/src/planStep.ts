@@ -65,8 +65,7 @@ export function planStep(config: TrainConfig, backend: Backend, options: PlanSte
   }
   const leastEstimate = estimateStep(config, backend).peakBytes;
   const engine = new Engine(backend);
-  const { model, optimizer, gradients, step } = buildStep(config, engine);
-  if (offload !== undefined) model.sequence.offload = offload;
+  const { model, optimizer, gradients, step } = buildStep(config, engine, { offload });
   try {
     // Makes the optimizer's state: from here on steps begin with the bytes that all later ones do.
     engine.scope(step);
@@ -79,7 +78,7 @@ export function planStep(config: TrainConfig, backend: Backend, options: PlanSte
     const planner = new ModelPlanner(model, pass, { policies });
     const limitBytes = Math.max(budgetBytes, leastEstimate);
     const problem = problemOf(planner.times.items, measureTimes(planner, { engine, pass, limitBytes }));
-    return choose(config, backend, problem, { startBytes, budgetBytes });
+    return choose(config, backend, problem, { startBytes, budgetBytes, offload });
   } finally {
     optimizer.dispose();
     model.dispose();
@@ -93,7 +92,7 @@ function choose(
   config: TrainConfig,
   backend: Backend,
   problem: PlanProblem,
-  { startBytes, budgetBytes }: { readonly startBytes: number; readonly budgetBytes: number },
+  { startBytes, budgetBytes, offload }: PlanStepOptions & { readonly startBytes: number; readonly budgetBytes: number },
 ): StepPlan {
   const front = paretoPlans(problem);
   let room = budgetBytes - startBytes;
@@ -102,7 +101,7 @@ function choose(
     if (chosen === undefined) break;
     const layers = layersOf(problem, chosen.choices);
     const plan: MemoryPlan = { blocks: layers.map(({ policy }) => policy) };
-    const { peakBytes } = estimateStep(config, backend, { plan });
+    const { peakBytes } = estimateStep(config, backend, { plan, offload });
     if (peakBytes > budgetBytes) {
       // What the pass alone does not show: the first step, a recording, the update.
       room = Math.min(room, chosen.peakBytes) - Math.max(1, peakBytes - budgetBytes);
@@ -117,7 +116,7 @@ function choose(
     return { plan, layers, peakBytes, timeMs, lowerBoundMs, chosen, front, baselines, startBytes, problem };
   }
   const least = layersOf(problem, front[0]!.choices).map(({ policy }) => policy);
-  const { peakBytes } = estimateStep(config, backend, { plan: { blocks: least } });
+  const { peakBytes } = estimateStep(config, backend, { plan: { blocks: least }, offload });
   throw new OutOfMemoryError(
     "plan",
     `no plan fits into ${budgetBytes} bytes: the smallest peak that was found is ${peakBytes} bytes`,

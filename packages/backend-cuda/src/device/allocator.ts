@@ -31,7 +31,8 @@ const nothing: Block = { address: 0, bytes: 0 };
 /**
  * Device memory kept for reuse: a call to the driver costs microseconds and waits for the device. Small blocks share segments
  * of 2 MiB, large ones have 32 MiB or what they need; the smallest free block that fits is cut, and free neighbours join again.
- * All work is on one stream, so what is freed may be handed out at once: its next user runs after its last.
+ * All work is on one stream, so what is freed may be handed out at once: its next user runs after its last. What is copied beside it
+ * (hostCopies.ts) is freed when the stream has been told to wait for the copy.
  */
 export class CachingAllocator {
   readonly #source: SegmentSource;

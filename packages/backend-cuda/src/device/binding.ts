@@ -29,6 +29,21 @@ export interface NativeCuda {
   copy(to: number, from: number, bytes: number): void;
   fill(to: number, byte: number, bytes: number): void;
 
+  /** Begins to copy to pinned host memory, beside the work that follows; gives a transfer. */
+  copyOut(from: number, bytes: number): number;
+  /** Begins to copy back what a transfer holds. */
+  copyBack(transfer: number, to: number, bytes: number): void;
+  /** Has the work that follows wait for the copy of a transfer that was begun last. The program goes on. */
+  awaitTransfer(transfer: number): void;
+  /** Likewise, and gives its host memory back. */
+  endTransfer(transfer: number): void;
+  /** Milliseconds that copies took, and that the work waited for them, since the first call; waits for both. */
+  transferTimes(): [number, number];
+  /** Bytes of pinned host memory that transfers use, and bytes kept for later ones. */
+  pinnedMemory(): [number, number];
+  /** Gives the latter back. */
+  releasePinned(): void;
+
   loadModule(code: Uint8Array): number;
   getFunction(module: number, name: string, sharedBytes: number): number;
   /** Where `launch` finds the packed parameters. */

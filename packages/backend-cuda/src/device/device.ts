@@ -12,6 +12,7 @@ import { openDriver } from "./driver.ts";
 import { deviceError, isOutOfMemory, SHORTER } from "./errors.ts";
 import { Faults } from "./faults.ts";
 import { DeviceGraphs } from "./graphs.ts";
+import { DeviceHostCopies } from "./hostCopies.ts";
 import { Parameters } from "./parameters.ts";
 import { Products } from "./products.ts";
 import { type KernelUnit, unitSource } from "./sources.ts";
@@ -24,7 +25,7 @@ export const targetOf = (major: number, minor: number): string => `sm_${major}${
 /** Threads of a block, wherever a kernel does not say otherwise. */
 export const THREADS = 256;
 
-/** The open device: memory, kernels and their launches, all on one stream in program order. */
+/** The open device: memory, kernels and their launches, all on one stream in program order; beside it, copies to host memory. */
 export class CudaDevice {
   readonly native: NativeCuda;
   readonly name: string;
@@ -45,6 +46,7 @@ export class CudaDevice {
   readonly products: Products;
   readonly collectives: Collectives;
   readonly attention: AttentionGraphs;
+  readonly hostCopies: DeviceHostCopies;
   readonly faults: Faults;
   readonly parameters: Parameters = new Parameters();
   readonly #kernels = new Map<string, number>();
@@ -72,6 +74,7 @@ export class CudaDevice {
     this.ordinary = new CachingAllocator(native);
     this.allocator = this.ordinary;
     this.graphs = new DeviceGraphs(this);
+    this.hostCopies = new DeviceHostCopies(this);
     const driverMajor = Math.floor(this.driverVersion / 1000);
     this.compiler = new Compiler(native, driverMajor, this.target, join(nativeFolder(), "out", "kernels"));
     this.products = new Products(this, driverMajor);
@@ -97,10 +100,11 @@ export class CudaDevice {
     }
   }
 
-  /** Gives back to the driver what nobody uses, what graphs keep between their launches included. */
+  /** Gives back to the driver what nobody uses, what graphs keep between their launches and pinned host memory included. */
   releaseCaches(): void {
     this.graphs.revoke();
     this.ordinary.releaseCached();
+    this.native.releasePinned();
   }
 
   /** Memory for the length of a kernel: freed in program order, like everything on the one stream. */

@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { DiskStore, planChart } from "@revnet-zero/memory";
 import { formatBytes, formatMs, html, Markup, pageStyle, svgScatterChart, textScatter } from "@revnet-zero/plot";
-import { HostStore, type OffloadStore, offloadTo } from "@revnet-zero/reversible";
+import { HostOffload, type OffloadStore, offloadTo } from "@revnet-zero/reversible";
 import { planStep, type StepPlan } from "@revnet-zero/train";
 import type { CommandOptions, OffloadPlace } from "../commands.ts";
 import { configFor } from "../config/configFor.ts";
@@ -18,7 +18,7 @@ export interface OpenStore {
 /** The store that `--offload` names. */
 export function openOffload(place: OffloadPlace | undefined): OpenStore {
   if (place !== "disk") {
-    return { store: place === undefined ? undefined : offloadTo(new HostStore()), close: () => {} };
+    return { store: place === undefined ? undefined : new HostOffload(), close: () => {} };
   }
   const disk = new DiskStore();
   return { store: offloadTo(disk), close: () => disk.dispose() };

@@ -58,7 +58,7 @@ export async function train(
     trainer.model.sequence.plan = found.plan;
   }
   const { plan } = trainer.model.sequence;
-  const predicted = estimateStep(config, engine.backend, { plan }).peakBytes;
+  const predicted = estimateStep(config, engine.backend, { plan, offload: store }).peakBytes;
   const result = await runWithProgress(trainer, output).finally(() => {
     scheduler?.[Symbol.dispose]();
     close();

@@ -222,7 +222,7 @@ function callFunction(def: FunctionDef, inputs: readonly Tensor[]): Tensor[] {
     const context: ForwardContext = {
       engine,
       save: (...tensors) => {
-        kept.saved.push(...tensors.map((t) => new SavedTensor(t, def.name)));
+        for (const t of tensors) kept.saved.push(new SavedTensor(t, def.name));
       },
       hold: (...tensors) => {
         for (const t of tensors) if (t.edge === undefined) kept.held.add(t);

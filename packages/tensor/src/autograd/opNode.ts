@@ -24,8 +24,15 @@ export class OpNode extends GradientNode {
     this.attrs = attrs;
     this.inputs = inputs.map(metaOf);
     const saves = savesOf(op, this.inputs, attrs);
-    for (const i of saves.inputs ?? []) this.#savedInputs[i] = new SavedTensor(inputs[i]!, op.name);
-    for (const i of saves.outputs ?? []) this.#savedOutputs[i] = new SavedTensor(outputs[i]!, op.name);
+    try {
+      for (const i of saves.inputs ?? []) this.#savedInputs[i] = new SavedTensor(inputs[i]!, op.name);
+      for (const i of saves.outputs ?? []) this.#savedOutputs[i] = new SavedTensor(outputs[i]!, op.name);
+    } catch (error) {
+      // A keeper that could not take one: nobody will refer to this node, and so let go of the others.
+      this.retain();
+      this.release();
+      throw error;
+    }
   }
 
   override pull(

@@ -26,6 +26,7 @@ export class Storage {
   /** Where it was made: module path and op, when leak recording is on. */
   readonly site: string | undefined;
   version = 0;
+  #readers: Set<() => void> | undefined;
   /** Whose buffer it is: in a rehearsal the engine's is another. */
   readonly #backend: Backend;
   #references = 1;
@@ -43,6 +44,17 @@ export class Storage {
     this.#backend = engine.backend;
     engine.ledger.allocated(category, bytes);
     engine.storages.add(this);
+  }
+
+  /** Calls `beforeWrite` before the buffer is written in place, until the returned function is called: for who reads it beside the computation. */
+  watchWrites(beforeWrite: () => void): () => void {
+    this.#readers ??= new Set();
+    this.#readers.add(beforeWrite);
+    return () => void this.#readers?.delete(beforeWrite);
+  }
+  /** @internal */
+  prepareWrite(): void {
+    if (this.#readers !== undefined) for (const beforeWrite of [...this.#readers]) beforeWrite();
   }
 
   get references(): number {

@@ -96,6 +96,8 @@ function run<A>(
     };
     return engine.scope(decompose, op.name);
   }
+  const mutated = op.mutates?.(inputs);
+  if (mutated !== undefined) for (const i of mutated) inputs[i]!.storage.prepareWrite();
   const given = donates ? donor(engine, op, inputs, metas, attrs) : undefined;
   const outputs = claimOutputs(engine, op, inputs, metas, given);
   const views = outputs.map((storage, i) => bufferView(storage, contiguous(metas[i]!.shape)));
@@ -106,7 +108,7 @@ function run<A>(
     for (const s of outputs) s.release();
     throw error;
   }
-  for (const i of op.mutates?.(inputs) ?? []) inputs[i]!.storage.version++;
+  if (mutated !== undefined) for (const i of mutated) inputs[i]!.storage.version++;
   return outputs.map((storage, i) => {
     const { shape, dtype } = metas[i]!;
     return makeTensor({ engine, storage, layout: contiguous(shape), dtype });

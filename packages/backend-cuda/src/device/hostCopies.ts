@@ -1,0 +1,61 @@
+import {
+  BackendError,
+  type DType,
+  dtypes,
+  type HostCopies,
+  type HostCopy,
+  OutOfMemoryError,
+} from "@revnet-zero/tensor";
+import type { Block } from "./allocator.ts";
+import type { CudaDevice } from "./device.ts";
+import { isOutOfMemory } from "./errors.ts";
+
+/** Copies in pinned host memory, on a stream beside that of the computation (native-cuda/src/transfers.cc). */
+export class DeviceHostCopies implements HostCopies<Block> {
+  readonly #device: CudaDevice;
+
+  constructor(device: CudaDevice) {
+    this.#device = device;
+  }
+
+  copy({ address, bytes: room }: Block, dtype: DType, elements: number): HostCopy<Block> {
+    const device = this.#device;
+    const { native, graphs } = device;
+    const bytes = elements * dtypes[dtype].bytes;
+    if (bytes === 0 || room === 0) return nothing;
+    if (graphs.isCapturing)
+      throw new BackendError(
+        "offload",
+        "work that becomes a graph copies to host memory",
+        "report this: such a step is not to be captured",
+      );
+    const transfer = device.guard(() => withRoom(bytes, () => native.copyOut(address, bytes)));
+    return {
+      copyTo: (to) => device.guard(() => native.copyBack(transfer, to.address, bytes)),
+      settle: () => device.guard(() => native.awaitTransfer(transfer)),
+      release: () => native.endTransfer(transfer),
+    };
+  }
+
+  times(): { readonly copiesMs: number; readonly waitsMs: number } {
+    const { native } = this.#device;
+    const [copiesMs, waitsMs] = this.#device.guard(() => native.transferTimes());
+    return { copiesMs, waitsMs };
+  }
+}
+
+const nothing: HostCopy<Block> = { copyTo: () => {}, settle: () => {}, release: () => {} };
+
+/** It is the host's memory that runs out here. */
+function withRoom<T>(bytes: number, take: () => T): T {
+  try {
+    return take();
+  } catch (error) {
+    if (!isOutOfMemory(error)) throw error;
+    throw new OutOfMemoryError(
+      "offload",
+      `${bytes} bytes more of pinned host memory cannot be had`,
+      "offload fewer blocks, or to disk: offloadTo(new DiskStore())",
+    );
+  }
+}

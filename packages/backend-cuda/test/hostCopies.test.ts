@@ -1,0 +1,159 @@
+import type { HostCopy } from "@revnet-zero/tensor";
+import { errorText } from "@revnet-zero/testkit";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Block } from "../src/device/allocator.ts";
+import type { CudaBackend } from "../src/index.ts";
+import { useStandIn } from "../src/testing/standIn.ts";
+
+const reason = useStandIn();
+const count = 5000;
+const ramp = Int32Array.from({ length: count }, (_, i) => 3 * i - 7);
+const other = new Int32Array(count).fill(-1);
+
+let opened: CudaBackend | undefined;
+async function device(): Promise<CudaBackend> {
+  const { CudaBackend } = await import("../src/index.ts");
+  opened ??= new CudaBackend();
+  return opened;
+}
+
+const blockOf = (backend: CudaBackend, values: Int32Array): Block => {
+  const block = backend.allocate("i32", values.length);
+  backend.write(block, values);
+  return block;
+};
+const copyOf = (backend: CudaBackend, block: Block): HostCopy<Block> => backend.hostCopies.copy(block, "i32", count);
+const read = (backend: CudaBackend, block: Block) => backend.readSync(block, "i32", count);
+
+beforeEach((context) => {
+  if (reason !== undefined) context.skip(reason);
+});
+afterEach(() => {
+  process.env.REVNET_STANDIN_LATE = process.env.REVNET_STANDIN_FAIL = "";
+  const { liveBlocks, hostBytes } = opened!.memory();
+  expect([liveBlocks, hostBytes]).toEqual([0, 0]);
+});
+
+describe.each(["", "copies", "work"])("copies in host memory, with the latest work that of %j", (late) => {
+  test("hold what was there when they were asked for, and bring it back", async () => {
+    const backend = await device();
+    process.env.REVNET_STANDIN_LATE = late;
+    const block = blockOf(backend, ramp);
+    const copy = copyOf(backend, block);
+    copy.settle();
+    backend.write(block, other);
+    expect(read(backend, block)).toEqual(other);
+    for (let time = 0; time < 2; time++) {
+      const back = backend.allocate("i32", count);
+      copy.copyTo(back);
+      copy.settle();
+      expect(read(backend, back)).toEqual(ramp);
+      backend.free(back);
+    }
+    copy.release();
+    backend.free(block);
+  });
+
+  test("that are given up while they are on their way leave the memory to whoever has it next", async () => {
+    const backend = await device();
+    process.env.REVNET_STANDIN_LATE = late;
+    const source = blockOf(backend, ramp);
+    const copy = copyOf(backend, source);
+    const back = backend.allocate("i32", count);
+    copy.copyTo(back);
+    copy.release();
+    for (const block of [back, source]) backend.free(block);
+    const next = [blockOf(backend, other), blockOf(backend, other)];
+    expect(next.map((b) => b.address).sort()).toEqual([back.address, source.address].sort());
+    for (const block of next) expect(read(backend, block)).toEqual(other);
+    // Pinned memory goes from copy to copy in the same way.
+    const again = copyOf(backend, next[0]!);
+    again.settle();
+    again.copyTo(next[1]!);
+    again.settle();
+    expect(read(backend, next[1]!)).toEqual(other);
+    again.release();
+    for (const block of next) backend.free(block);
+  });
+});
+
+// That the test above would find a missing wait: what somebody who does not settle gets.
+test("the stand-in's late copies read what was written after they were asked for", async () => {
+  const backend = await device();
+  const block = blockOf(backend, ramp);
+  process.env.REVNET_STANDIN_LATE = "copies";
+  const copy = copyOf(backend, block);
+  backend.write(block, other);
+  const back = backend.allocate("i32", count);
+  copy.copyTo(back);
+  copy.settle();
+  expect(read(backend, back)).toEqual(other);
+  copy.release();
+  for (const b of [block, back]) backend.free(b);
+});
+
+describe("calls that fail", () => {
+  const calls = ["cuMemHostAlloc", "cuEventCreate", "cuEventRecord", "cuStreamWaitEvent"];
+  test.each([...calls, "cuMemcpyDtoHAsync_v2", "cuMemcpyHtoDAsync_v2"])("one after the other, of %s", async (name) => {
+    const backend = await device();
+    backend.hostCopies.times();
+    const block = blockOf(backend, ramp);
+    const back = backend.allocate("i32", count);
+    const work = (): void => {
+      const copy = copyOf(backend, block);
+      try {
+        copy.settle();
+        copy.copyTo(back);
+        copy.settle();
+      } finally {
+        copy.release();
+      }
+    };
+    let failed = 0;
+    for (;;) {
+      backend.releaseCaches();
+      process.env.REVNET_STANDIN_FAIL = `${name}:${failed + 1}:1`;
+      let thrown = "";
+      try {
+        work();
+      } catch (error) {
+        thrown = String(error);
+      }
+      const isOver = thrown === "";
+      process.env.REVNET_STANDIN_FAIL = "";
+      if (isOver) break;
+      expect(thrown).toMatch(/BackendError: cuda: .*\n {2}hint: /);
+      expect(backend.memory().hostBytes).toBe(0);
+      failed++;
+    }
+    expect(failed).toBeGreaterThan(0);
+    work();
+    expect(read(backend, back)).toEqual(ramp);
+    for (const b of [block, back]) backend.free(b);
+  });
+
+  test("host memory that runs out is the engine's error", async () => {
+    const backend = await device();
+    backend.releaseCaches();
+    const block = blockOf(backend, ramp);
+    process.env.REVNET_STANDIN_FAIL = "cuMemHostAlloc:1";
+    expect(errorText(() => copyOf(backend, block))).toMatchInlineSnapshot(`
+      "OutOfMemoryError: offload: 20000 bytes more of pinned host memory cannot be had
+        hint: offload fewer blocks, or to disk: offloadTo(new DiskStore())"
+    `);
+    backend.free(block);
+  });
+});
+
+test("says what copies took, and how long the work waited for them", async () => {
+  const backend = await device();
+  const before = backend.hostCopies.times();
+  const block = blockOf(backend, ramp);
+  const copy = copyOf(backend, block);
+  copy.settle();
+  const after = backend.hostCopies.times();
+  expect(after.copiesMs).toBeGreaterThan(before.copiesMs);
+  expect(after.waitsMs).toBeGreaterThan(before.waitsMs);
+  copy.release();
+  backend.free(block);
+});
