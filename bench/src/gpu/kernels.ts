@@ -9,6 +9,7 @@ import {
   randomKey,
   randomNormal,
   type Tensor,
+  tensor,
   zeros,
 } from "@revnet-zero/tensor";
 
@@ -53,6 +54,7 @@ function cases(engine: Engine): KernelCase[] {
   const embedding = draw([classes, width], "f32");
   const moments = engine.keep(zeros([classes, width], { engine }));
   const one = engine.keep(engine.scope(() => zeros([], { engine }).add(1)));
+  const schedule = engine.keep(tensor([1e-3, 0.1, 0.05], { engine }));
   const attrs = { keyHeads: heads, base: 10000, scale: dim ** -0.5, isCausal: true };
   const call =
     <A>(op: OpDef<A>, inputs: readonly Tensor[], options: A) =>
@@ -64,7 +66,7 @@ function cases(engine: Engine): KernelCase[] {
   const eps = 1e-5;
   const norm = { eps, to: "bf16" } as const;
   const fixed = { fractionBits: 20, sign: 1 } as const;
-  const adam = { learningRate: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, step: 1 };
+  const adam = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 };
   return [
     { name: "add f32", megabytes: 12 * size, run: call(ops.add, [x, x], undefined) },
     { name: "cast f32 to bf16", megabytes: 6 * size, run: call(ops.cast, [x], { dtype: "bf16" }) },
@@ -107,7 +109,7 @@ function cases(engine: Engine): KernelCase[] {
     {
       name: "adamw",
       megabytes: (28 * classes * width) / MB,
-      run: call(ops.adamw, [one, embedding, embedding, moments, moments], adam),
+      run: call(ops.adamw, [one, schedule, embedding, embedding, moments, moments], adam),
     },
     {
       name: "rope of queries and keys",

@@ -3,6 +3,7 @@ import {
   BackendError,
   type DType,
   type FusedName,
+  type GraphMemory,
   type Kernel,
   type KernelTable,
   type OpName,
@@ -25,7 +26,7 @@ export class NoValuesError extends BackendError {
 type Declared = Pick<Kernel<never, never>, "inputs" | "dtypes">;
 
 /** What a device says of its buffers. */
-type Memory = Pick<Backend, "dtypes" | "bytesOf" | "largestTemporary">;
+type Memory = Pick<Backend<MetaBuffer>, "dtypes" | "bytesOf" | "largestTemporary" | "openGraphs">;
 
 /** The fused ops a backend has kernels for; all others run as their decompositions, which need more memory. */
 export type FusedSupport = { readonly [K in FusedName]?: Declared };
@@ -44,6 +45,7 @@ export class MetaBackend implements Backend<MetaBuffer> {
   readonly assumptions: Set<string> = new Set();
 
   readonly largestTemporary?: number;
+  readonly openGraphs?: (onRevoked: () => void) => GraphMemory<MetaBuffer>;
 
   /** With no arguments: a backend of primitives only, like the reference. */
   constructor(declared: { readonly [K in OpName]?: Declared } = {}, name = "meta", memory: Memory = {}) {
@@ -62,6 +64,7 @@ export class MetaBackend implements Backend<MetaBuffer> {
       ...(dtypes === undefined ? {} : { dtypes }),
       ...(bytesOf === undefined ? {} : { bytesOf: bytesOf.bind(backend) }),
       ...(largestTemporary === undefined ? {} : { largestTemporary }),
+      ...(backend.openGraphs === undefined ? {} : { openGraphs: () => noMemory }),
     });
   }
 
@@ -87,6 +90,17 @@ export class MetaBackend implements Backend<MetaBuffer> {
     );
   }
 }
+
+/** Graphs of nothing, in memory that is only sizes. */
+const noMemory: GraphMemory<MetaBuffer> = {
+  allocate: (bytes) => ({ dtype: "u8", elements: bytes }),
+  part: (_, __, bytes) => ({ dtype: "u8", elements: bytes }),
+  capture: (_, work) => {
+    work();
+    return { launch: () => {}, dispose: () => {} };
+  },
+  dispose: () => {},
+};
 
 function tableOf(declared: Readonly<Record<string, Declared | undefined>>): KernelTable<MetaBuffer> {
   const names = Object.values(ops).flatMap((op) =>
