@@ -1,11 +1,18 @@
 import type { Precision } from "@revnet-zero/train";
 import type { ConfigOverride } from "./loadConfig.ts";
 
-/** `--precision bf16`, short for `--train.precision bf16`. */
-export const withPrecision = (
-  overrides: readonly ConfigOverride[],
-  precision: Precision | undefined,
-): readonly ConfigOverride[] =>
-  precision === undefined
-    ? overrides
-    : [...overrides, { key: "train.precision", value: precision, flag: "--precision" }];
+/** Flags that are short for a key of the configuration: `--precision bf16` for `--train.precision bf16`. */
+export interface ShortFlags {
+  readonly precision?: Precision | undefined;
+  readonly graph?: boolean | undefined;
+}
+
+const keys: { readonly [F in keyof ShortFlags]-?: string } = { precision: "train.precision", graph: "train.graph" };
+
+export const withShortFlags = (overrides: readonly ConfigOverride[], given: ShortFlags): readonly ConfigOverride[] => [
+  ...overrides,
+  ...Object.entries(keys).flatMap(([flag, key]) => {
+    const value = given[flag as keyof ShortFlags];
+    return value === undefined ? [] : [{ key, value, flag: `--${flag}` }];
+  }),
+];
