@@ -13,14 +13,18 @@ struct Adamw {
   T* v[64];
   u64 n[64];
   const T* factor;
-  double beta1, beta2, rest1, rest2, correction1, correction2, eps, weightDecay, learningRate;
+  /** Learning rate, 1 - beta1^t, 1 - beta2^t. */
+  const T* schedule;
+  double beta1, beta2, rest1, rest2, eps, weightDecay;
 };
 KERNEL(adamw, Adamw, 256) {
   const int i = blockIdx.y;
   const W factor = wide(p.factor[0]);
+  // Gradients that are no numbers leave everything as it is.
+  if (!(factor - factor == 0)) return;
   const W beta1 = (W)p.beta1, beta2 = (W)p.beta2, rest1 = (W)p.rest1, rest2 = (W)p.rest2;
-  const W correction1 = (W)p.correction1, correction2 = (W)p.correction2;
-  const W eps = (W)p.eps, weightDecay = (W)p.weightDecay, learningRate = (W)p.learningRate;
+  const W learningRate = wide(p.schedule[0]), correction1 = wide(p.schedule[1]), correction2 = wide(p.schedule[2]);
+  const W eps = (W)p.eps, weightDecay = (W)p.weightDecay;
   for (u64 at = (u64)blockIdx.x * 256 + threadIdx.x; at < p.n[i]; at += (u64)gridDim.x * 256) {
     const W g = wide(p.g[i][at]) * factor;
     const W m = wide(p.m[i][at]) * beta1 + g * rest1;

@@ -67,8 +67,8 @@ const cases: { readonly [name: string]: Make } = {
   },
   adamw: (n, { parameters }) => ({
     op: ops.adamw,
-    inputs: [n().reshape([]), n(parameters), n(parameters), n(parameters), n(parameters).square()],
-    attrs: { learningRate: 1e-6, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1, step: 10 },
+    inputs: [n().reshape([]), n(3).square(), n(parameters), n(parameters), n(parameters), n(parameters).square()],
+    attrs: { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1 },
   }),
   dropout: (n, { rows, columns }) => ({ op: ops.dropout, inputs: [n(rows, columns)], attrs: { p: 0.1, key } }),
   rope: (n, { tokens }) => {

@@ -10,6 +10,7 @@ import {
   randomNormal,
   type Shape,
   type Tensor,
+  tensor,
   zeros,
 } from "@revnet-zero/tensor";
 
@@ -163,8 +164,12 @@ const cases: Readonly<Record<string, MakeCase>> = {
     const moments = [zeros(shape, { engine }), zeros(shape, { engine })];
     return {
       op: ops.adamw,
-      attrs: { learningRate: 1e-6, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, step: 1 },
-      inputs: [zeros([], { engine }).add(1), draw(shape, "f32"), draw(shape, "f32"), ...moments],
+      attrs: { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 },
+      inputs: [
+        zeros([], { engine }).add(1),
+        tensor([1e-6, 0.1, 0.05], { engine }),
+        ...[draw(shape, "f32"), draw(shape, "f32"), ...moments],
+      ],
       bytes: 28 * sizes.classes * widthOf(sizes),
     };
   },

@@ -185,13 +185,14 @@ export const programs: readonly Program[] = [
       const [norm] = dispatch(engine, ops.globalNorm, [x!, small!, g!], undefined) as [Tensor];
       const [words] = dispatch(engine, ops.randomBits, [], { shape: [1003], key }) as [Tensor];
       const state = [x!.mul(0.5), g!, x!.mul(0.1), x!.square()];
-      const attrs = { learningRate: 0.01, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1, step: 3 };
+      const attrs = { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1 };
       const factor = full([], 0.5, { engine, dtype: wide ? "f64" : "f32" });
-      const stepped = dispatch(engine, ops.adamw, [factor, ...state], attrs, { donates: true });
+      const schedule = tensor([0.01, 1 - 0.9 ** 3, 1 - 0.99 ** 3], { engine, dtype: factor.dtype });
+      const stepped = dispatch(engine, ops.adamw, [factor, schedule, ...state], attrs, { donates: true });
       // Momentum and gradient point the same way: the sign of their mean is not for rounding to decide.
       const leaps = [x!.mul(0.5), g!, g!.mul(0.3)];
-      const { step: _, eps: __, ...lion } = attrs;
-      const leapt = dispatch(engine, ops.lion, [factor, ...leaps], lion, { donates: true });
+      const { eps: _, ...lion } = attrs;
+      const leapt = dispatch(engine, ops.lion, [factor, schedule.narrow(0, 0, 1), ...leaps], lion, { donates: true });
       return [dropped, norm, words.cast("f64"), ...stepped, ...leapt];
     },
   },

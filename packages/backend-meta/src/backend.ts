@@ -3,6 +3,7 @@ import {
   BackendError,
   type DType,
   type FusedName,
+  type GraphMemory,
   type HostCopies,
   type Kernel,
   type KernelTable,
@@ -26,7 +27,7 @@ export class NoValuesError extends BackendError {
 type Declared = Pick<Kernel<never, never>, "inputs" | "dtypes">;
 
 /** What a device says of its buffers. */
-type Memory = Pick<Backend<MetaBuffer>, "dtypes" | "bytesOf" | "largestTemporary" | "hostCopies">;
+type Memory = Pick<Backend<MetaBuffer>, "dtypes" | "bytesOf" | "largestTemporary" | "hostCopies" | "openGraphs">;
 
 /** The fused ops a backend has kernels for; all others run as their decompositions, which need more memory. */
 export type FusedSupport = { readonly [K in FusedName]?: Declared };
@@ -46,6 +47,7 @@ export class MetaBackend implements Backend<MetaBuffer> {
 
   readonly largestTemporary?: number;
   readonly hostCopies?: HostCopies<MetaBuffer>;
+  readonly openGraphs?: (onRevoked: () => void) => GraphMemory<MetaBuffer>;
 
   /** With no arguments: a backend of primitives only, like the reference. */
   constructor(declared: { readonly [K in OpName]?: Declared } = {}, name = "meta", memory: Memory = {}) {
@@ -65,6 +67,7 @@ export class MetaBackend implements Backend<MetaBuffer> {
       ...(bytesOf === undefined ? {} : { bytesOf: bytesOf.bind(backend) }),
       ...(largestTemporary === undefined ? {} : { largestTemporary }),
       ...(hostCopies === undefined ? {} : { hostCopies: noCopies }),
+      ...(backend.openGraphs === undefined ? {} : { openGraphs: () => noMemory }),
     });
   }
 
@@ -95,6 +98,17 @@ export class MetaBackend implements Backend<MetaBuffer> {
 const noCopies: HostCopies<MetaBuffer> = {
   copy: () => ({ copyTo: () => {}, settle: () => {}, release: () => {} }),
   times: () => ({ copiesMs: 0, waitsMs: 0 }),
+};
+
+/** Graphs of nothing, in memory that is only sizes. */
+const noMemory: GraphMemory<MetaBuffer> = {
+  allocate: (bytes) => ({ dtype: "u8", elements: bytes }),
+  part: (_, __, bytes) => ({ dtype: "u8", elements: bytes }),
+  capture: (_, work) => {
+    work();
+    return { launch: () => {}, dispose: () => {} };
+  },
+  dispose: () => {},
 };
 
 function tableOf(declared: Readonly<Record<string, Declared | undefined>>): KernelTable<MetaBuffer> {

@@ -7,6 +7,7 @@ import {
   Engine,
   fromWords,
   type MemoryReport,
+  ones,
   ops,
   randomKey,
   randomNormal,
@@ -50,14 +51,14 @@ function parameters(engine: Engine, ...shapes: number[][]): Tensor[] {
 function adamwStep(engine: Engine, ps: readonly Tensor[]): void {
   engine.scope(() => {
     const groups = ps.flatMap((p) => [p.detach(), p.grad!, zeros(p.shape, { engine }), zeros(p.shape, { engine })]);
-    const attrs = { learningRate: 1e-3, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1, step: 1 };
+    const attrs = { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1 };
     const factor = dispatch(
       engine,
       ops.globalNorm,
       ps.map((p) => p.grad!),
       undefined,
     )[0]!;
-    engine.noGrad(() => dispatch(engine, ops.adamw, [factor, ...groups], attrs));
+    engine.noGrad(() => dispatch(engine, ops.adamw, [factor, ones([3], { engine }), ...groups], attrs));
   });
 }
 

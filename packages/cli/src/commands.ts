@@ -33,6 +33,7 @@ export interface CommandOptions {
     readonly config?: string;
     readonly resume?: boolean;
     readonly precision?: Precision;
+    readonly graph?: boolean;
     readonly printConfig?: boolean;
     readonly dryRun?: boolean;
     readonly report?: string;
@@ -166,6 +167,7 @@ export const commands: { readonly [C in CommandName]: CommandSpec<CommandOptions
     options: {
       resume: flag("go on from the latest checkpoint in output.dir"),
       precision,
+      graph: flag("run whole steps as CUDA graphs: short for --train.graph"),
       printConfig,
       dryRun: flag("check the configuration, tell the memory a step needs, and train nothing"),
       report: path("<file>", "where the HTML report goes; default report.html in output.dir"),

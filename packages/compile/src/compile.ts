@@ -1,6 +1,7 @@
 import {
   AutogradError,
   type Engine,
+  type HostObserver,
   type Key,
   type KeyDerivation,
   Tensor,
@@ -158,12 +159,15 @@ class CompiledFunction {
     const derivations = new Map<Key, KeyDerivation>();
     const { ambient } = engine;
     const { key: root, calls } = ambient;
-    const refuse = (reason: string): void => recorder.refuse(reason);
+    const host: HostObserver = {
+      effect: (reason) => recorder.refuse(reason),
+      values: (data, make) => recorder.noteValues(data, make),
+    };
     const ignore = (): void => {};
     const stop = engine.ledger.watch({ allocated: ignore, moved: ignore, freed: (s) => recorder.noteFreed(s) });
     let result: Tensors;
     try {
-      result = engine.withBackend(recorder.backend, refuse, () =>
+      result = engine.withBackend(recorder.backend, host, () =>
         traceKeys(derivations, () => engine.scope(() => this.#f(...args), "compile")),
       );
     } finally {

@@ -1,4 +1,5 @@
 import { contiguousStrides, type DType, type ElementwiseOp, elementwise, expr, sameShape } from "@revnet-zero/tensor";
+import { Liveness } from "./liveness.ts";
 import type { ElementwiseCall, Instruction, Slot, SlotView } from "./program.ts";
 
 type Expr = expr.Expr;
@@ -13,11 +14,13 @@ const scalars: { readonly [D in DType]?: expr.ScalarType } = { f32: "float", i32
 
 /**
  * Joins an elementwise op to the one that reads its result, where that is the only reader, element by element: the result is
- * never written. The same bits: what was stored as f32 is rounded to f32 on its way.
+ * never written. The same bits: what was stored as f32 is rounded to f32 on its way. And no more memory: not where operands kept for
+ * the reader would raise the program's peak.
  */
 export function fuse(given: readonly Instruction[], results: readonly Slot[]): Instruction[] {
   const returned = new Set(results);
   const instructions: (Instruction | undefined)[] = withoutFills(given, returned);
+  const liveness = new Liveness(instructions, returned);
   for (const [i, producer] of instructions.entries()) {
     if (producer?.kind !== "elementwise") continue;
     const j = onlyReader(instructions, i, producer, returned);
@@ -25,6 +28,11 @@ export function fuse(given: readonly Instruction[], results: readonly Slot[]): I
     if (j === undefined || consumer?.kind !== "elementwise") continue;
     const joined = join(instructions, [i, producer], [j, consumer]);
     if (joined === undefined) continue;
+    const { slot } = producer.outputs[0]!;
+    // Where the result is made in place, the buffer was there before or is there afterwards.
+    const isOwn = ![...producer.inputs, ...consumer.outputs].some((v) => v.slot === slot);
+    const reads = producer.inputs.map((v) => v.slot);
+    if (!liveness.join(i, j, reads, isOwn ? slot : undefined)) continue;
     instructions[i] = undefined;
     instructions[j] = joined;
   }

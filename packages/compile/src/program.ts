@@ -55,7 +55,13 @@ export interface HostWrite extends Reading {
   readonly words: TypedArray;
 }
 
-export type Instruction = KernelCall | ElementwiseCall | HostWrite;
+/** Numbers that the host makes at every call (`hostValues`). */
+export interface HostValues extends Reading {
+  readonly kind: "values";
+  readonly make: () => TypedArray;
+}
+
+export type Instruction = KernelCall | ElementwiseCall | HostWrite | HostValues;
 
 /** What the function returned, a tensor of it. */
 export interface Result extends SlotView {

@@ -1,4 +1,4 @@
-import type { Backend, BufferView, DType, Engine, Kernel, Storage, Tensor } from "@revnet-zero/tensor";
+import type { Backend, BufferView, DType, Engine, Kernel, Storage, Tensor, TypedArray } from "@revnet-zero/tensor";
 import type { Instruction, Result, Slot, SlotView } from "./program.ts";
 
 /**
@@ -107,6 +107,14 @@ export class Recorder {
 
   #note(instruction: Instruction): void {
     this.instructions.push(instruction);
+  }
+
+  /** What was written last is made by the host at every call. */
+  noteValues(data: unknown, make: () => TypedArray): void {
+    const written = this.instructions.at(-1);
+    // Into a tensor made outside: refused already.
+    if (written?.kind !== "write" || written.outputs[0]!.slot !== this.#slotOf(data)) return;
+    this.instructions.splice(-1, 1, { kind: "values", make, inputs: [], outputs: written.outputs });
   }
 
   /** Of a buffer that was made before: a recording would free it only once. */

@@ -7,11 +7,12 @@ import {
   type Storage,
   type Tensor,
 } from "@revnet-zero/tensor";
-import { Keys } from "./keys.ts";
+import type { Lifetime } from "./placement.ts";
 import type { Instruction, Program, Slot, SlotView } from "./program.ts";
+import { ValueSource, type Values } from "./values.ts";
 
 type MutableView = { -readonly [K in keyof BufferView<unknown>]: BufferView<unknown>[K] };
-type MadeSlot = Slot & { readonly kind: "made" };
+export type MadeSlot = Slot & { readonly kind: "made" };
 
 /** A place in the table of buffers: what a slot's is at the moment. */
 interface Place {
@@ -20,21 +21,31 @@ interface Place {
   readonly views: MutableView[];
 }
 
+interface Step {
+  readonly instruction: Instruction;
+  readonly work: (values: Values) => void;
+  /** Buffers that it is the first to use, and the last. */
+  readonly makes: readonly Place[];
+  readonly frees: readonly Place[];
+}
+
 /** A program that is ready to run on an engine, again and again. */
 export class Replay {
   readonly engine: Engine;
-  readonly keys: Keys;
   /** What it writes to that was there before. */
   readonly written: readonly Slot[];
+  /** The buffers that come in from outside at every call. */
+  readonly argumentSlots: readonly (Slot & { readonly kind: "argument" })[];
+  readonly #values: ValueSource;
   readonly #program: Program;
   readonly #places = new Map<Slot, Place>();
   /** What results are for; everything else is workspace. */
   readonly #categories: ReadonlyMap<Slot, MemoryCategory>;
-  readonly #steps: readonly ((keys: readonly Key[]) => void)[];
+  readonly #steps: readonly Step[];
 
   constructor(engine: Engine, program: Program) {
     this.engine = engine;
-    this.keys = new Keys(program.keyOf);
+    this.#values = new ValueSource(program);
     this.#program = program;
     for (const s of program.captured) s.retain();
     this.#categories = new Map(program.results.map((r) => [r.slot, r.category]));
@@ -42,14 +53,12 @@ export class Replay {
     program.instructions.forEach((instruction, i) => {
       for (const { slot } of operands(instruction)) last.set(slot, i);
     });
-    this.#steps = program.instructions.map((instruction, i) => {
-      const freed = [...new Set(operands(instruction).map((v) => v.slot))].filter(
-        (slot) => slot.kind === "made" && last.get(slot) === i && !this.#categories.has(slot),
-      );
-      return this.#step(instruction, freed);
-    });
+    this.#steps = program.instructions.map((instruction, i) =>
+      this.#step(instruction, (slot) => last.get(slot) === i && !this.#categories.has(slot)),
+    );
     const outputs = program.instructions.flatMap((instruction) => instruction.outputs.map((v) => v.slot));
     this.written = [...new Set(outputs)].filter((slot) => slot.kind !== "made");
+    this.argumentSlots = [...this.#places.keys()].filter((slot) => slot.kind === "argument");
     for (const place of this.#places.values()) if (place.slot.kind === "captured") this.#put(place, place.slot.storage);
   }
 
@@ -58,69 +67,84 @@ export class Replay {
     return this.#program.captured.every((s) => s.references > 1);
   }
 
-  /** The buffers that come in from outside at every call. */
-  get argumentSlots(): readonly (Slot & { readonly kind: "argument" })[] {
-    return [...this.#places.keys()].filter((slot) => slot.kind === "argument");
+  /** What this call has for its own. To be asked once a call: hosts count. */
+  nextValues(root: Key | undefined): Values {
+    return this.#values.next(root);
   }
 
-  /** Computes on these arguments. */
-  run(args: readonly Tensor[], root: Key | undefined): Tensor[] {
-    const made = this.execute((index) => args[index]!.storage, new Map(), this.keys.from(root));
-    const results = this.results(args, made);
-    for (const storage of made.values()) storage.release();
-    return results;
-  }
-
-  /** A buffer for every one that it returns and makes. */
-  makeResults(): Map<Slot, Storage> {
+  /** Computes on these arguments, buffer by buffer. */
+  run(args: readonly Tensor[], values: Values): Tensor[] {
+    for (const place of this.#places.values())
+      if (place.slot.kind === "argument") this.#put(place, args[place.slot.index]!.storage);
     const made = new Map<Slot, Storage>();
     try {
-      for (const slot of this.#categories.keys()) if (slot.kind === "made") made.set(slot, this.#make(slot));
-    } catch (error) {
-      for (const storage of made.values()) storage.release();
-      throw error;
-    }
-    return made;
-  }
-
-  #make(slot: MadeSlot): Storage {
-    const { dtype, elements } = slot;
-    return this.engine.allocate({ shape: [elements], dtype }, this.#categories.get(slot));
-  }
-
-  /** Asks the backend for all of it. What it returns is put into the buffers given for it, or into new ones. */
-  execute(
-    argument: (index: number) => Storage,
-    given: ReadonlyMap<Slot, Storage>,
-    keys: readonly Key[],
-  ): ReadonlyMap<Slot, Storage> {
-    for (const place of this.#places.values()) {
-      const { slot } = place;
-      const storage = slot.kind === "argument" ? argument(slot.index) : given.get(slot);
-      if (storage !== undefined) this.#put(place, storage);
-    }
-    const made = new Map<Slot, Storage>();
-    try {
-      for (const step of this.#steps) step(keys);
+      for (const { work, makes, frees } of this.#steps) {
+        for (const place of makes) this.#put(place, this.make(place.slot as MadeSlot));
+        work(values);
+        for (const place of frees) this.#take(place).release();
+      }
       for (const slot of this.#categories.keys())
         if (slot.kind === "made") made.set(slot, this.#take(this.#places.get(slot)!));
-      return made;
+      return this.results(args, (slot) => made.get(slot)!);
     } finally {
+      for (const storage of made.values()) storage.release();
       // Of a run that failed.
-      for (const place of this.#places.values()) {
-        if (place.slot.kind !== "made" || place.storage === undefined) continue;
-        const storage = this.#take(place);
-        if (!given.has(place.slot)) storage.release();
-      }
+      for (const place of this.#places.values())
+        if (place.slot.kind === "made" && place.storage !== undefined) this.#take(place).release();
     }
   }
 
-  /** What it returns, after it was executed with these arguments and results. */
-  results(args: readonly Tensor[], made: ReadonlyMap<Slot, Storage>): Tensor[] {
+  /** A buffer for one that it makes. */
+  make(slot: MadeSlot): Storage {
+    return this.engine.allocate({ shape: [slot.elements], dtype: slot.dtype }, this.#categories.get(slot));
+  }
+
+  /** The buffers that it makes and returns, and those that the host writes before its work. */
+  get lasting(): readonly MadeSlot[] {
+    const written = this.#steps.flatMap(({ instruction }) =>
+      instruction.kind === "values" ? instruction.outputs : [],
+    );
+    return [...new Set([...this.#categories.keys(), ...written.map((v) => v.slot)])].filter((s) => s.kind === "made");
+  }
+
+  /** All other buffers that it makes, with the steps that they are needed in. */
+  lifetimes(): Lifetime<MadeSlot>[] {
+    const lasting = new Set<Slot>(this.lasting);
+    const first = new Map<Slot, number>();
+    return this.#steps.flatMap(({ makes, frees }, i) => {
+      for (const { slot } of makes) first.set(slot, i);
+      return frees.flatMap(({ slot }) => {
+        if (lasting.has(slot)) return [];
+        return [{ of: slot as MadeSlot, bytes: this.#bytesOf(slot as MadeSlot), first: first.get(slot)!, last: i }];
+      });
+    });
+  }
+
+  #bytesOf({ dtype, elements }: MadeSlot): number {
+    return this.engine.bytesOf(dtype, elements);
+  }
+
+  /** Asks the backend for all work on buffers that are there; the host's numbers are in theirs. */
+  issue(dataOf: (slot: Slot) => unknown, values: Values): void {
+    for (const { slot, views } of this.#places.values()) {
+      if (slot.kind === "captured") continue;
+      const data = dataOf(slot);
+      for (const v of views) v.data = data;
+    }
+    for (const { instruction, work } of this.#steps) if (instruction.kind !== "values") work(values);
+  }
+
+  /** Writes the host's numbers. */
+  writeValues(dataOf: (slot: Slot) => unknown, { words }: Values): void {
+    for (const [{ outputs }, numbers] of words) this.engine.backend.write(dataOf(outputs[0]!.slot), numbers);
+  }
+
+  /** What it returns, after its work was done on these buffers. */
+  results(args: readonly Tensor[], made: (slot: Slot) => Storage): Tensor[] {
     const { engine } = this;
     const storageOf = (slot: Slot): Storage => {
       if (slot.kind === "argument") return args[slot.index]!.storage;
-      return slot.kind === "captured" ? slot.storage : made.get(slot)!;
+      return slot.kind === "captured" ? slot.storage : made(slot);
     };
     for (const slot of this.written) storageOf(slot).version++;
     return this.#program.results.map(({ slot, dtype, shape, strides, offset }) =>
@@ -154,18 +178,17 @@ export class Replay {
     return view;
   }
 
-  #step(instruction: Instruction, freed: readonly Slot[]): (keys: readonly Key[]) => void {
+  #step(instruction: Instruction, isFreed: (slot: Slot) => boolean): Step {
+    const known = new Set(this.#places.keys());
     const inputs = instruction.inputs.map((v) => this.#view(v));
     const outputs = instruction.outputs.map((v) => this.#view(v));
-    const made = instruction.outputs.flatMap(({ slot }) =>
-      slot.kind === "made" ? [[slot, this.#places.get(slot)!] as const] : [],
-    );
-    const release = freed.map((slot) => this.#places.get(slot)!);
-    const work = this.#work(instruction, inputs, outputs);
-    return (keys) => {
-      for (const [slot, place] of made) if (place.storage === undefined) this.#put(place, this.#make(slot));
-      work(keys);
-      for (const place of release) this.#take(place).release();
+    const made = [...new Set(operands(instruction).map((v) => v.slot))].filter((slot) => slot.kind === "made");
+    const placesOf = (slots: readonly Slot[]): Place[] => slots.map((slot) => this.#places.get(slot)!);
+    return {
+      instruction,
+      work: this.#work(instruction, inputs, outputs),
+      makes: placesOf(made.filter((slot) => !known.has(slot))),
+      frees: placesOf(made.filter(isFreed)),
     };
   }
 
@@ -173,14 +196,15 @@ export class Replay {
     instruction: Instruction,
     inputs: readonly MutableView[],
     outputs: readonly MutableView[],
-  ): (keys: readonly Key[]) => void {
+  ): (values: Values) => void {
     const { backend } = this.engine;
     const [output] = outputs as [MutableView];
     if (instruction.kind === "write") return () => backend.write(output.data, instruction.words);
+    if (instruction.kind === "values") return ({ words }) => backend.write(output.data, words.get(instruction)!);
     const { attrs } = instruction;
-    const attrsAt = this.keys.in(attrs) ?? (() => attrs);
-    if (instruction.kind === "kernel") return (keys) => instruction.run(inputs, outputs, attrsAt(keys));
-    return (keys) => backend.elementwise(instruction.op, attrsAt(keys), inputs, output);
+    const attrsAt = this.#values.keys.in(attrs) ?? (() => attrs);
+    if (instruction.kind === "kernel") return ({ keys }) => instruction.run(inputs, outputs, attrsAt(keys));
+    return ({ keys }) => backend.elementwise(instruction.op, attrsAt(keys), inputs, output);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Key, Tensor } from "@revnet-zero/tensor";
 import { areSame, type GraphReplay, graphsOf, placesOf } from "./graph.ts";
 import type { Replay } from "./replay.ts";
+import type { Values } from "./values.ts";
 
 /** A recording is taken down so often. */
 const MOST_CAPTURES = 8;
@@ -26,14 +27,11 @@ export class Runner {
   }
 
   run(args: readonly Tensor[], root: Key | undefined): Tensor[] {
-    if (this.#isWanted) {
-      const results = this.#asGraph(args, root);
-      if (results !== undefined) return results;
-    }
-    return this.replay.run(args, root);
+    const values = this.replay.nextValues(root);
+    return (this.#isWanted ? this.#asGraph(args, values) : undefined) ?? this.replay.run(args, values);
   }
 
-  #asGraph(args: readonly Tensor[], root: Key | undefined): Tensor[] | undefined {
+  #asGraph(args: readonly Tensor[], values: Values): Tensor[] | undefined {
     const places = placesOf(this.replay, args);
     const before = this.#places;
     this.#places = places;
@@ -42,15 +40,15 @@ export class Runner {
     if (before === undefined) this.whyNoGraph = "the first call of a recording is no graph yet";
     else if (this.#graph === undefined || !areSame(this.#graph.places, places)) {
       // What it uses where it lies has to have come to rest.
-      if (areSame(before, places)) this.#attempt(() => this.#capture(args, root));
+      if (areSame(before, places)) this.#attempt(() => this.#capture(args, values));
       else this.whyNoGraph = "an argument that it uses in place lies elsewhere than before";
     }
     if (this.#graph === undefined || !areSame(this.#graph.places, places)) return undefined;
     this.whyNoGraph = this.#graph.isHeld ? "a result of its last call is still held" : undefined;
-    return this.whyNoGraph === undefined ? this.#attempt(() => this.#graph!.run(args, root)) : undefined;
+    return this.whyNoGraph === undefined ? this.#attempt(() => this.#graph!.run(args, values)) : undefined;
   }
 
-  #capture(args: readonly Tensor[], root: Key | undefined): void {
+  #capture(args: readonly Tensor[], values: Values): void {
     const { engine } = this.replay;
     this.#drop();
     if (Number.isFinite(engine.memoryLimitBytes))
@@ -58,7 +56,7 @@ export class Runner {
     else if (++this.#captures > MOST_CAPTURES)
       this.#giveUp("arguments that it uses in place lie elsewhere time and again");
     else
-      this.#graph = graphsOf(engine).capture(this.replay, args, root, () => {
+      this.#graph = graphsOf(engine).capture(this.replay, args, values, () => {
         this.#graph = undefined;
         this.#giveUp("memory ran short, and what the graph kept was given back");
       });

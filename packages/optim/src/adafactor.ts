@@ -1,5 +1,5 @@
 import { type ElementwiseOp, expr, type Tensor } from "@revnet-zero/tensor";
-import { eachUpdate, overwrite, updateRule, zerosOf } from "./inPlace.ts";
+import { eachUpdate, orKept, overwrite, updateRule, zerosOf } from "./inPlace.ts";
 import {
   checkNonNegative,
   type GroupInput,
@@ -8,6 +8,7 @@ import {
   type Slots,
   type StepContext,
   type Update,
+  type UpdateCount,
 } from "./optimizer.ts";
 
 export interface AdafactorOptions extends OptimizerOptions {
@@ -50,19 +51,20 @@ const squareRule: ElementwiseOp<{ readonly eps1: number }> = updateRule(
     return add(mul(clipped, clipped), eps1);
   },
 );
-/** held, fresh, decay -> their mean by the decay. */
-const blendRule: ElementwiseOp = updateRule("adafactorBlend", 3, ([held, fresh, decay]) =>
-  add(mul(decay!, held!), mul(sub(1, decay!), fresh!)),
+/** held, fresh, decay, factor -> the mean of the first two by the decay. */
+const blendRule: ElementwiseOp = updateRule("adafactorBlend", 4, ([held, fresh, decay, factor]) =>
+  orKept(factor!, add(mul(decay!, held!), mul(sub(1, decay!), fresh!)), held!),
 );
 /** g, factor, and two broadcast factors of the second moment -> g / sqrt(a b). */
 const directionRule: ElementwiseOp = updateRule("adafactorDirection", 4, ([g, factor, a, b]) =>
   div(mul(g!, factor!), sqrt(mul(a!, b!))),
 );
-/** p, u, clip, α -> p - α (u / clip + λ p). */
+/** p, u, clip, α, factor -> p - α (u / clip + λ p). */
 const parameterRule: ElementwiseOp<{ readonly weightDecay: number }> = updateRule(
   "adafactor",
-  4,
-  ([p, u, clip, scale], { weightDecay }) => sub(p!, mul(scale!, add(div(u!, clip!), mul(weightDecay, p!)))),
+  5,
+  ([p, u, clip, scale, factor], { weightDecay }) =>
+    orKept(factor!, sub(p!, mul(scale!, add(div(u!, clip!), mul(weightDecay, p!)))), p!),
 );
 
 /**
@@ -100,34 +102,45 @@ export class Adafactor extends Optimizer<AdafactorOptions> {
     };
   }
 
+  protected override readonly scheduleSize = 2;
+  protected override schedule(
+    { count, learningRate, isScheduled }: UpdateCount,
+    { decayPower, relativeStep, learningRateScale }: AdafactorOptions,
+  ): readonly number[] {
+    const ownRate = Math.min(0.01, 1 / Math.sqrt(count)) * learningRateScale;
+    // The decay is 0 in the first step: no bias to correct.
+    return [relativeStep && !isScheduled ? ownRate : learningRate, 1 - count ** -decayPower];
+  }
+
   protected override update(updates: readonly Update[], options: AdafactorOptions, context: StepContext): void {
-    const { eps1, eps2, clipThreshold, weightDecay, relativeStep, decayPower, learningRateScale } = options;
-    eachUpdate(updates, context, ({ parameter, gradient, slots, count, factor, rate }) => {
+    const { eps1, eps2, clipThreshold, weightDecay, relativeStep } = options;
+    eachUpdate(updates, context, ({ parameter, gradient, slots, factor, schedule }) => {
       const { engine } = parameter;
-      const decay = 1 - count ** -decayPower; // 0 in the first step: no bias to correct.
+      const [rate, decay] = schedule as [Tensor, Tensor];
       const [a, b] = engine.scope(() => {
         const squares = gradient.apply(squareRule, [gradient, factor], { eps1 });
-        return secondMoment(slots, squares, parameter.fullOf([], decay));
+        return secondMoment(slots, { squares, decay, factor });
       });
       const u = gradient.apply(directionRule, [gradient, factor, a, b], undefined);
       const clip = rms(u).div(clipThreshold).maximum(1);
-      const isOwnRate = relativeStep && !context.isScheduled;
-      const step = isOwnRate ? rate.fullOf([], Math.min(0.01, 1 / Math.sqrt(count)) * learningRateScale) : rate;
-      const scale = relativeStep ? rms(parameter).maximum(eps2).mul(step) : step;
-      overwrite(parameterRule, [parameter, u, clip, scale], { weightDecay });
+      const scale = relativeStep ? rms(parameter).maximum(eps2).mul(rate) : rate;
+      overwrite(parameterRule, [parameter, u, clip, scale, factor], { weightDecay });
     });
   }
 }
 
 /** Updates the state with squared gradients; two factors whose product, broadcast, is the second moment. */
-function secondMoment(slots: Slots, squares: Tensor, decay: Tensor): [Tensor, Tensor] {
+function secondMoment(
+  slots: Slots,
+  { squares, decay, factor }: { readonly squares: Tensor; readonly decay: Tensor; readonly factor: Tensor },
+): [Tensor, Tensor] {
   const { secondMoment: full, rows, columns } = slots;
   if (full !== undefined) {
-    overwrite(blendRule, [full, squares, decay], undefined);
+    overwrite(blendRule, [full, squares, decay, factor], undefined);
     return [full, full.fullOf([], 1)];
   }
-  overwrite(blendRule, [rows!, squares.sum(-1, { keepDims: true }), decay], undefined); // [..., n, 1]
-  overwrite(blendRule, [columns!, squares.sum(-2, { keepDims: true }), decay], undefined); // [..., 1, m]
+  overwrite(blendRule, [rows!, squares.sum(-1, { keepDims: true }), decay, factor], undefined); // [..., n, 1]
+  overwrite(blendRule, [columns!, squares.sum(-2, { keepDims: true }), decay, factor], undefined); // [..., 1, m]
   // Divided before they are multiplied: with ε1 alone in rows and columns, their product would underflow in f32.
   return [rows!.div(rows!.sum(-2, { keepDims: true })), columns!];
 }

@@ -1,5 +1,5 @@
-import { full, ops, type Tensor } from "@revnet-zero/tensor";
-import { zerosOf } from "./inPlace.ts";
+import { ops, type Tensor } from "@revnet-zero/tensor";
+import { updateAll, zerosOf } from "./inPlace.ts";
 import {
   checkDecay,
   checkNonNegative,
@@ -9,6 +9,7 @@ import {
   type Slots,
   type StepContext,
   type Update,
+  type UpdateCount,
 } from "./optimizer.ts";
 
 export interface AdamWOptions extends OptimizerOptions {
@@ -57,16 +58,16 @@ export class AdamW extends Optimizer<AdamWOptions> {
     return { firstMoment: zerosOf(parameter), secondMoment: zerosOf(parameter) };
   }
 
+  protected override readonly scheduleSize = 3;
+  protected override schedule({ count, learningRate }: UpdateCount, { beta1, beta2 }: AdamWOptions): readonly number[] {
+    return [learningRate, 1 - beta1 ** count, 1 - beta2 ** count];
+  }
+
   protected override update(updates: readonly Update[], options: AdamWOptions, context: StepContext): void {
     const { beta1, beta2, eps, weightDecay } = options;
-    const { engine, learningRate } = context;
-    const factor = context.gradientFactor ?? full([], 1, { engine });
-    // One call for all parameters with the same number of updates, which the bias corrections depend on.
-    for (const step of new Set(updates.map((u) => u.count))) {
-      const tensors = updates.flatMap(({ parameter, gradient, slots, count }) =>
-        count === step ? [parameter, gradient, slots.firstMoment!, slots.secondMoment!] : [],
-      );
-      factor.applyAll(ops.adamw, [factor, ...tensors], { learningRate, beta1, beta2, eps, weightDecay, step });
-    }
+    updateAll(ops.adamw, updates, context, {
+      attrs: { beta1, beta2, eps, weightDecay },
+      tensorsOf: ({ parameter, gradient, slots }) => [parameter, gradient, slots.firstMoment!, slots.secondMoment!],
+    });
   }
 }

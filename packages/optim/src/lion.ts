@@ -1,5 +1,5 @@
-import { full, ops, type Tensor } from "@revnet-zero/tensor";
-import { zerosOf } from "./inPlace.ts";
+import { ops, type Tensor } from "@revnet-zero/tensor";
+import { updateAll, zerosOf } from "./inPlace.ts";
 import {
   checkDecay,
   checkNonNegative,
@@ -9,6 +9,7 @@ import {
   type Slots,
   type StepContext,
   type Update,
+  type UpdateCount,
 } from "./optimizer.ts";
 
 export interface LionOptions extends OptimizerOptions {
@@ -41,15 +42,16 @@ export class Lion extends Optimizer<LionOptions> {
     return { momentum: zerosOf(parameter) };
   }
 
+  protected override readonly scheduleSize = 1;
+  protected override schedule({ learningRate }: UpdateCount): readonly number[] {
+    return [learningRate];
+  }
+
   protected override update(updates: readonly Update[], options: LionOptions, context: StepContext): void {
     const { beta1, beta2, weightDecay } = options;
-    const { engine, learningRate } = context;
-    const factor = context.gradientFactor ?? full([], 1, { engine });
-    const tensors = updates.flatMap(({ parameter, gradient, slots }) => [
-      parameter,
-      gradient.cast(parameter.dtype),
-      slots.momentum!,
-    ]);
-    factor.applyAll(ops.lion, [factor, ...tensors], { learningRate, beta1, beta2, weightDecay });
+    updateAll(ops.lion, updates, context, {
+      attrs: { beta1, beta2, weightDecay },
+      tensorsOf: ({ parameter, gradient, slots }) => [parameter, gradient, slots.momentum!],
+    });
   }
 }

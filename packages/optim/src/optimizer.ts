@@ -2,6 +2,7 @@ import {
   DTypeError,
   describe,
   type Engine,
+  hostValues,
   LifetimeError,
   ShapeError,
   sameShape,
@@ -26,11 +27,19 @@ export interface ParameterGroup<O> {
 }
 
 export interface StepOptions {
-  /** Learning rate of this step, usually a schedule's. Default: the optimizer's own. */
-  readonly learningRate?: number;
-  /** Scalar f32 factor on all gradients, which stays on the device: what `clipByGlobalNorm` gives. */
+  /**
+   * Learning rate of this step, usually a schedule's. Default: the optimizer's own. In a recorded step (`compile`) a function, which
+   * is asked at every call: `() => schedule(optimizer.stepCount)`.
+   */
+  readonly learningRate?: number | (() => number);
+  /**
+   * Scalar f32 factor on all gradients, which stays on the device: what `clipByGlobalNorm` gives. One that is not finite leaves
+   * parameters and state as they are; whoever sees that (by the norm) says so with `takeBack`.
+   */
   readonly gradientFactor?: Tensor;
 }
+
+type Given = { readonly [K in keyof StepOptions]-?: StepOptions[K] | undefined };
 
 /** Everything an optimizer must be given back to continue bit for bit. */
 export interface OptimizerState {
@@ -51,16 +60,29 @@ export interface Update {
   readonly parameter: Tensor;
   readonly gradient: Tensor;
   readonly slots: Slots;
-  /** 1 for the parameter's first update. */
+}
+
+/** What an update's numbers follow from. */
+export interface UpdateCount {
+  /** 1 for a parameter's first update. */
   readonly count: number;
+  /** With the group's scale. */
+  readonly learningRate: number;
+  /** Whether the learning rate was given to `step` (a schedule's), rather than being the optimizer's own. */
+  readonly isScheduled: boolean;
 }
 
 export interface StepContext {
   readonly engine: Engine;
-  readonly learningRate: number;
-  /** Whether `learningRate` was given to `step` (a schedule's), rather than being the optimizer's own. */
-  readonly isScheduled: boolean;
+  /** The numbers of `schedule`, in a tensor: what changes from step to step, so that a recorded step is like every other. */
+  readonly schedule: Tensor;
   readonly gradientFactor: Tensor | undefined;
+}
+
+/** Parameters of one group that have had as many updates: the same numbers serve all. */
+interface Batch<O> {
+  readonly options: O;
+  readonly updates: readonly Update[];
 }
 
 interface Held {
@@ -95,6 +117,8 @@ export abstract class Optimizer<O extends OptimizerOptions> {
   readonly #held = new Map<Tensor, Held>();
   readonly #options: O;
   #step = 0;
+  /** Whose updates the last step counted. */
+  #counted: readonly Held[] = [];
   #isStepBegun = false;
   #isDisposed = false;
 
@@ -109,7 +133,11 @@ export abstract class Optimizer<O extends OptimizerOptions> {
   protected abstract checkOptions(options: O): void;
   /** Zeros (or whatever the state starts as) for one parameter. */
   protected abstract makeSlots(parameter: Tensor, options: O): Slots;
-  /** Applies the algorithm to the parameters of one group that have gradients. */
+  /** How many numbers `schedule` gives. */
+  protected abstract readonly scheduleSize: number;
+  /** The numbers that change from step to step, for parameters at the same count. */
+  protected abstract schedule(at: UpdateCount, options: O): readonly number[];
+  /** Applies the algorithm to parameters of one group that have gradients and the same count. */
   protected abstract update(updates: readonly Update[], options: O, context: StepContext): void;
 
   /** Steps taken so far. */
@@ -135,9 +163,15 @@ export abstract class Optimizer<O extends OptimizerOptions> {
         "clip nothing, or update all parameters here",
       );
     }
-    this.#apply(() => true, learningRate, gradientFactor);
+    this.#apply(this.parameters, { learningRate, gradientFactor, isWhole: true });
     this.#isStepBegun = false;
-    this.#step++;
+  }
+
+  /** Does not count the last step: its factor was not finite, so it changed nothing. */
+  takeBack(): void {
+    for (const held of this.#counted) held.count--;
+    if (this.#step > 0) this.#step--;
+    this.#counted = [];
   }
 
   /**
@@ -145,36 +179,76 @@ export abstract class Optimizer<O extends OptimizerOptions> {
    * caller frees their gradients, so that they are not used twice.
    */
   updateNow(parameters: readonly Tensor[], { learningRate }: Pick<StepOptions, "learningRate"> = {}): void {
-    const wanted = new Set(parameters);
-    this.#apply((p) => wanted.has(p), learningRate, undefined);
+    this.#apply(parameters, { learningRate, gradientFactor: undefined, isWhole: false });
     this.#isStepBegun = true;
   }
 
-  #apply(isWanted: (p: Tensor) => boolean, learningRate: number | undefined, gradientFactor: Tensor | undefined): void {
+  #apply(
+    parameters: readonly Tensor[],
+    { learningRate, gradientFactor, isWhole }: Given & { readonly isWhole: boolean },
+  ): void {
     this.#assertAlive();
-    if (learningRate !== undefined) checkNonNegative(this.constructor.name, { learningRate });
     const { engine } = this.parameters[0]!;
-    engine.noteHostEffect(`${this.constructor.name} counts its steps on the host`);
+    if (typeof learningRate === "number")
+      engine.noteHostEffect(
+        `${this.constructor.name} is given a learning rate that is a number: let it be a function, learningRate: () => …`,
+      );
     engine.scope(() => {
       engine.noGrad(() => {
-        for (const { parameters, options } of this.groups) {
-          const rate = (learningRate ?? options.learningRate) * options.learningRateScale;
-          const updates = parameters.filter(isWanted).flatMap((p) => this.#prepare(p, options));
-          if (updates.length === 0) continue;
-          this.update(updates, options, {
-            engine,
-            learningRate: rate,
-            isScheduled: learningRate !== undefined,
-            gradientFactor,
-          });
-        }
+        const batches = this.#batchesOf(new Set(parameters));
+        const isWide = batches.some(({ updates }) => updates.some((u) => u.parameter.dtype === "f64"));
+        const schedules = hostValues(() => this.#count(batches, learningRate, isWhole), {
+          shape: [batches.length, this.scheduleSize],
+          dtype: isWide ? "f64" : "f32",
+          engine,
+        });
+        batches.forEach(({ updates, options }, i) => {
+          const schedule = schedules.narrow(0, i, 1).reshape([this.scheduleSize]);
+          this.update(updates, options, { engine, schedule, gradientFactor });
+        });
       });
     }, `${this.constructor.name}.step`);
   }
 
-  #prepare(parameter: Tensor, options: O): Update[] {
-    const gradient = parameter.grad;
-    if (gradient === undefined) return [];
+  /** The updates of parameters that have a gradient. */
+  #batchesOf(wanted: ReadonlySet<Tensor>): Batch<O>[] {
+    return this.groups.flatMap(({ parameters, options }) => {
+      const byCount = new Map<number, Update[]>();
+      for (const p of parameters) {
+        const { grad } = p;
+        if (grad === undefined || !wanted.has(p)) continue;
+        const { slots, count } = this.#heldOf(p, grad, options);
+        if (!byCount.has(count)) byCount.set(count, []);
+        byCount.get(count)!.push({ parameter: p, gradient: grad, slots });
+      }
+      return [...byCount.values()].map((updates) => ({ options, updates }));
+    });
+  }
+
+  /** Counts an update of every parameter, and a step; the numbers of that for each batch, one after the other. */
+  #count(batches: readonly Batch<O>[], given: StepOptions["learningRate"], isWhole: boolean): number[] {
+    const learningRate = typeof given === "function" ? given() : given;
+    if (learningRate !== undefined) checkNonNegative(this.constructor.name, { learningRate });
+    const held = batches.map(({ updates }) => updates.map((u) => this.#held.get(u.parameter)!));
+    const numbers = batches.flatMap(({ options }, i) => {
+      const [first, ...others] = held[i]!;
+      const count = first!.count + 1;
+      if (others.some((h) => h.count + 1 !== count))
+        throw new ValueError(
+          `${this.constructor.name}.step`,
+          "parameters that had as many updates when the step was recorded have not any more",
+          "dispose() the recording after other steps of some of its parameters",
+        );
+      const rate = (learningRate ?? options.learningRate) * options.learningRateScale;
+      return this.schedule({ count, learningRate: rate, isScheduled: learningRate !== undefined }, options);
+    });
+    this.#counted = held.flat();
+    for (const h of this.#counted) h.count++;
+    if (isWhole) this.#step++;
+    return numbers;
+  }
+
+  #heldOf(parameter: Tensor, gradient: Tensor, options: O): Held {
     if (!sameShape(gradient.shape, parameter.shape)) {
       throw new ShapeError(
         `${this.constructor.name}.step`,
@@ -182,9 +256,7 @@ export abstract class Optimizer<O extends OptimizerOptions> {
         "let backward fill .grad",
       );
     }
-    const held = this.#held.get(parameter) ?? this.#hold(parameter, this.makeSlots(parameter, options), 0);
-    held.count++;
-    return [{ parameter, gradient, slots: held.slots, count: held.count }];
+    return this.#held.get(parameter) ?? this.#hold(parameter, this.makeSlots(parameter, options), 0);
   }
 
   #hold(parameter: Tensor, slots: Slots, count: number): Held {

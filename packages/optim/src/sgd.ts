@@ -1,5 +1,5 @@
 import { type ElementwiseOp, expr, type Tensor } from "@revnet-zero/tensor";
-import { eachUpdate, overwrite, updateRule, zerosOf } from "./inPlace.ts";
+import { eachUpdate, orKept, overwrite, updateRule, zerosOf } from "./inPlace.ts";
 import {
   checkDecay,
   checkNonNegative,
@@ -9,6 +9,7 @@ import {
   type Slots,
   type StepContext,
   type Update,
+  type UpdateCount,
 } from "./optimizer.ts";
 
 export interface SGDOptions extends OptimizerOptions {
@@ -36,15 +37,19 @@ const decayed = (p: expr.E, g: expr.E, factor: expr.E, { weightDecay }: Rule): e
 
 /** v, p, g, factor -> μ v + g. */
 const velocityRule: ElementwiseOp<Rule> = updateRule("sgdVelocity", 4, ([v, p, g, factor], rule) =>
-  add(mul(rule.momentum, v!), decayed(p!, g!, factor!, rule)),
+  orKept(factor!, add(mul(rule.momentum, v!), decayed(p!, g!, factor!, rule)), v!),
 );
 /** p, g, factor, η -> p - η g. */
 const plainRule: ElementwiseOp<Rule> = updateRule("sgd", 4, ([p, g, factor, rate], rule) =>
-  sub(p!, mul(rate!, decayed(p!, g!, factor!, rule))),
+  orKept(factor!, sub(p!, mul(rate!, decayed(p!, g!, factor!, rule))), p!),
 );
 /** p, g, factor, η, new v -> p - η v, or p - η (g + μ v). */
 const momentumRule: ElementwiseOp<Rule> = updateRule("sgdMomentum", 5, ([p, g, factor, rate, v], rule) =>
-  sub(p!, mul(rate!, rule.nesterov ? add(decayed(p!, g!, factor!, rule), mul(rule.momentum, v!)) : v!)),
+  orKept(
+    factor!,
+    sub(p!, mul(rate!, rule.nesterov ? add(decayed(p!, g!, factor!, rule), mul(rule.momentum, v!)) : v!)),
+    p!,
+  ),
 );
 
 /**
@@ -66,14 +71,19 @@ export class SGD extends Optimizer<SGDOptions> {
     return momentum === 0 ? {} : { velocity: zerosOf(parameter) };
   }
 
+  protected override readonly scheduleSize = 1;
+  protected override schedule({ learningRate }: UpdateCount): readonly number[] {
+    return [learningRate];
+  }
+
   protected override update(updates: readonly Update[], options: SGDOptions, context: StepContext): void {
     const { momentum, nesterov, weightDecay } = options;
     const rule: Rule = { momentum, nesterov, weightDecay };
-    eachUpdate(updates, context, ({ parameter, gradient, slots: { velocity }, factor, rate }) => {
-      if (velocity === undefined) overwrite(plainRule, [parameter, gradient, factor, rate], rule);
+    eachUpdate(updates, context, ({ parameter, gradient, slots: { velocity }, factor, schedule: [rate] }) => {
+      if (velocity === undefined) overwrite(plainRule, [parameter, gradient, factor, rate!], rule);
       else {
         overwrite(velocityRule, [velocity, parameter, gradient, factor], rule);
-        overwrite(momentumRule, [parameter, gradient, factor, rate, velocity], rule);
+        overwrite(momentumRule, [parameter, gradient, factor, rate!, velocity], rule);
       }
     });
   }

@@ -39,12 +39,15 @@ export interface Graph<S> {
   dispose(): void;
 }
 
-/** Memory whose addresses belong to graphs. */
+/** Memory whose addresses belong to graphs, and what kernels need beside that. */
 export interface GraphMemory<S> {
-  readonly bytes: number;
+  /** More of it, until all is disposed. Throws RangeError when there is no room. */
+  allocate(bytes: number): S;
+  /** A part of what was allocated, from a multiple of 512 bytes on. */
+  part(of: S, offset: number, bytes: number): S;
   /**
-   * Takes down what `work` asks of the backend and does none of it. Buffers made in it are freed in it; others stay where they are
-   * for as long as the graph lives. `keys`, by identity, change from launch to launch. Whatever it throws, there is no graph then.
+   * Takes down what `work` asks of the backend and does none of it. The buffers it uses stay where they are for as long as the graph lives.
+   * `keys`, by identity, change from launch to launch. Whatever it throws, there is no graph then.
    */
   capture(keys: readonly Key[], work: () => void): Graph<S>;
   /** After its graphs. */

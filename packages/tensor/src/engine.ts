@@ -4,7 +4,7 @@ import { decision } from "./autograd/replay.ts";
 import type { SavedKeeper } from "./autograd/saved.ts";
 import type { Walk } from "./autograd/walk.ts";
 import type { Backend } from "./backend.ts";
-import { dtypes } from "./dtype.ts";
+import { type DType, dtypes, type TypedArray } from "./dtype.ts";
 import { readEnvironment } from "./env.ts";
 import { BackendError, DTypeError, describe, LifetimeError, OutOfMemoryError, ValueError } from "./errors.ts";
 import { Ledger, type MemoryCategory, type MemoryReport } from "./memory/ledger.ts";
@@ -22,6 +22,12 @@ import { Tracer } from "./trace.ts";
 export interface EngineOptions {
   /** Bytes the ledger may hold before OutOfMemoryError. Default: REVNET_MEMORY_LIMIT, or none. */
   readonly memoryLimitBytes?: number;
+}
+
+/** Is told what code does besides asking the backend. */
+export interface HostObserver {
+  readonly effect: (what: string) => void;
+  readonly values: (data: unknown, make: () => TypedArray) => void;
 }
 
 /** Notes tensors used by a computation that were not made by it. */
@@ -47,7 +53,7 @@ export class Engine {
   readonly #recordsSites = readEnvironment("REVNET_LEAKS") !== "0";
   readonly #watchers: Watcher[] = [];
   #backend: Backend;
-  #onHostEffect: ((what: string) => void) | undefined;
+  #host: HostObserver | undefined;
   #ambient = new Ambient({ autocast: undefined, key: undefined, calls: 0, isReplay: false, recall: undefined });
   #recordsGradients = true;
   #savedKeeper: SavedKeeper | undefined;
@@ -68,24 +74,29 @@ export class Engine {
   }
 
   /** @internal Runs `f` with the backend seen through another, whose buffers are the same: to note what it is asked for. */
-  withBackend<T>(backend: Backend, onHostEffect: (what: string) => void, f: () => T): T {
-    const before = [this.#backend, this.#onHostEffect] as const;
-    [this.#backend, this.#onHostEffect] = [backend, onHostEffect];
+  withBackend<T>(backend: Backend, host: HostObserver, f: () => T): T {
+    const before = [this.#backend, this.#host] as const;
+    [this.#backend, this.#host] = [backend, host];
     try {
       return f();
     } finally {
-      [this.#backend, this.#onHostEffect] = before;
+      [this.#backend, this.#host] = before;
     }
   }
 
   /** Says that the code running now does more than compute with tensors (it counts its calls, say): it must not be left out. */
   noteHostEffect(what: string): void {
-    this.#onHostEffect?.(what);
+    this.#host?.effect(what);
   }
 
-  /** Whether somebody listens to `noteHostEffect`: the ops of this code are being recorded. */
+  /** @internal The words in a buffer were made by `make`, which is to be asked again whenever this code is run (`hostValues`). */
+  noteHostValues(data: unknown, make: () => TypedArray): void {
+    this.#host?.values(data, make);
+  }
+
+  /** Whether somebody listens to what the host does: the ops of this code are being recorded. */
   get notesHostEffects(): boolean {
-    return this.#onHostEffect !== undefined;
+    return this.#host !== undefined;
   }
 
   // -- memory -------------------------------------------------------------------------------------------------------
@@ -102,7 +113,7 @@ export class Engine {
         `use ${backend.dtypes.join(", ")}`,
       );
     }
-    const bytes = backend.bytesOf?.(dtype, elements) ?? elements * dtypes[dtype].bytes;
+    const bytes = this.bytesOf(dtype, elements);
     if (this.ledger.liveBytes + bytes > this.#memoryLimitBytes) {
       throw this.#outOfMemory(bytes, `the limit of ${this.#memoryLimitBytes} bytes`);
     }
@@ -111,6 +122,11 @@ export class Engine {
     const storage = new Storage(this, { data, dtype, elements, bytes }, category, site);
     if (this.ledger.isWatched) for (const o of this.ledger.observers) o.allocated(storage, meta.shape);
     return storage;
+  }
+
+  /** What a buffer of so many elements is in the ledger. */
+  bytesOf(dtype: DType, elements: number): number {
+    return this.backend.bytesOf?.(dtype, elements) ?? elements * dtypes[dtype].bytes;
   }
 
   #allocateData(meta: Meta, elements: number, bytes: number): unknown {

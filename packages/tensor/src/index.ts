@@ -42,7 +42,14 @@ export {
   statisticsType,
   type TypedArray,
 } from "./dtype.ts";
-export { defaultEngine, Engine, type EngineOptions, hasDefaultEngine, setDefaultEngine } from "./engine.ts";
+export {
+  defaultEngine,
+  Engine,
+  type EngineOptions,
+  type HostObserver,
+  hasDefaultEngine,
+  setDefaultEngine,
+} from "./engine.ts";
 export { type EnvironmentVariable, environment, readEnvironment } from "./env.ts";
 export * from "./errors.ts";
 export { differentiate } from "./expr/differentiate.ts";
@@ -84,6 +91,7 @@ export {
   type CreateOptions,
   fromWords,
   full,
+  hostValues,
   type Nested,
   ones,
   type RandomOptions,

@@ -183,8 +183,15 @@ describe("in-place changes between forward and backward", () => {
     const engine = newEngine();
     const w = leaf(engine, [1, 2]);
     const y = w.square().sum();
-    const attrs = { learningRate: 0.1, beta1: 0.9, beta2: 0.9, eps: 1e-8, weightDecay: 0, step: 1 };
-    const state = [tensor(1, { engine }), w, w.onesLike(), w.zerosLike(), w.zerosLike()];
+    const attrs = { beta1: 0.9, beta2: 0.9, eps: 1e-8, weightDecay: 0 };
+    const state = [
+      tensor(1, { engine }),
+      tensor([0.1, 0.1, 0.1], { engine }),
+      w,
+      w.onesLike(),
+      w.zerosLike(),
+      w.zerosLike(),
+    ];
     engine.noGrad(() => dispatch(engine, ops.adamw, state, attrs));
     expect(() => y.backward()).toThrow("modified in place after it was saved");
   });

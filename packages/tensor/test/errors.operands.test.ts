@@ -72,16 +72,17 @@ describe("operands of ops with roles say which role is wrong", () => {
   });
 
   test("in optimizer steps, streams and sums at indices", () => {
-    const attrs = { learningRate: 0.1, beta1: 0.9, beta2: 0.9, eps: 1e-8, weightDecay: 0, step: 1 };
+    const attrs = { beta1: 0.9, beta2: 0.9, eps: 1e-8, weightDecay: 0 };
     const [one, p] = [t([]), t([2])];
     const adamw = (...inputs: Tensor[]) => dispatch(engine, ops.adamw, inputs, attrs);
     const stream = { fractionBits: 20, sign: 1 } as const;
     expect(
       texts(
-        () => adamw(one, p, p, p),
-        () => adamw(p, p, p, p, p),
-        () => adamw(one, p, t([3]), p, p),
-        () => adamw(one, p, t([2], "bf16"), p, p),
+        () => adamw(one, t([3]), p, p, p),
+        () => adamw(p, t([3]), p, p, p, p),
+        () => adamw(one, t([2]), p, p, p, p),
+        () => adamw(one, t([3]), p, t([3]), p, p),
+        () => adamw(one, t([3]), p, t([2], "bf16"), p, p),
         () => dispatch(engine, ops.fixedPointAdd, [t([2], "i32"), t([3])], stream),
         () => dispatch(engine, ops.fixedPointAdd, [t([2]), t([2])], stream),
         () => dispatch(engine, ops.addNorm, [t([2]), t([2])], { eps: 1e-5 }),
@@ -91,10 +92,12 @@ describe("operands of ops with roles say which role is wrong", () => {
       ),
     ).toMatchInlineSnapshot(`
       "
-      ShapeError: adamw: takes a factor and groups of four tensors, got 4 inputs
-        hint: factor, then parameter, gradient and both moments of each
+      ShapeError: adamw: takes a factor, a schedule and groups of four tensors, got 5 inputs
+        hint: factor, schedule, then parameter, gradient and both moments of each
       ShapeError: adamw: the factor is [2] f32
         hint: give one float: factor.reshape([])
+      ShapeError: adamw: the schedule is [2] f32
+        hint: give learning rate, 1 - beta1^t, 1 - beta2^t as [3] f32
       ShapeError: adamw: parameter, gradient and moments differ: [2] f32, [3] f32, [2] f32, [2] f32
         hint: all four have one shape
       DTypeError: adamw: parameter, gradient and moments differ: [2] f32, [2] bf16, [2] f32, [2] f32

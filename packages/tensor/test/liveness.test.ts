@@ -1,7 +1,7 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { watchLiveness } from "@revnet-zero/testkit";
 import { expect, test } from "vitest";
-import { checkpoint, dispatch, Engine, ops, type Tensor, tensor } from "../src/index.ts";
+import { checkpoint, dispatch, Engine, ones, ops, type Tensor, tensor } from "../src/index.ts";
 import { random } from "./engine.fixture.ts";
 
 // A scope frees what it made when it closes, a vjp when it returns, saved tensors when the gradient has passed. What
@@ -77,8 +77,8 @@ const programs: Record<string, Program> = {
         const gradients = ps.map((_, i) => random(engine, 50 + i, [40, 40]));
         const norm = dispatch(engine, ops.globalNorm, gradients, undefined)[0]!;
         const groups = ps.flatMap((p, i) => [p.detach(), gradients[i]!, p.zerosLike(), p.zerosLike()]);
-        const attrs = { learningRate: 1e-3, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1, step: 1 };
-        dispatch(engine, ops.adamw, [norm, ...groups], attrs);
+        const attrs = { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1 };
+        dispatch(engine, ops.adamw, [norm, ones([3], { engine }), ...groups], attrs);
       });
     });
   },

@@ -7,6 +7,7 @@ type Values = Readonly<Record<string, Readonly<Record<string, unknown>> | undefi
 const harmless: ReadonlySet<string> = new Set([
   "data.source",
   "model.fractionBits",
+  "train.graph",
   "train.evalEvery",
   "train.evalBatches",
   "train.checkpointEvery",

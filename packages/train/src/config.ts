@@ -58,6 +58,11 @@ export interface RunConfig {
    * losses and streams stay float32 or fixed-point; with `f16` the loss is scaled.
    */
   readonly precision: Precision;
+  /**
+   * Whether whole steps are graphs of a device that has graphs (CUDA): one launch each, the same bits. Most for small batches and narrow
+   * models. Elsewhere steps are recorded, and `Trainer.whyNoGraph` says why. Left out: false.
+   */
+  readonly graph?: boolean;
   /** Steps between evaluations on held-out text; 0 is never. */
   readonly evalEvery: number;
   /** Batches of an evaluation. */

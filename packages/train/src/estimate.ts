@@ -13,7 +13,8 @@ import type { MemoryPlan, OffloadStore } from "@revnet-zero/reversible";
 import type { Backend, Engine } from "@revnet-zero/tensor";
 import { type AnyOptimizer, buildModel, buildOptimizer, runKey } from "./build.ts";
 import type { ModelConfig, TrainConfig } from "./config.ts";
-import { applyGradients, computeGradients, type Pass, recordedPassOf, type StepGradients } from "./step.ts";
+import { computeGradients, type StepGradients } from "./step.ts";
+import { recordedSteps, stepsByPass } from "./stepRunner.ts";
 
 export interface StepEstimate extends ProgramEstimate {
   readonly reversibility: ModelConfig["reversibility"];
@@ -39,7 +40,7 @@ export interface EstimateStepOptions {
 }
 
 export interface BuildStepOptions extends EstimateStepOptions {
-  /** Whether the pass is recorded at its second run and run from the recording since, as the trainer does. Default false. */
+  /** Whether steps are recorded as the trainer's are, as graphs where the configuration says so. Default false. */
   readonly isRecorded?: boolean;
 }
 
@@ -57,13 +58,11 @@ export function buildStep(config: TrainConfig, engine: Engine, options: BuildSte
   if (offload !== undefined) model.sequence.offload = offload;
   const { precision } = config.train;
   const scale = precision === "f16" ? new GradScaler().scale : 1;
-  const pass: { readonly pass?: Pass } = isRecorded
-    ? { pass: recordedPassOf(model, microBatches, { precision, scale: () => scale }) }
-    : {};
+  const steps = (isRecorded ? recordedSteps : stepsByPass)({ model, optimizer, config, scale: () => scale });
   let count = 0;
   const gradients = (): StepGradients =>
-    computeGradients(model, batches, { key, step: count++, clipNorm, precision, scale, ...pass });
-  const step = (): void => applyGradients(optimizer, learningRate, gradients().factor);
+    computeGradients(model, batches, { key, step: count++, clipNorm, precision, scale });
+  const step = (): void => steps.run({ batches, key, step: count++, learningRate }).accept();
   return { model, optimizer, gradients, step };
 }
 
@@ -78,8 +77,9 @@ export function estimateStep(config: TrainConfig, like: Backend, options: Estima
     parameters = model.parameterCount();
     return step;
   };
-  // The first step makes the optimizer's state, and the second is recorded; those that follow need no more than it does.
-  const estimate = estimateProgram(program, { like, steps: 2, countsFrom: 0 });
+  // The first step makes the optimizer's state, and the second is recorded; those that follow need no more than it does, except graphs: the
+  // fourth step is taken down and launched.
+  const estimate = estimateProgram(program, { like, steps: config.train.graph === true ? 4 : 2, countsFrom: 0 });
   return { reversibility: config.model.reversibility, parameters, ...estimate };
 }
 

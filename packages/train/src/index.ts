@@ -24,6 +24,7 @@ export { renderReport } from "./report/renderReport.ts";
 export type * from "./report/reportData.ts";
 export {
   applyGradients,
+  type Batch,
   computeGradients,
   type GradientOptions,
   inPrecision,
@@ -37,3 +38,4 @@ export {
 export { fromEntries, toEntries } from "./tensorFiles.ts";
 export { TrainError } from "./trainError.ts";
 export { Trainer, type TrainerOptions, type TrainResult } from "./trainer.ts";
+export { recordedStepOf, type StepMeasures, type WholeStepOptions } from "./wholeStep.ts";

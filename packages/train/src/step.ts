@@ -16,10 +16,7 @@ export interface StepGradients {
   readonly factor: Tensor | undefined;
 }
 
-export const toTensors = (
-  { inputs, targets, batchSize, sequenceLength }: ByteBatch,
-  engine: Engine,
-): readonly [Tensor, Tensor] => {
+export const toTensors = ({ inputs, targets, batchSize, sequenceLength }: ByteBatch, engine: Engine): Batch => {
   const shape = [batchSize, sequenceLength];
   return [tensor(inputs, { shape, engine }), tensor(targets, { shape, engine })];
 };
@@ -35,6 +32,9 @@ export interface RecordedPassOptions extends PassOptions {
   /** As `CompileOptions.graph`. Default false. */
   readonly graph?: boolean;
 }
+
+/** Tokens and targets of a micro-batch, on the device. */
+export type Batch = readonly [tokens: Tensor, targets: Tensor];
 
 /** Runs `f` with operands of matrix products and attention rounded to a precision. */
 export const inPrecision = <T>(engine: Engine, precision: Precision, f: () => T): T =>
@@ -63,16 +63,17 @@ export function recordedPassOf(
   microBatches: number,
   { graph = false, ...options }: RecordedPassOptions = {},
 ): Compiled<[Tensor, Tensor], Tensor> {
-  const sequence = model instanceof ReversibleTransformer ? model.sequence : undefined;
-  // Another scale is another recording.
-  const guard = (): string =>
-    `${model.training} ${sequence?.mode} ${sequence?.plan?.blocks} ${sequence?.check} ${options.scale?.() ?? 1}`;
+  const guard = guardOf(model, options.scale);
   return compileGradients(model.parameters(), passOf(model, microBatches, options), { guard, graph });
 }
 
+/** What a recording of a model's pass depends on. Another scale is another recording. */
+export function guardOf(model: LanguageModel, scale: () => number = () => 1): () => string {
+  const sequence = model instanceof ReversibleTransformer ? model.sequence : undefined;
+  return () => `${model.training} ${sequence?.mode} ${sequence?.plan?.blocks} ${sequence?.check} ${scale()}`;
+}
+
 export interface GradientOptions {
-  readonly key: Key;
-  readonly step: number;
   /** Longest allowed norm of the whole gradient; 0 is no limit. */
   readonly clipNorm: number;
   /** What matrix products and attention read. Default f32. */
@@ -90,9 +91,18 @@ export interface GradientOptions {
 export function computeGradients(
   model: LanguageModel,
   batches: readonly ByteBatch[],
+  { key, step, ...options }: GradientOptions & { readonly key: Key; readonly step: number },
+): StepGradients {
+  const { engine } = model.embedding.tokens.weight;
+  const made = batches.map((batch) => () => toTensors(batch, engine));
+  return engine.withKey(foldKey(key, step), () => gradientsOf(model, made, options));
+}
+
+/** The same on tensors, each made when its pass comes; the ambient key is the step's. */
+export function gradientsOf(
+  model: LanguageModel,
+  batches: readonly (() => Batch)[],
   {
-    key,
-    step,
     clipNorm,
     precision = "f32",
     scale = 1,
@@ -105,7 +115,7 @@ export function computeGradients(
     batches.forEach((batch, micro) => {
       // A part is let go of at once: the next pass may be a graph that writes to where it lies.
       total = engine.scope(() => {
-        const part = engine.withKey(foldKey(foldKey(key, step), micro), () => pass(...toTensors(batch, engine)));
+        const part = engine.withFoldedKey(micro, () => pass(...batch()));
         return total === undefined ? part : total.add(part);
       });
     });
@@ -118,7 +128,11 @@ export function computeGradients(
 }
 
 /** Updates the parameters and frees the gradients. */
-export function applyGradients(optimizer: AnyOptimizer, learningRate: number, factor: Tensor | undefined): void {
+export function applyGradients(
+  optimizer: AnyOptimizer,
+  learningRate: number | (() => number),
+  factor: Tensor | undefined,
+): void {
   optimizer.step({ learningRate, ...(factor === undefined ? {} : { gradientFactor: factor }) });
   optimizer.zeroGrad();
 }

@@ -10,7 +10,8 @@ import type { TrainConfig } from "./config.ts";
 import { findNonFinite } from "./diagnose.ts";
 import { evaluate } from "./evaluate.ts";
 import { Emitter, type TrainEvents } from "./events.ts";
-import { applyGradients, computeGradients, inPrecision, type Pass, passOf, recordedPassOf, toTensors } from "./step.ts";
+import { inPrecision, type Pass, passOf, toTensors } from "./step.ts";
+import { recordedSteps, type StepInput, type StepRunner, type StepSubject, stepsByPass } from "./stepRunner.ts";
 import { fromEntries, toEntries } from "./tensorFiles.ts";
 import { markText, type TextMark } from "./textMark.ts";
 import { TrainError } from "./trainError.ts";
@@ -27,11 +28,6 @@ export interface TrainerOptions {
   readonly resume?: Checkpoint;
   /** Whether steps are run from a recording of the second: the same bits, sooner and in less memory. Default true. */
   readonly isRecorded?: boolean;
-  /**
-   * Whether a device that can (CUDA) runs recorded passes as one launch each: most for small batches and narrow models, in more memory
-   * than estimates say. Default false.
-   */
-  readonly graph?: boolean;
 }
 
 export interface TrainResult {
@@ -58,7 +54,7 @@ export class Trainer {
   readonly scaler: GradScaler | undefined;
   readonly #store: CheckpointStore | undefined;
   readonly #schedule: Schedule;
-  #pass: (Pass & { dispose?(): void }) | undefined;
+  #steps: StepRunner;
   readonly #events = new Emitter();
   readonly #history: History = { train: [], heldOut: [] };
   readonly #counters = { saturated: 0, wrapped: 0 };
@@ -71,7 +67,7 @@ export class Trainer {
   /** What a resumed run does otherwise than the one that was saved. */
   #changes: readonly string[] = [];
 
-  constructor({ config, engine, text, store, resume, isRecorded = true, graph = false }: TrainerOptions) {
+  constructor({ config, engine, text, store, resume, isRecorded = true }: TrainerOptions) {
     const { seed, batchSize, sequenceLength } = config.train;
     const { heldOutFraction } = config.data;
     this.config = config;
@@ -83,13 +79,7 @@ export class Trainer {
     this.optimizer = buildOptimizer(this.model, config.optimizer);
     this.scaler = config.train.precision === "f16" ? new GradScaler() : undefined;
     this.#schedule = buildSchedule(config);
-    this.#pass = isRecorded
-      ? recordedPassOf(this.model, config.train.microBatches, {
-          precision: config.train.precision,
-          scale: () => this.scaler?.scale ?? 1,
-          graph,
-        })
-      : undefined;
+    this.#steps = (isRecorded ? recordedSteps : stepsByPass)(this.#subject);
     if (resume === undefined) return;
     try {
       this.#restore(resume);
@@ -99,23 +89,33 @@ export class Trainer {
     }
   }
 
+  get #subject(): StepSubject {
+    const { model, optimizer, config } = this;
+    return { model, optimizer, config, scale: () => this.scaler?.scale ?? 1 };
+  }
+
+  /** Why the last step was no graph of the device (`train.graph`); undefined where it was, or was not meant to be. */
+  get whyNoGraph(): string | undefined {
+    return this.#steps.whyNoGraph;
+  }
+
   /**
    * Runs every forward and backward pass from now on through `run`, a memory scheduler's `step`: passes are called then, for a recording
    * has no blocks that a plan could speak of.
    */
   schedulePasses(run: <T>(pass: () => T) => T): void {
-    this.#pass?.dispose?.();
-    const pass = passOf(this.model, this.config.train.microBatches, {
-      precision: this.config.train.precision,
-      scale: () => this.scaler?.scale ?? 1,
-    });
+    const subject = this.#subject;
+    const { precision, microBatches } = this.config.train;
+    const pass = passOf(this.model, microBatches, { precision, scale: subject.scale });
     let batch: Parameters<Pass>;
     // One function for all: a scheduler may rehearse the first one later, on the tensors there are then.
     const current = (): ReturnType<Pass> => pass(...batch);
-    this.#pass = (...given) => {
+    this.#steps.dispose();
+    const scheduled: Pass = (...given) => {
       batch = given;
       return run(current);
     };
+    this.#steps = stepsByPass(subject, scheduled, "a memory scheduler runs the passes");
   }
 
   on<K extends keyof TrainEvents>(name: K, listener: (event: TrainEvents[K]) => void): () => void {
@@ -176,30 +176,28 @@ export class Trainer {
   }
 
   async #trainStep(): Promise<void> {
-    const { engine, config, model, scaler } = this;
+    const { engine, config, scaler } = this;
     const step = this.#step;
-    const { seed, microBatches, batchSize, sequenceLength, precision } = config.train;
-    const { clipNorm } = config.optimizer;
+    const { seed, microBatches, batchSize, sequenceLength } = config.train;
     const scale = scaler?.scale ?? 1;
     const start = performance.now();
-    const batches = Array.from({ length: microBatches }, (_, micro) => this.data.batchAt(step, micro));
-    const compute = (): ReturnType<typeof computeGradients> =>
-      computeGradients(model, batches, {
-        ...{ key: runKey(seed, "steps"), step, clipNorm, precision, scale },
-        ...(this.#pass === undefined ? {} : { pass: this.#pass }),
-      });
     const learningRate = this.#schedule(step);
+    const input: StepInput = {
+      batches: Array.from({ length: microBatches }, (_, micro) => this.data.batchAt(step, micro)),
+      ...{ step, key: runKey(seed, "steps"), learningRate },
+    };
     engine.ledger.resetPeak();
     const scope = engine.openScope("train step");
     try {
-      const { loss: lossTensor, norm: normTensor, factor } = compute();
-      const [loss, gradientNorm] = [await lossTensor.item(), await normTensor.item()];
+      const pending = this.#steps.run(input);
+      const [loss, gradientNorm] = [await pending.loss.item(), await pending.norm.item()];
       const areFinite = Number.isFinite(gradientNorm);
       // Of float16 gradients that overflow, the scale is the first to be blamed.
       const isSkipped = !areFinite && scaler !== undefined && scale > LEAST_SCALE;
-      if (!Number.isFinite(loss) || !(areFinite || isSkipped)) await this.#stopAt(step, loss, gradientNorm, compute);
-      if (isSkipped) this.optimizer.zeroGrad();
-      else applyGradients(this.optimizer, learningRate, factor);
+      const isStopped = !Number.isFinite(loss) || !(areFinite || isSkipped);
+      if (isSkipped || isStopped) pending.reject();
+      else pending.accept();
+      if (isStopped) await this.#stopAt(input, loss, gradientNorm);
       scaler?.update(areFinite);
       this.#step++;
       this.#peakBytes = Math.max(this.#peakBytes, engine.memory().peakBytes);
@@ -241,10 +239,13 @@ export class Trainer {
   }
 
   /** Finds the layer, saves the state, and stops. */
-  async #stopAt(step: number, loss: number, gradientNorm: number, compute: () => unknown): Promise<never> {
+  async #stopAt(input: StepInput, loss: number, gradientNorm: number): Promise<never> {
     const what = Number.isFinite(loss) ? `the gradient norm is ${gradientNorm}` : `the loss is ${loss}`;
-    const { where, isStateFinite } = await findNonFinite(this.model, () => void compute());
-    throw await this.#failure(step, `${what}: ${where}`, isStateFinite);
+    const again = (): void => void stepsByPass(this.#subject).run(input);
+    // Its gradients may have been in no tensor.
+    this.engine.scope(again);
+    const { where, isStateFinite } = await findNonFinite(this.model, again);
+    throw await this.#failure(input.step, `${what}: ${where}`, isStateFinite);
   }
 
   async #failure(step: number, problem: string, isStateFinite: boolean): Promise<TrainError> {
@@ -387,7 +388,7 @@ export class Trainer {
 
   /** Frees model and optimizer. */
   dispose(): void {
-    this.#pass?.dispose?.();
+    this.#steps.dispose();
     this.optimizer.dispose();
     this.model.dispose();
   }

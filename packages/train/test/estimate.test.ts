@@ -39,6 +39,7 @@ const changes: fc.Arbitrary<Changes> = fc
       batchSize: fc.integer({ min: 1, max: 3 }),
       microBatches: fc.integer({ min: 1, max: 3 }),
       sequenceLength: fc.integer({ min: 1, max: 16 }),
+      graph: fc.boolean(),
     }),
     optimizer: fc.record({ clipNorm: fc.constantFrom(0, 1) }),
     rule: fc.constantFrom(...optimizers),

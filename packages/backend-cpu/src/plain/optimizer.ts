@@ -11,11 +11,11 @@ export const optimizerKernels: Pick<FusedKernels<TypedArray>, "adamw" | "globalN
   },
   adamw: {
     dtypes: ["f32"],
-    run: (inputs, outputs, { learningRate, beta1, beta2, eps, weightDecay, step }) => {
+    run: (inputs, outputs, { beta1, beta2, eps, weightDecay }) => {
       const factor = floatsIn(inputs[0]!)[0]!;
-      const correction1 = 1 - beta1 ** step;
-      const correction2 = 1 - beta2 ** step;
-      for (let i = 1, o = 0; i < inputs.length; i += 4, o += 3) {
+      if (!Number.isFinite(factor)) return;
+      const [learningRate, correction1, correction2] = floatsIn(inputs[1]!) as unknown as [number, number, number];
+      for (let i = 2, o = 0; i < inputs.length; i += 4, o += 3) {
         const g = floatsIn(inputs[i + 1]!);
         const [p, m, v] = outputs.slice(o, o + 3).map((t) => t.data) as [Float32Array, Float32Array, Float32Array];
         for (let e = 0; e < g.length; e++) {
@@ -32,11 +32,11 @@ export const optimizerKernels: Pick<FusedKernels<TypedArray>, "adamw" | "globalN
   },
   lion: {
     dtypes: ["f32"],
-    run: (inputs, outputs, { learningRate, beta1, beta2, weightDecay }) => {
+    run: (inputs, outputs, { beta1, beta2, weightDecay }) => {
       const factor = floatsIn(inputs[0]!)[0]!;
-      // The decomposition's rate is a float32 tensor.
-      const rate = Math.fround(learningRate);
-      for (let i = 1, o = 0; i < inputs.length; i += 3, o += 2) {
+      if (!Number.isFinite(factor)) return;
+      const rate = floatsIn(inputs[1]!)[0]!;
+      for (let i = 2, o = 0; i < inputs.length; i += 3, o += 2) {
         const g = floatsIn(inputs[i + 1]!);
         const [p, m] = outputs.slice(o, o + 2).map((t) => t.data) as [Float32Array, Float32Array];
         for (let e = 0; e < g.length; e++) {

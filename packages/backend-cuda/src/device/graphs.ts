@@ -69,13 +69,14 @@ export class DeviceGraphs {
 }
 
 /**
- * Memory that graphs alone use, so that their addresses stay theirs: parts of the ordinary allocator's. What lives longer than a
- * launch lies outside, and all launches are on one stream: so all graphs may work in the same places.
+ * Memory that graphs alone use, so that their addresses stay theirs: parts of the ordinary allocator's. All launches are on one stream: so
+ * all graphs may work in the same places, and the workspaces of their kernels come from one allocator.
  */
 class PrivateMemory implements GraphMemory<Block> {
   readonly #device: CudaDevice;
   readonly #during: (capture: Capture | undefined) => void;
   readonly #onDisposed: () => void;
+  readonly #pieces: Block[] = [];
   readonly #segments = new Map<number, Block>();
   readonly #allocator: CachingAllocator;
 
@@ -103,8 +104,16 @@ class PrivateMemory implements GraphMemory<Block> {
     }
   }
 
-  get bytes(): number {
-    return this.#allocator.reservedBytes;
+  allocate(bytes: number): Block {
+    // What call by call needed and kept for reuse is in the way now.
+    this.#device.ordinary.releaseCached();
+    const piece = this.#device.ordinary.allocate(bytes);
+    this.#pieces.push(piece);
+    return piece;
+  }
+
+  part({ address }: Block, offset: number, bytes: number): Block {
+    return { address: address + offset, bytes };
   }
 
   capture(keys: readonly Key[], work: () => void): Graph<Block> {
@@ -154,6 +163,7 @@ class PrivateMemory implements GraphMemory<Block> {
 
   dispose(): void {
     this.#allocator.releaseCached();
+    for (const piece of this.#pieces) this.#device.ordinary.free(piece);
     this.#onDisposed();
   }
 }

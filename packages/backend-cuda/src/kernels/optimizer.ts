@@ -28,7 +28,7 @@ export function optimizerKernels({ device }: Context): Pick<FusedKernels<Block>,
   return {
     adamw: {
       inputs: "contiguous",
-      run: ([factor, ...members], _, { learningRate, beta1, beta2, eps, weightDecay, step }) => {
+      run: ([factor, schedule, ...members], _, { beta1, beta2, eps, weightDecay }) => {
         const groups = Array.from({ length: members.length / 4 }, (_, i) => members.slice(4 * i, 4 * i + 4));
         for (const run of runsOf(groups, ([p]) => p!.dtype)) {
           const kernel = device.kernel({ files: ["optimizer"], types: { T: cTypes[run[0]![0]!.dtype] } }, "adamw");
@@ -42,16 +42,13 @@ export function optimizerKernels({ device }: Context): Pick<FusedKernels<Block>,
             run.map((group) => numel(group[0]!.shape)),
             TENSORS,
           );
-          p.pointer(addressOf(factor!))
-            .double(beta1)
+          p.pointer(addressOf(factor!)).pointer(addressOf(schedule!));
+          p.double(beta1)
             .double(beta2)
             .double(1 - beta1)
-            .double(1 - beta2);
-          p.double(1 - beta1 ** step)
-            .double(1 - beta2 ** step)
+            .double(1 - beta2)
             .double(eps)
-            .double(weightDecay)
-            .double(learningRate);
+            .double(weightDecay);
           device.launch(kernel, blocksFor(run.map(([parameter]) => parameter!)), run.length);
         }
       },

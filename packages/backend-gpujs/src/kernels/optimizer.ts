@@ -1,6 +1,6 @@
 import { type FusedKernels, numel } from "@revnet-zero/tensor";
 import type { Slot, View } from "../slot.ts";
-import { literal, textOf } from "../text/source.ts";
+import { literal, type Source, textOf, type Value } from "../text/source.ts";
 import type { Context, Operand } from "./context.ts";
 import { map } from "./map.ts";
 import { asWord, foldRows, productFold, rowsOf, sumFold } from "./reduce.ts";
@@ -14,45 +14,44 @@ const repeated = (scalar: View, like: View): View => ({
   strides: like.shape.map(() => 0),
 });
 
+/** Inputs before the parameters: factor and schedule. */
+const LEADING = 2;
+
+/** What is computed, or what was there before where the factor is not finite. */
+function orKept(s: Source, factor: string, before: string, next: string): Value {
+  const text = s.let(before);
+  s.if(`Math.abs(${factor}) <= ${literal(3.4028234e38)}`, () => s.line(`${text} = ${next};`));
+  return { kind: "float", text };
+}
+
 export function optimizerKernels(c: Context): Kernels {
   return {
     adamw: {
-      run: (inputs, outputs, { learningRate, beta1, beta2, eps, weightDecay, step }) => {
-        const [factor] = inputs as [View];
-        // What changes from step to step is a number of the kernels, never part of their text.
-        const [first, second] = [1 - beta1 ** step, 1 - beta2 ** step];
-        for (let i = 0; 1 + 4 * i < inputs.length; i++) {
-          const [p, g, m, v] = inputs.slice(1 + 4 * i, 5 + 4 * i) as [View, View, View, View];
+      run: (inputs, outputs, { beta1, beta2, eps, weightDecay }) => {
+        const [factor, schedule] = inputs as [View, View];
+        for (let i = 0; LEADING + 4 * i < inputs.length; i++) {
+          const [p, g, m, v] = inputs.slice(LEADING + 4 * i, LEADING + 4 + 4 * i) as [View, View, View, View];
           if (numel(p.shape) === 0) continue;
           const scale = repeated(factor, p);
           const m1 = map(c, `adamw m ${beta1}`, [m, g, scale], "f32", (s, list) => {
-            const [a, b, f] = list.map(textOf);
-            return { kind: "float", text: s.let(`${a} * ${literal(beta1)} + ${b} * ${f} * ${literal(1 - beta1)}`) };
+            const [a, b, f] = list.map(textOf) as [string, string, string];
+            return orKept(s, f, a, `${a} * ${literal(beta1)} + ${b} * ${f} * ${literal(1 - beta1)}`);
           });
           const v1 = map(c, `adamw v ${beta2}`, [v, g, scale], "f32", (s, list) => {
-            const [a, b, f] = list.map(textOf);
+            const [a, b, f] = list.map(textOf) as [string, string, string];
             const scaled = s.let(`${b} * ${f}`);
-            return {
-              kind: "float",
-              text: s.let(`${a} * ${literal(beta2)} + ${scaled} * ${scaled} * ${literal(1 - beta2)}`),
-            };
+            return orKept(s, f, a, `${a} * ${literal(beta2)} + ${scaled} * ${scaled} * ${literal(1 - beta2)}`);
           });
           const [pOut, mOut, vOut] = outputs.slice(3 * i, 3 * i + 3) as [View, View, View];
           c.store(mOut.data, m1);
           c.store(vOut.data, v1);
-          const p1 = map(
-            c,
-            `adamw p ${eps} ${weightDecay}`,
-            [p, mOut, vOut],
-            "f32",
-            (s, list) => {
-              const [a, b, d] = list.map(textOf);
-              const denominator = s.let(`Math.sqrt(${d} / n1) + ${literal(eps)}`);
-              const direction = s.let(`${b} / n0 / ${denominator} + ${a} * ${literal(weightDecay)}`);
-              return { kind: "float", text: s.let(`${a} - ${direction} * n2`) };
-            },
-            [first, second, learningRate],
-          );
+          const scheduled = [0, 1, 2].map((k) => repeated({ ...schedule, offset: schedule.offset + k }, p));
+          const p1 = map(c, `adamw p ${eps} ${weightDecay}`, [p, mOut, vOut, scale, ...scheduled], "f32", (s, list) => {
+            const [a, b, d, f, rate, first, second] = list.map(textOf) as string[];
+            const denominator = s.let(`Math.sqrt(${d} / ${second}) + ${literal(eps)}`);
+            const direction = s.let(`${b} / ${first} / ${denominator} + ${a} * ${literal(weightDecay)}`);
+            return orKept(s, f!, a!, `${a} - ${direction} * ${rate}`);
+          });
           c.store(pOut.data, p1);
         }
       },

@@ -99,6 +99,7 @@ export const fields: Fields = {
     sequenceLength: whole(1, "bytes in a sequence"),
     seed: whole(0, "decides every random number"),
     precision: choice(["f32", "bf16", "f16"], "what matrix products and attention read"),
+    graph: optional(onOff("steps as CUDA graphs: one launch each; false if left out")),
     evalEvery: whole(0, "steps between evaluations; 0: never"),
     evalBatches: whole(1, "batches in an evaluation"),
     checkpointEvery: whole(0, "steps between checkpoints; 0: only the last"),

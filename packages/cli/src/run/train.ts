@@ -67,6 +67,9 @@ export async function train(
     printLine(output, `nothing to do: ${trainer.step} steps are done; go on with more by --train.steps`);
   }
   printResult(output, result);
+  const { whyNoGraph } = trainer;
+  if (config.train.graph === true && result.stepsDone > 0 && whyNoGraph !== undefined)
+    printLine(output, `the last step was no graph: ${whyNoGraph}`);
   if (trainer.peakBytes > 0)
     printLine(output, scheduler === undefined ? comparePeaks(predicted, trainer) : scheduledPeak(scheduler, trainer));
   const sample = { prompt: "The ", text: await trainer.sample(), note: `step ${trainer.step}, temperature 0.8` };

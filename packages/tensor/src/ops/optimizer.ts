@@ -28,41 +28,52 @@ export const globalNorm: FusedOp = fused({
 });
 
 export interface AdamwAttrs {
-  readonly learningRate: number;
   readonly beta1: number;
   readonly beta2: number;
   readonly eps: number;
   readonly weightDecay: number;
-  /** 1 for the first update: both bias corrections use it. */
-  readonly step: number;
 }
 
 /** What an optimizer's op takes for every parameter, and which of it the op writes. */
 interface Group {
   readonly size: number;
   readonly written: readonly number[];
+  /** Of its second input: what changes from step to step is no attribute, so that a step is the same work as the one before. */
+  readonly schedule: readonly string[];
   /** For its errors: how many, their short and their full names. */
   readonly words: readonly [string, string, string];
 }
 
-const groupsOf = ({ size }: Group, inputs: readonly unknown[]): number => (inputs.length - 1) / size;
+/** Inputs before the groups: the factor and the schedule. */
+const LEADING = 2;
+
+const groupsOf = ({ size }: Group, inputs: readonly unknown[]): number => (inputs.length - LEADING) / size;
 
 const mutated = (group: Group, inputs: readonly Meta[]): readonly number[] =>
-  Array.from({ length: groupsOf(group, inputs) }, (_, i) => group.written.map((w) => 1 + group.size * i + w)).flat();
+  Array.from({ length: groupsOf(group, inputs) }, (_, i) =>
+    group.written.map((w) => LEADING + group.size * i + w),
+  ).flat();
 
 function updateMeta(name: string, group: Group, inputs: readonly Meta[]): Meta[] {
   const [count, some, all] = group.words;
   const groups = groupsOf(group, inputs);
-  if (!Number.isInteger(groups))
+  if (!Number.isInteger(groups) || groups < 0)
     throw new ShapeError(
       name,
-      `takes a factor and groups of ${count} tensors, got ${inputs.length} inputs`,
-      `factor, then ${all} of each`,
+      `takes a factor, a schedule and groups of ${count} tensors, got ${inputs.length} inputs`,
+      `factor, schedule, then ${all} of each`,
     );
-  if (inputs[0]!.shape.length !== 0 || !isFloat(inputs[0]!.dtype))
-    throw new ShapeError(name, `the factor is ${describe(inputs[0]!)}`, "give one float: factor.reshape([])");
+  const [factor, schedule] = inputs as readonly [Meta, Meta];
+  if (factor.shape.length !== 0 || !isFloat(factor.dtype))
+    throw new ShapeError(name, `the factor is ${describe(factor)}`, "give one float: factor.reshape([])");
+  if (!sameShape(schedule.shape, [group.schedule.length]) || schedule.dtype !== factor.dtype)
+    throw new ShapeError(
+      name,
+      `the schedule is ${describe(schedule)}`,
+      `give ${group.schedule.join(", ")} as [${group.schedule.length}] ${factor.dtype}`,
+    );
   return Array.from({ length: groups }, (_, i) => {
-    const members = inputs.slice(1 + group.size * i, 1 + group.size * (i + 1));
+    const members = inputs.slice(LEADING + group.size * i, LEADING + group.size * (i + 1));
     const p = members[0]!;
     if (!members.every((t) => sameShape(t.shape, p.shape)))
       throw new ShapeError(name, `${some} differ: ${describeAll(members)}`, `all ${count} have one shape`);
@@ -72,15 +83,23 @@ function updateMeta(name: string, group: Group, inputs: readonly Meta[]): Meta[]
   }).flat();
 }
 
+/** Whether a step is taken at all: what follows from gradients that are no numbers must not reach the parameters. */
+const orKept =
+  (factor: Tensor) =>
+  (next: Tensor, before: Tensor): Tensor =>
+    factor.isFinite().where(next, before);
+
 const adamwGroup: Group = {
   size: 4,
   written: [0, 2, 3],
+  schedule: ["learning rate", "1 - beta1^t", "1 - beta2^t"],
   words: ["four", "parameter, gradient and moments", "parameter, gradient and both moments"],
 };
 
 /**
- * Inputs: a scalar f32 factor on the gradients (clipping), then parameter, gradient, first and second moment of every
- * tensor. Outputs: the same without the factor; parameters and moments are written in place, gradients are not.
+ * Inputs: a scalar float factor on the gradients (clipping; one that is not finite leaves everything as it is), the schedule
+ * (learning rate, 1 - β1^t and 1 - β2^t, t being 1 for the first update), then parameter, gradient, first and second moment of every
+ * tensor. Outputs: parameter and both moments of each, written in place; gradients are not.
  * Source: Loshchilov & Hutter 2019 (arXiv:1711.05101), algorithm 2, decay decoupled and scaled by the learning rate.
  */
 export const adamw: FusedOp<AdamwAttrs> = fused({
@@ -90,24 +109,20 @@ export const adamw: FusedOp<AdamwAttrs> = fused({
   mutates: (inputs) => mutated(adamwGroup, inputs),
   meta: (inputs) => updateMeta("adamw", adamwGroup, inputs),
   flops: (inputs) => inputs.reduce((n, x) => n + 4 * numel(x.shape), 0),
-  decompose: (inputs, { learningRate, beta1, beta2, eps, weightDecay, step }) => {
-    const factor = inputs[0]!;
+  decompose: (inputs, { beta1, beta2, eps, weightDecay }) => {
+    const [factor, schedule] = inputs as readonly [Tensor, Tensor];
+    const kept = orKept(factor);
     const update = (p: Tensor, g: Tensor, m: Tensor, v: Tensor): Tensor[] => {
+      const [rate, correction1, correction2] = scalarsOf(schedule, p.dtype) as [Tensor, Tensor, Tensor];
       const gradient = g.mul(factor.cast(g.dtype));
-      const m1 = m.assign(m.mul(beta1).add(gradient.mul(1 - beta1)));
-      const v1 = v.assign(v.mul(beta2).add(gradient.square().mul(1 - beta2)));
-      const denominator = v1
-        .div(1 - beta2 ** step)
-        .sqrt()
-        .add(eps);
-      const direction = m1
-        .div(1 - beta1 ** step)
-        .div(denominator)
-        .add(p.mul(weightDecay));
-      return [p.assign(p.sub(direction.mul(learningRate))), m1, v1];
+      const m1 = m.assign(kept(m.mul(beta1).add(gradient.mul(1 - beta1)), m));
+      const v1 = v.assign(kept(v.mul(beta2).add(gradient.square().mul(1 - beta2)), v));
+      const denominator = v1.div(correction2).sqrt().add(eps);
+      const direction = m1.div(correction1).div(denominator).add(p.mul(weightDecay));
+      return [p.assign(kept(p.sub(direction.mul(rate)), p)), m1, v1];
     };
     return Array.from({ length: groupsOf(adamwGroup, inputs) }, (_, i) => {
-      const [p, g, m, v] = inputs.slice(1 + 4 * i, 5 + 4 * i) as [Tensor, Tensor, Tensor, Tensor];
+      const [p, g, m, v] = inputs.slice(LEADING + 4 * i, LEADING + 4 + 4 * i) as [Tensor, Tensor, Tensor, Tensor];
       // The temporaries of one tensor are freed before the next.
       return factor.engine.scope(() => update(p, g, m, v));
     }).flat();
@@ -115,33 +130,37 @@ export const adamw: FusedOp<AdamwAttrs> = fused({
   gradient: "none",
 });
 
+const scalarsOf = (schedule: Tensor, dtype: Tensor["dtype"]): Tensor[] =>
+  Array.from({ length: schedule.size }, (_, i) => schedule.narrow(0, i, 1).reshape([]).cast(dtype));
+
 export interface LionAttrs {
-  readonly learningRate: number;
   readonly beta1: number;
   readonly beta2: number;
   readonly weightDecay: number;
 }
 
-type LionRule = Omit<LionAttrs, "learningRate">;
-
 const blend = (decay: number, m: e.E, g: e.E, factor: e.E): e.Expr =>
   e.add(e.mul(decay, m), e.mul(1 - decay, e.mul(g, factor)));
 
-/** The learning rate changes from step to step, so it is an operand: backends compile once for each set of attributes. */
-const lionParameter: ElementwiseOp<LionRule> = elementwise({
+/** Not NaN and not infinite: such a number less itself is 0. */
+const isNumber = (x: e.E): e.Expr => e.eq(e.sub(x, x), 0);
+
+const lionParameter: ElementwiseOp<LionAttrs> = elementwise({
   name: "lionParameter",
   arity: 5,
   doc: "p - rate (sign(β1 m + (1 - β1) g) + λ p)",
-  body: ([p, g, factor, rate, m], { beta1, weightDecay }) =>
-    e.sub(p!, e.mul(rate!, e.add(e.sign(blend(beta1, m!, g!, factor!)), e.mul(weightDecay, p!)))),
+  body: ([p, g, factor, rate, m], { beta1, weightDecay }) => {
+    const direction = e.add(e.sign(blend(beta1, m!, g!, factor!)), e.mul(weightDecay, p!));
+    return e.select(isNumber(factor!), e.sub(p!, e.mul(rate!, direction)), p!);
+  },
   meta: ([p]) => [p!],
   gradient: "none",
 });
-const lionMomentum: ElementwiseOp<LionRule> = elementwise({
+const lionMomentum: ElementwiseOp<LionAttrs> = elementwise({
   name: "lionMomentum",
   arity: 3,
   doc: "β2 m + (1 - β2) g",
-  body: ([m, g, factor], { beta2 }) => blend(beta2, m!, g!, factor!),
+  body: ([m, g, factor], { beta2 }) => e.select(isNumber(factor!), blend(beta2, m!, g!, factor!), m!),
   meta: ([m]) => [m!],
   gradient: "none",
 });
@@ -149,12 +168,14 @@ const lionMomentum: ElementwiseOp<LionRule> = elementwise({
 const lionGroup: Group = {
   size: 3,
   written: [0, 2],
+  schedule: ["learning rate"],
   words: ["three", "parameter, gradient and momentum", "parameter, gradient and momentum"],
 };
 
 /**
- * Inputs: a scalar float factor on the gradients, then parameter, gradient and momentum of every tensor. Outputs: parameter
- * and momentum of each, written in place. Source: Chen et al. 2023 (arXiv:2302.06675), algorithm 2.
+ * Inputs: a scalar float factor on the gradients (one that is not finite leaves everything as it is), the schedule (the learning
+ * rate), then parameter, gradient and momentum of every tensor. Outputs: parameter and momentum of each, written in place.
+ * Source: Chen et al. 2023 (arXiv:2302.06675), algorithm 2.
  */
 export const lion: FusedOp<LionAttrs> = fused({
   name: "lion",
@@ -163,15 +184,16 @@ export const lion: FusedOp<LionAttrs> = fused({
   mutates: (inputs) => mutated(lionGroup, inputs),
   meta: (inputs) => updateMeta("lion", lionGroup, inputs),
   flops: (inputs) => inputs.reduce((n, x) => n + 4 * numel(x.shape), 0),
-  decompose: (inputs, { learningRate, ...rule }) => {
-    const factor = inputs[0]!;
+  decompose: (inputs, rule) => {
+    const [factor, schedule] = inputs as readonly [Tensor, Tensor];
     const update = (p: Tensor, g: Tensor, m: Tensor): Tensor[] => {
       const given = factor.cast(p.dtype);
-      const p1 = p.assign(p.apply(lionParameter, [p, g, given, p.fullOf([], learningRate), m], rule));
+      const [rate] = scalarsOf(schedule, p.dtype) as [Tensor];
+      const p1 = p.assign(p.apply(lionParameter, [p, g, given, rate, m], rule));
       return [p1, m.assign(m.apply(lionMomentum, [m, g, given], rule))];
     };
     return Array.from({ length: groupsOf(lionGroup, inputs) }, (_, i) => {
-      const [p, g, m] = inputs.slice(1 + 3 * i, 4 + 3 * i) as [Tensor, Tensor, Tensor];
+      const [p, g, m] = inputs.slice(LEADING + 3 * i, LEADING + 3 + 3 * i) as [Tensor, Tensor, Tensor];
       return factor.engine.scope(() => update(p, g, m));
     }).flat();
   },

@@ -71,6 +71,30 @@ export function fromWords(words: TypedArray, shape: Shape, dtype: DType, engine:
   return makeTensor({ engine, storage, layout: contiguous(shape), dtype });
 }
 
+/**
+ * A tensor of numbers that the host has anew at every run of this code: `make` is called now, and where the code is recorded (`compile`),
+ * at every call of the recording, before its work. A learning rate and its like.
+ *
+ * @throws ShapeError where `make` gives another count of numbers.
+ */
+export function hostValues(
+  make: () => ArrayLike<number>,
+  { shape, dtype = "f32", engine = defaultEngine() }: CreateOptions & { readonly shape: Shape },
+): Tensor {
+  const words = (): TypedArray => {
+    const values = make();
+    if (values.length === numel(shape)) return toWords(values, dtype);
+    throw new ShapeError(
+      "hostValues",
+      `${values.length} values do not fill [${shape.join(", ")}]`,
+      `make ${numel(shape)} values at every call`,
+    );
+  };
+  const t = fromWords(words(), shape, dtype, engine);
+  engine.noteHostValues(t.storage.data, words);
+  return t;
+}
+
 /** Host numbers as the words of a dtype, rounding to nearest even; integers saturate, NaN becomes 0. */
 export function toWords(values: ArrayLike<number>, dtype: DType): TypedArray {
   const { array } = dtypes[dtype];

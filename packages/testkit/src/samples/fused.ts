@@ -167,8 +167,8 @@ const headAttentionPlan =
 
 const skips = "kernels skip masked keys, which the decomposition multiplies by zero";
 
-/** A learning factor, then parameter, gradient and moments of every group. */
-function adamwOperands(list: readonly Shape[], dtype: DType): OperandPlan[] {
+/** A factor, the schedule, then parameter, gradient and moments of every group. */
+function adamwOperands(list: readonly Shape[], dtype: DType, schedule: readonly number[]): OperandPlan[] {
   const positive: Interval = [0.1, 2];
   const group = (shape: Shape): OperandPlan[] => [
     { shape, dtype, isContiguous: true },
@@ -176,7 +176,15 @@ function adamwOperands(list: readonly Shape[], dtype: DType): OperandPlan[] {
     { shape, dtype, isContiguous: true },
     { shape, dtype, isContiguous: true, domain: positive },
   ];
-  return [{ shape: [], dtype: dtype === "f64" ? "f64" : "f32", domain: positive }, ...list.flatMap(group)];
+  const given = scheduled(dtype, schedule);
+  return [{ shape: [], dtype: given.dtype, domain: positive }, given, ...list.flatMap(group)];
+}
+
+/** What changes from step to step: these numbers, one after the other. */
+function scheduled(dtype: DType, numbers: readonly number[]): OperandPlan {
+  let at = 0;
+  const values = (): number => numbers[at++ % numbers.length]!;
+  return { shape: [numbers.length], dtype: dtype === "f64" ? "f64" : "f32", isContiguous: true, values };
 }
 
 const signed =
@@ -196,7 +204,7 @@ function lionOperands(list: readonly Shape[], dtype: DType, gradientWins: boolea
     { shape, dtype, isContiguous: true, values: momentum },
   ];
   const factor: OperandPlan = { shape: [], dtype: dtype === "f64" ? "f64" : "f32", values: (r) => r.between(0.5, 1.5) };
-  return [factor, ...list.flatMap(group)];
+  return [factor, scheduled(dtype, [0.01]), ...list.flatMap(group)];
 }
 
 const rowsOf = ({ shape }: OperandFacts): number => numel(shape.slice(0, -1));
@@ -429,8 +437,8 @@ export const fusedSamplers: Pick<
           fc.constantFrom(0, 0.1),
         )
         .map(([list, step, weightDecay]) => ({
-          operands: adamwOperands(list, dtype),
-          attrs: { learningRate: 0.01, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay, step },
+          operands: adamwOperands(list, dtype, [0.01, 1 - 0.9 ** step, 1 - 0.99 ** step]),
+          attrs: { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay },
         })),
   },
   lion: {
@@ -441,7 +449,7 @@ export const fusedSamplers: Pick<
         .tuple(fc.array(shapes(sizes), { minLength: 1, maxLength: 3 }), fc.boolean(), fc.constantFrom(0, 0.1))
         .map(([list, gradientWins, weightDecay]) => ({
           operands: lionOperands(list, dtype, gradientWins),
-          attrs: { learningRate: 0.01, beta1: 0.9, beta2: 0.99, weightDecay },
+          attrs: { beta1: 0.9, beta2: 0.99, weightDecay },
         })),
   },
 };

@@ -1,10 +1,13 @@
-import { type FusedKernels, isContiguous, numel, type TypedArray } from "@revnet-zero/tensor";
+import { type BufferView, type FusedKernels, isContiguous, numel, type TypedArray } from "@revnet-zero/tensor";
 import { plainKernels } from "../../plain/index.ts";
 import type { Device } from "../device/device.ts";
 import { emitAdamw, emitLion, emitSquares, NORM_BLOCK } from "../rows/optimizer.ts";
 import { floatBits } from "./floatBits.ts";
 
 type Kernels = Required<Pick<FusedKernels<TypedArray>, "adamw" | "globalNorm" | "lion">>;
+
+/** The `at`-th number of a contiguous view. */
+const numberAt = ({ data, offset }: BufferView<TypedArray>, at = 0): number => data[offset + at]!;
 
 export function optimizerKernels(device: Device): Kernels {
   const { multiply } = device.tier;
@@ -45,12 +48,17 @@ export function optimizerKernels(device: Device): Kernels {
           plain.adamw.run(inputs, outputs, attrs);
           return;
         }
-        const { learningRate, beta1, beta2, eps, weightDecay, step } = attrs;
-        const corrections = [1 - beta1 ** step, 1 - beta2 ** step];
+        const { beta1, beta2, eps, weightDecay } = attrs;
+        if (!Number.isFinite(numberAt(inputs[0]!))) return;
+        const [learningRate, ...corrections] = [0, 1, 2].map((k) => numberAt(inputs[1]!, k)) as [
+          number,
+          number,
+          number,
+        ];
         const constants = [learningRate, beta1, 1 - beta1, beta2, 1 - beta2, ...corrections, eps, weightDecay];
         const bits = constants.map(floatBits);
         const factor = device.addressOf(inputs[0]!);
-        for (let i = 1, o = 0; i < inputs.length; i += 4, o += 3) {
+        for (let i = 2, o = 0; i < inputs.length; i += 4, o += 3) {
           const gradient = inputs[i + 1]!;
           const at = outputs.slice(o, o + 3).map((view) => device.addressOf(view));
           const work = { units: numel(gradient.shape), align: 16, nanosecondsPerUnit: 1 };
@@ -65,10 +73,11 @@ export function optimizerKernels(device: Device): Kernels {
           plain.lion.run(inputs, outputs, attrs);
           return;
         }
-        const { learningRate, beta1, beta2, weightDecay } = attrs;
-        const bits = [learningRate, beta1, 1 - beta1, beta2, 1 - beta2, weightDecay].map(floatBits);
+        const { beta1, beta2, weightDecay } = attrs;
+        if (!Number.isFinite(numberAt(inputs[0]!))) return;
+        const bits = [numberAt(inputs[1]!), beta1, 1 - beta1, beta2, 1 - beta2, weightDecay].map(floatBits);
         const factor = device.addressOf(inputs[0]!);
-        for (let i = 1, o = 0; i < inputs.length; i += 3, o += 2) {
+        for (let i = 2, o = 0; i < inputs.length; i += 3, o += 2) {
           const gradient = inputs[i + 1]!;
           const at = outputs.slice(o, o + 2).map((view) => device.addressOf(view));
           const work = { units: numel(gradient.shape), align: 16, nanosecondsPerUnit: 0.8 };
