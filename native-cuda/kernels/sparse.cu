@@ -1,7 +1,6 @@
-// Attention driven by a list, for every type and every size of head: what a list means, and kernels that take a warp a query or a key,
-// 32 of the others at a time, one a lane. q [b, h, t, d], k [b, hk, s, d], v [b, hk, s, e]; no [t, s] workspace, no atomics: a sum has one
-// owner, which goes along the list, or along the list seen from the keys (sparseList.cu). T; D, E: 32-wide parts of a head that a lane
-// holds. Source: Dao et al. 2022 (arXiv:2205.14135), algorithms 1 and 4, over the blocks of section 3.3.
+// What kernels of attention driven by a list are given, and what the list means: q [b, h, t, d], k [b, hk, s, d], v [b, hk, s, e]. No [t, s] workspace
+// and no atomics: a sum has one owner, which goes along the list, or along the list seen from the keys (sparseList.cu). T.
+// Source: Dao et al. 2022 (arXiv:2205.14135), algorithms 1 and 4, over the blocks of section 3.3.
 
 struct Sparse {
   Operand<const T> q, k, v, o, g;

@@ -1,4 +1,4 @@
-// The kernels of sparse.cu that take a row a warp.
+// Attention driven by a list, a warp a row (rowsOfAttention.cu): for every type and every size of head. Parameters are those of sparse.cu.
 
 /** A query: a warp's. */
 struct Query {
@@ -30,44 +30,21 @@ KERNEL(sparseForward, Sparse, 256) {
   const T* k = p.k.of(at.keyHead, p.keyHeads);
   const T* v = p.v.of(at.keyHead, p.keyHeads);
   const W* bias = biasOf(p, at.head);
-  W top = -(W)INFINITY, total = 0, sums[E] = {};
+  RowSoftmax row;
+  row.start();
   for (int slot = 0; slot < p.slots; slot++) {
     const Run run = runAt(at.runs, slot);
-    const int to = endOf(run, at.r, p.s);
-    for (int j0 = firstOf(run, at.r); j0 < to; j0 += 32) {
-      const int j = j0 + at.lane;
-      const W score = j < to ? scoreOf(p, q, k + j * p.k.row, bias, at.i, j) : -(W)INFINITY;
-      const W above = greater(top, foldWarp<Max>(score));
-      const W base = above == -(W)INFINITY ? (W)0 : above;  // nothing seen yet
-      const W kept = expOf(top - base), weight = expOf(score - base);
-      total = total * kept + foldWarp<Sum>(weight);
-      top = above;
-#pragma unroll
-      for (int c = 0; c < E; c++) sums[c] *= kept;
-      for (int n = 0; n < 32 && j0 + n < to; n++) {
-        const W w = __shfl_sync(0xffffffffu, weight, n);
-#pragma unroll
-        for (int c = 0; c < E; c++)
-          if (at.lane + 32 * c < p.e) sums[c] = multiplyAdd(w, wide(v[(j0 + n) * p.v.row + at.lane + 32 * c]), sums[c]);
-      }
-    }
+    const auto scoreAt = [&](int j) { return scoreOf(p, q, k + j * p.k.row, bias, at.i, j); };
+    row.along(firstOf(run, at.r), endOf(run, at.r, p.s), scoreAt, v, p.v.row, p.e);
   }
-  T* out = p.out.of(at.head, p.heads) + at.i * p.out.row;
-  const bool isNothing = top == -(W)INFINITY;
-  for (int c = 0; c < E; c++)
-    if (at.lane + 32 * c < p.e) out[at.lane + 32 * c] = narrow<T>(isNothing ? (W)0 : sums[c] / total);
-  if (at.lane == 0) p.lse[at.row] = isNothing ? top : logOf(total) + top;
+  row.store(p.out.of(at.head, p.heads) + at.i * p.out.row, p.e, p.lse + at.row);
 }
 
 /** shift and delta of every query, which its slopes are made with. */
 KERNEL(sparsePrepare, Sparse, 256) {
   const Query at = queryOf(p);
   if (at.head >= p.allHeads) return;
-  const T* g = p.g.of(at.head, p.heads) + at.i * p.g.row;
-  const T* o = p.o.of(at.head, p.heads) + at.i * p.o.row;
-  W sum = 0;
-  for (int c = at.lane; c < p.e; c += 32) sum = multiplyAdd(wide(g[c]), wide(o[c]), sum);
-  sum = foldWarp<Sum>(sum);
+  const W sum = warpDot(p.g.of(at.head, p.heads) + at.i * p.g.row, p.o.of(at.head, p.heads) + at.i * p.o.row, p.e);
   if (at.lane != 0) return;
   const W lse = p.lse[at.row];
   p.delta[at.row] = sum - p.ofLse[at.row];
@@ -85,27 +62,15 @@ KERNEL(sparseQueries, Sparse, 256) {
   const W* bias = biasOf(p, at.head);
   const W shift = p.shift[at.row], delta = p.delta[at.row];
   W sums[D] = {};
+  const auto slopeAt = [&](int j) {
+    const W weight = expOf(scoreOf(p, q, k + j * p.k.row, bias, at.i, j) - shift);
+    return weight * (dot(g, v + j * p.v.row, p.e) - delta);
+  };
   for (int slot = 0; slot < p.slots; slot++) {
     const Run run = runAt(at.runs, slot);
-    const int to = endOf(run, at.r, p.s);
-    for (int j0 = firstOf(run, at.r); j0 < to; j0 += 32) {
-      const int j = j0 + at.lane;
-      W slope = 0;
-      if (j < to) {
-        const W weight = expOf(scoreOf(p, q, k + j * p.k.row, bias, at.i, j) - shift);
-        slope = weight * (dot(g, v + j * p.v.row, p.e) - delta);
-      }
-      for (int n = 0; n < 32 && j0 + n < to; n++) {
-        const W w = __shfl_sync(0xffffffffu, slope, n) * (W)p.scale;
-#pragma unroll
-        for (int c = 0; c < D; c++)
-          if (at.lane + 32 * c < p.d) sums[c] = multiplyAdd(w, wide(k[(j0 + n) * p.k.row + at.lane + 32 * c]), sums[c]);
-      }
-    }
+    addAlong(sums, firstOf(run, at.r), endOf(run, at.r, p.s), slopeAt, (W)p.scale, k, p.k.row, p.d);
   }
-  T* dq = p.dq.of(at.head, p.heads) + at.i * p.dq.row;
-  for (int c = 0; c < D; c++)
-    if (at.lane + 32 * c < p.d) dq[at.lane + 32 * c] = narrow<T>(sums[c]);
+  storeRow(p.dq.of(at.head, p.heads) + at.i * p.dq.row, sums, p.d);
 }
 
 /** dk and dv of a key, over the heads that share it and their queries, and for a bias a key its gradient. */
@@ -142,28 +107,14 @@ KERNEL(sparseKeys, Sparse, 256) {
         slope = weight * (dot(g + i * p.g.row, v, p.e) - p.delta[at]);
         byBias += slope;
       }
-      for (int n = 0; n < 32; n++) {
-        const int from = __shfl_sync(0xffffffffu, i, n);
-        if (from < 0) continue;
-        const W w = __shfl_sync(0xffffffffu, weight, n), ds = __shfl_sync(0xffffffffu, slope, n) * (W)p.scale;
-#pragma unroll
-        for (int c = 0; c < E; c++)
-          if (lane + 32 * c < p.e) byValue[c] = multiplyAdd(w, wide(g[from * p.g.row + lane + 32 * c]), byValue[c]);
-#pragma unroll
-        for (int c = 0; c < D; c++)
-          if (lane + 32 * c < p.d) byKey[c] = multiplyAdd(ds, wide(q[from * p.q.row + lane + 32 * c]), byKey[c]);
-      }
+      addQueries(byKey, byValue, i, weight, slope, (W)p.scale, q, p.q.row, p.d, g, p.g.row, p.e);
     }
     if (p.db == nullptr || p.biasQuery != 0) continue;
     byBias = foldWarp<Sum>(byBias);
     if (lane == 0) p.db[head * p.dbSize + j] = byBias;
   }
-  T* dk = p.dk.of(keyHead, p.keyHeads) + j * p.dk.row;
-  T* dv = p.dv.of(keyHead, p.keyHeads) + j * p.dv.row;
-  for (int c = 0; c < D; c++)
-    if (lane + 32 * c < p.d) dk[lane + 32 * c] = narrow<T>(byKey[c]);
-  for (int c = 0; c < E; c++)
-    if (lane + 32 * c < p.e) dv[lane + 32 * c] = narrow<T>(byValue[c]);
+  storeRow(p.dk.of(keyHead, p.keyHeads) + j * p.dk.row, byKey, p.d);
+  storeRow(p.dv.of(keyHead, p.keyHeads) + j * p.dv.row, byValue, p.e);
 }
 
 /** The gradient by a pair's score, once. */

@@ -54,6 +54,10 @@ struct QueryTile {
   __device__ __forceinline__ bool seeAll(int row0) const {
     return query + STEP <= t && from <= row0 && low + STEP - 1 <= row0 && row0 + 15 < to && row0 + 15 < high;
   }
+  /** Whether no query sees any of them: a causal edge leaves such tiles in blocks of several. */
+  __device__ __forceinline__ bool seesNone(int row0) const {
+    return row0 >= to || row0 + 16 <= from || row0 >= high + STEP - 1 || row0 + 16 <= low;
+  }
 };
 
 /** Goes from tile to tile. */
@@ -133,6 +137,7 @@ struct QueryTile {
     for (int c = threadIdx.x & 31; c < STEP; c += 32) isWhole = isWhole && from[c] <= row0 && row0 + 15 < to[c];
     return __all_sync(0xffffffffu, isWhole);
   }
+  __device__ __forceinline__ bool seesNone(int) const { return false; }
 };
 #endif
 
@@ -198,6 +203,7 @@ static __device__ __forceinline__ void forKeys(const Sparse& p) {
   float byKey[D / 8][4] = {}, byValue[D / 8][4] = {}, byBias[2] = {0, 0};
   const float scale = (float)p.scale;
   overQueries(p, along, [&](const QueryTile& at, const Tile* tiles, const float (*rows)[STEP]) {
+    if (at.seesNone(row0)) return;
     const float *shift = rows[0], *delta = rows[1];
     float w[STEP / 8][4], dw[STEP / 8][4], bias[2] = {0, 0};
     againstRows(w, k, tiles[0]);

@@ -34,6 +34,8 @@ export interface Ladder {
 }
 
 const DEFAULT_RADIX = 4;
+/** Queries that a row of the list is for, at most: neighbouring blocks that see the same rows on every level are one, so that keys serve more queries. */
+const ROW_QUERIES = 128;
 
 /** Throws unless the ratios make a ladder. */
 export function checkLadder(op: string, leafSize: number, ratios: readonly number[]): void {
@@ -70,6 +72,13 @@ function reach(i: number, level: number, ratios: readonly number[], blocks: numb
   return [next * Math.max(0, group - 1), Math.min(blocks, next * (group + 2))];
 }
 
+/** How many neighbouring blocks, counted from multiples, see the same rows of all levels but for the causal edge: divisors of the first ratio do. */
+function blocksAlike(leafSize: number, [first = DEFAULT_RADIX]: readonly number[]): number {
+  let count = Math.max(1, Math.floor(ROW_QUERIES / leafSize));
+  while (first % count !== 0) count--;
+  return count;
+}
+
 /**
  * The multi-level partition: for every block of queries, rows of the pyramid that together stand for every token it may see exactly once. Level
  * l holds summaries of `ratio` tokens; a tile of it is `leafSize` of them, that is a group of `ratio` blocks. A query sees at most 2 r leaf
@@ -103,12 +112,15 @@ export function makeLadder({
       end: offset + Math.ceil(Math.min(length, hi * leafSize) / ratio),
     };
   };
-  const list = new TileList({ queries: length, keys: rows, blockSize: leafSize }, (i) => {
-    let [lo, hi] = isCausal ? [i + 1, i + 1] : [i, i];
+  const alike = blocksAlike(leafSize, compressionRatios);
+  const list = new TileList({ queries: length, keys: rows, blockSize: alike * leafSize }, (row) => {
+    const i = row * alike;
+    const next = Math.min(blocks, i + alike);
+    let [lo, hi] = isCausal ? [next, next] : [i, i];
     return levels.flatMap((level, l) => {
       const [from, end] = reach(i, l, used, blocks);
-      const to = isCausal ? i + 1 : end;
-      // Level 0 is one run: it holds the block itself, whose queries see no later token.
+      const to = isCausal ? next : end;
+      // Level 0 is one run: it holds the blocks themselves, whose queries see no later token.
       const runs =
         l === 0
           ? [isCausal ? { ...rowsOf(level, from, to), high: i * leafSize + 1 } : rowsOf(level, from, to)]

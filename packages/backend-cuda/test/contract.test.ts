@@ -3,6 +3,7 @@ import {
   arange,
   type Backend,
   Engine,
+  fromWords,
   type HostData,
   ops,
   randomKey,
@@ -123,6 +124,32 @@ if (reason === undefined) {
     const { apart, isSame } = sparseAgainstDense(backend, oracle, one, "bf16");
     for (const difference of apart) expect(difference).toBeLessThan(2 ** -6);
     expect(isSame).toBe(true);
+  });
+  test("a mask and the list that says it have the same bits, forward and backward: both go along rows by the same functions", () => {
+    const engine = new Engine(backend);
+    const [t, s, blockSize, scale] = [50, 70, 8, 0.3];
+    const blocks = Math.ceil(t / blockSize);
+    const runs = Int32Array.from({ length: 4 * blocks }, (_, n) =>
+      n % 4 < 2 ? (n % 4) * s : n % 4 === 2 ? -(2 ** 30) : ((n - 3) / 4) * blockSize + 1 + s - t,
+    );
+    engine.scope(() => {
+      const draw = (n: number, shape: number[]): Tensor => randomNormal(shape, { key: randomKey(n), engine });
+      const gradient = draw(4, [1, 4, t, 20]);
+      const pulled = (attend: (q: Tensor, k: Tensor, v: Tensor) => Tensor): Tensor[] => {
+        const leaves = [draw(1, [1, 4, t, 40]), draw(2, [1, 2, s, 40]), draw(3, [1, 2, s, 20])].map((x) =>
+          x.requireGrad(),
+        ) as [Tensor, Tensor, Tensor];
+        const y = attend(...leaves);
+        y.backward({ gradient });
+        return [y, ...leaves.map((x) => x.grad!)];
+      };
+      const list = fromWords(runs, [1, 1, blocks, 1, 4], "i32", engine);
+      const attrs = { scale, blockSize, mostKeys: s };
+      const byMask = pulled((q, k, v) => q.attention(k, v, { scale, isCausal: true }));
+      const byList = pulled((q, k, v) => q.applyAll(ops.sparseAttention, [q, k, v, list], attrs)[0]!);
+      for (const [i, x] of byMask.entries())
+        expect(byList[i]!.detach().dataSync(), `result ${i}`).toEqual(x.detach().dataSync());
+    });
   });
   test("a list in float32 means what it means in matrices", () => {
     for (const difference of sparseAgainstDense(backend, oracle, sparseCases[2]!, "f32").apart)

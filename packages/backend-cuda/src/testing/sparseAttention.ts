@@ -26,7 +26,7 @@ export interface SparseCase {
 
 /** Blocks of all sizes, shared heads, keys whose queries are cut into parts, ends within tiles, every bias. */
 export const sparseCases: readonly SparseCase[] = [
-  { heads: 4, keyHeads: 1, t: 150, s: 150, d: 64, e: 64, blockSize: 64, list: "causal" },
+  { heads: 2, keyHeads: 1, t: 150, s: 150, d: 64, e: 64, blockSize: 128, list: "causal" },
   {
     ...{ heads: 2, keyHeads: 1, t: 90, s: 100, d: 64, e: 64, blockSize: 32, list: { runs: 4 } },
     bias: { kind: "key", isShared: true },

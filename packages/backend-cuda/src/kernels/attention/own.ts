@@ -28,7 +28,11 @@ function launchRows(
   if (rows === 0) return;
   const { d, e } = sizesOf(operands);
   const parts = { D: Math.max(1, Math.ceil(d / 32)), E: Math.max(1, Math.ceil(e / 32)) };
-  const unit: KernelUnit = { files: ["heads", "attention"], types: { T: cTypes[operands.q.dtype] }, constants: parts };
+  const unit: KernelUnit = {
+    files: ["heads", "rowsOfAttention", "attention", "attentionRows"],
+    types: { T: cTypes[operands.q.dtype] },
+    constants: parts,
+  };
   const kernel = device.kernel(unit, name);
   pack(device, operands, attrs);
   device.launch(kernel, Math.ceil(rows / ROWS));

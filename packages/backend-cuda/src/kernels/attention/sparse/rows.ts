@@ -17,7 +17,7 @@ export function launchSparseRows(
 ): void {
   const { d, e } = sizesOf(operands);
   const unit: KernelUnit = {
-    files: ["heads", "list", "sparse", "sparseRows"],
+    files: ["heads", "rowsOfAttention", "list", "sparse", "sparseRows"],
     types: { T: cTypes[operands.q.dtype] },
     constants: { D: Math.max(1, Math.ceil(d / 32)), E: Math.max(1, Math.ceil(e / 32)) },
   };
