@@ -1,5 +1,5 @@
 import type { CudaBackend } from "@revnet-zero/backend-cuda";
-import { ByteDataset } from "@revnet-zero/data";
+import { type ByteBatch, ByteDataset } from "@revnet-zero/data";
 import { ReversibleTransformer } from "@revnet-zero/models";
 import { Module } from "@revnet-zero/nn";
 import {
@@ -10,16 +10,28 @@ import {
   runBranch,
   type Streams,
 } from "@revnet-zero/reversible";
-import { Engine, type HostData, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
+import {
+  type Backend,
+  Engine,
+  foldKey,
+  type HostData,
+  randomKey,
+  randomNormal,
+  type Tensor,
+} from "@revnet-zero/tensor";
 import {
   applyGradients,
   buildModel,
   buildOptimizer,
   computeGradients,
   defaultConfig,
+  estimateStep,
   recordedPassOf,
+  recordedStepOf,
   runKey,
   type TrainConfig,
+  Trainer,
+  toTensors,
 } from "@revnet-zero/train";
 
 class LowPrecision extends Module {
@@ -76,8 +88,8 @@ interface TrainSize {
 
 export interface TrainOptions extends Partial<TrainSize> {
   readonly onStep?: () => void;
-  /** Runs forward and backward as CUDA graphs; throws if the last step was not. */
-  readonly graph?: boolean;
+  /** Runs passes (forward and backward) or whole steps as CUDA graphs; throws if the last step was not. */
+  readonly graph?: "passes" | "steps" | undefined;
 }
 
 const usual: TrainSize = { numLayers: 4, dModel: 64, numHeads: 4, batchSize: 8, sequenceLength: 64, microBatches: 2 };
@@ -106,7 +118,7 @@ export async function train(
   engine: Engine,
   steps: number,
   reversibility: "exact" | "store",
-  { onStep, graph = false, ...size }: TrainOptions = {},
+  { onStep, graph, ...size }: TrainOptions = {},
 ): Promise<Trained> {
   const settings = config(reversibility, size);
   const { seed, microBatches } = settings.train;
@@ -114,28 +126,33 @@ export async function train(
   const optimizer = buildOptimizer(model, settings.optimizer);
   const data = new ByteDataset(someText(200_000), settings.train);
   const losses: number[] = [];
-  const recorded = graph ? recordedPassOf(model, microBatches, { graph }) : undefined;
-  const pass = recorded === undefined ? {} : { pass: recorded };
+  const { clipNorm, learningRate } = settings.optimizer;
+  const key = runKey(seed, "steps");
+  const pass = graph === "passes" ? { pass: recordedPassOf(model, microBatches, { graph: true }) } : {};
+  const whole =
+    graph === "steps"
+      ? recordedStepOf(model, optimizer, { clipNorm, graph: true, learningRate: () => learningRate })
+      : undefined;
+  const called = (step: number, batches: readonly ByteBatch[]): Tensor => {
+    const { loss, factor } = computeGradients(model, batches, { key, step, clipNorm, ...pass });
+    applyGradients(optimizer, learningRate, factor);
+    return loss;
+  };
+  const inOne = (step: number, batches: readonly ByteBatch[]): Tensor =>
+    engine.withKey(foldKey(key, step), () => whole!(...batches.flatMap((batch) => toTensors(batch, engine)))).loss;
   for (let step = 0; step < steps; step++) {
     const batches = Array.from({ length: microBatches }, (_, micro) => data.batchAt(step, micro));
     engine.scope(() => {
-      const { clipNorm, learningRate } = settings.optimizer;
-      const { loss, factor } = computeGradients(model, batches, {
-        key: runKey(seed, "steps"),
-        step,
-        clipNorm,
-        ...pass,
-      });
-      applyGradients(optimizer, learningRate, factor);
-      losses.push(loss.itemSync());
+      losses.push((whole === undefined ? called : inOne)(step, batches).itemSync());
     });
     onStep?.();
   }
-  const whyNot = [recorded?.reason, ...(recorded?.recordings ?? []).map((r) => r.whyNoGraph)].find(
-    (w) => w !== undefined,
-  );
-  if (whyNot !== undefined) throw new Error(`the last step was no graph: ${whyNot}`);
-  recorded?.dispose();
+  for (const recorded of [pass.pass, whole]) {
+    if (recorded === undefined) continue;
+    const whyNot = [recorded.reason, ...recorded.recordings.map((r) => r.whyNoGraph)].find((w) => w !== undefined);
+    if (whyNot !== undefined) throw new Error(`the last step was no graph: ${whyNot}`);
+    recorded.dispose();
+  }
   const weights = new Map<string, HostData>();
   for (const [name, p] of model.namedParameters()) weights.set(name, await p.data());
   optimizer.dispose();
@@ -148,4 +165,26 @@ export function firstDifference(a: Trained, b: Trained): string | undefined {
   const comparison = new BitComparison();
   for (const [name, values] of a.weights) comparison.add(name, b.weights.get(name)!, values);
   return comparison.isEqual ? undefined : String(comparison.firstDifference);
+}
+
+/** The same of their losses. */
+export function firstDifferentLoss(a: Trained, b: Trained): string | undefined {
+  const step = a.losses.findIndex((loss, i) => loss !== b.losses[i]);
+  return step === -1 ? undefined : `losses of step ${step + 1}: ${a.losses[step]} and ${b.losses[step]}`;
+}
+
+/** The ledger's peak of a trainer whose steps are graphs, and what was said before. Throws if the last step was none. */
+export async function peakOfGraphs(
+  backend: Backend,
+  reversibility: "exact" | "store",
+): Promise<{ readonly predictedBytes: number; readonly measuredBytes: number }> {
+  const { train, ...rest } = config(reversibility, {});
+  const off = { evalEvery: 0, checkpointEvery: 0, sampleEvery: 0 };
+  const settings = { ...rest, train: { ...train, ...off, steps: 6, graph: true } };
+  const trainer = new Trainer({ config: settings, engine: new Engine(backend), text: someText(50_000) });
+  await trainer.run();
+  const { peakBytes: measuredBytes, whyNoGraph } = trainer;
+  trainer.dispose();
+  if (whyNoGraph !== undefined) throw new Error(`the last step was no graph: ${whyNoGraph}`);
+  return { predictedBytes: estimateStep(settings, backend).peakBytes, measuredBytes };
 }

@@ -1,4 +1,5 @@
 import type { CudaBackend } from "@revnet-zero/backend-cuda";
+import { compile } from "@revnet-zero/compile";
 import { ReversibleTransformer, Transformer } from "@revnet-zero/models";
 import { AdamW } from "@revnet-zero/optim";
 import { Engine, foldKey, randomKey, type Tensor, tensor } from "@revnet-zero/tensor";
@@ -13,8 +14,10 @@ export interface StepCase {
   readonly length: number;
   readonly vocabulary: number;
   readonly dtype: "f32" | "bf16";
-  /** How forward and backward are run: called, from a recording of them, or as a CUDA graph of that. Default eager. */
-  readonly run?: "eager" | "recorded" | "graph";
+  /**
+   * How a step is run: called, forward and backward from a recording of them, those as a CUDA graph, or the whole step as one. Default eager.
+   */
+  readonly run?: "eager" | "recorded" | "graph" | "whole";
 }
 
 export interface StepFigures {
@@ -32,15 +35,16 @@ export interface StepFigures {
 }
 
 const GIB = 2 ** 30;
+const LEARNING_RATE = 6e-4;
 /** Steps that are not timed. */
 const BEFORE = 5;
 
-/** Whole training steps: forward, backward, AdamW with the norm clipped. */
+/** Whole training steps: forward, backward, AdamW. */
 export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8, profile?: OpProfile): StepFigures {
   const { mode, layers, width, batch, length, vocabulary, dtype, run = "eager" } = one;
   const engine = new Engine(profile?.backend ?? backend);
   backend.resetPeaks();
-  const options = {
+  const shape = {
     vocabSize: vocabulary,
     numLayers: layers,
     dModel: width,
@@ -50,12 +54,20 @@ export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8, profi
     engine,
   };
   const model =
-    mode === "ordinary" ? new Transformer(options) : new ReversibleTransformer({ ...options, reversibility: mode });
-  const optimizer = new AdamW(model.parameters(), { learningRate: 6e-4, beta2: 0.95, weightDecay: 0.1 });
+    mode === "ordinary" ? new Transformer(shape) : new ReversibleTransformer({ ...shape, reversibility: mode });
+  const optimizer = new AdamW(model.parameters(), { learningRate: LEARNING_RATE, beta2: 0.95, weightDecay: 0.1 });
   const tokensOf = (step: number): Int32Array =>
     Int32Array.from({ length: batch * length + 1 }, (_, i) => ((i * 7919 + step * 104729) >>> 3) % vocabulary);
-  const recorded = run === "eager" ? undefined : recordedPassOf(model, 1, { precision: dtype, graph: run === "graph" });
-  const pass = recorded ?? passOf(model, 1, { precision: dtype });
+  const options = { precision: dtype, graph: run !== "recorded" };
+  const pass = run === "eager" || run === "whole" ? undefined : recordedPassOf(model, 1, options);
+  const called = passOf(model, 1, { precision: dtype });
+  const compute = (tokens: Tensor, targets: Tensor): Tensor => {
+    const loss = (pass ?? called)(tokens, targets);
+    optimizer.step();
+    optimizer.zeroGrad();
+    return loss;
+  };
+  const whole = run === "whole" ? compile(compute, { graph: true }) : undefined;
   const last = BEFORE + repeats;
   const step = (n: number): number => {
     let value = 0;
@@ -63,9 +75,7 @@ export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8, profi
       const all = tokensOf(n);
       const shape = [batch, length];
       const make = (from: number): Tensor => tensor(all.slice(from, from + batch * length), { shape, engine });
-      const loss = engine.withKey(foldKey(randomKey(3), n), () => pass(make(0), make(1)));
-      optimizer.step();
-      optimizer.zeroGrad();
+      const loss = engine.withKey(foldKey(randomKey(3), n), () => (whole ?? compute)(make(0), make(1)));
       value = n === 0 || n === last ? loss.itemSync() : Number.NaN;
     });
     return value;
@@ -85,7 +95,8 @@ export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8, profi
   const lastLoss = step(last);
   const { peakBytes, activationBytes } = engine.memory();
   const { peakReservedBytes } = backend.memory();
-  const not = recorded?.reason ?? (run === "graph" ? recorded?.recordings[0]?.whyNoGraph : undefined);
+  const recorded = pass ?? whole;
+  const not = recorded?.reason ?? (run === "recorded" ? undefined : recorded?.recordings[0]?.whyNoGraph);
   recorded?.dispose();
   model.dispose();
   optimizer.dispose();
