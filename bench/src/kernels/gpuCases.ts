@@ -189,7 +189,7 @@ const cases: Readonly<Record<string, MakeCase>> = {
   }),
   linearActivationBackward: ({ draw, sizes }) => ({
     op: ops.linearActivationBackward,
-    attrs: { activation: "gelu", hasSums: true },
+    attrs: { activation: "gelu", sums: "f32" },
     inputs: [
       draw([rowsOf(sizes), widthOf(sizes)], "bf16"),
       draw([widthOf(sizes), hiddenOf(sizes)], "bf16"),

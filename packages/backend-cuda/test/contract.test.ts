@@ -50,6 +50,7 @@ if (reason === undefined) {
       "sparseAttentionBackward",
       "matmulAdd",
       "linearActivationBackward",
+      "linearParametersBackward",
     ],
   });
   test("rows that begin between packs have the bits of rows that do not", () => {

@@ -61,7 +61,7 @@ if (reason === undefined) {
   const fewQueries = "bf16 batch 1 heads 2 on 1 3x70 of 32 causal";
   new TuningTable({ device: "stand-in", target: standInTargets.running, driverVersion: 13000 }).write({
     [keyOf("attention", fewQueries)]: { kernel: "rows", timeMs: 1, firstMs: 2 },
-    [keyOf("linearActivationBackward", "bf16 gelu 70x24x40 with sums")]: {
+    [keyOf("linearActivationBackward", "bf16 gelu 70x24x40 with sums in f32")]: {
       ...{ kernel: "cuBLASLt 1, derivative and sums in it", timeMs: 1, firstMs: 2 },
     },
   });
@@ -92,12 +92,12 @@ if (reason === undefined) {
   });
 
   test("a table may name one for the op", () => {
-    const problem = "bf16 gelu 70x24x40 with sums";
+    const problem = "bf16 gelu 70x24x40 with sums in f32";
     const engine = new Engine(backend);
     engine.scope(() => {
       const draw = (shape: number[]): Tensor => randomNormal(shape, { key: randomKey(1), engine }).cast("bf16");
       const operands = [draw([70, 24]), draw([24, 40]), draw([70, 40])];
-      operands[0]!.applyAll(ops.linearActivationBackward, operands, { activation: "gelu", hasSums: true });
+      operands[0]!.applyAll(ops.linearActivationBackward, operands, { activation: "gelu", sums: "f32" });
     });
     const made = backend.device.choices.made.find((one) => one.problem === problem);
     expect(made?.chosen).toBe("cuBLASLt 1, derivative and sums in it");

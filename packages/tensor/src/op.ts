@@ -30,6 +30,8 @@ export interface VjpContext {
   readonly gradient: Tensor;
   /** Which inputs need a gradient; computing another is wasted work. */
   readonly needs: readonly boolean[];
+  /** The type in which each input's gradient is wanted most: its own, or a wider one that it is going to be cast to. Either may be given. */
+  readonly gradientTypes: readonly DType[];
 }
 
 export type Attrs = Readonly<Record<string, unknown>> | undefined;
@@ -52,6 +54,8 @@ interface OpBase<A> {
   readonly mutates?: (inputs: readonly Meta[]) => readonly number[];
   /** Output 0 may be written over this input when the caller gives the input up. Same shape and dtype. */
   readonly mayAlias?: number;
+  /** A wider type in which it takes its output's gradient too: that of an input from which it was rounded. */
+  readonly widerGradient?: (inputs: readonly Meta[], attrs: A) => DType | undefined;
   /** Its i32 output is a fixed-point stream, which carries gradients although it is an integer. */
   readonly entersFixedPoint?: boolean;
 }

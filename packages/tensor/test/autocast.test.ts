@@ -20,6 +20,7 @@ import {
   type OpName,
   ops,
   type Tensor,
+  tensor,
 } from "../src/index.ts";
 import { newEngine, random } from "./engine.fixture.ts";
 import { programs, run, shape } from "./programs.ts";
@@ -61,6 +62,7 @@ test("the products compute low, and norms and softmax high", () => {
         "conv2d",
         "conv2dInputGradient",
         "conv2dWeightGradient",
+        "feedForward",
         "headAttention",
         "linear",
         "matmul",
@@ -250,5 +252,20 @@ describe("a decomposed op under autocast has the promised types", () => {
       }),
       runs(10),
     );
+  });
+});
+
+test("a parameter's gradient is in its own type, whoever else reads the copy that a product read", () => {
+  const engine = newEngine();
+  engine.scope(() => {
+    const values = [1.5, -2.25, 0.5, 3];
+    const w = tensor(values, { shape: [2, 2], engine }).requireGrad();
+    const x = tensor([1, 2, 3, 4], { shape: [2, 2], dtype: "bf16", engine });
+    const low = w.cast("bf16");
+    // A product's gradient comes wide, an elementwise op's in the copy's type: their sum is the parameter's.
+    x.linear(low).sum().cast("f32").add(low.mul(low).sum().cast("f32")).backward();
+    const columns = [4, 6];
+    expect(w.grad!.dtype).toBe("f32");
+    expect(Array.from(w.grad!.dataSync())).toEqual(values.map((v, i) => columns[i % 2]! + 2 * v));
   });
 });

@@ -3,6 +3,7 @@ import type { Block } from "../device/allocator.ts";
 import { addressOf, type CudaView } from "../device/device.ts";
 import type { Context } from "./context.ts";
 import { multiply } from "./matmul.ts";
+import { fold } from "./reduce.ts";
 import { asRows, hasGelu } from "./rowViews.ts";
 
 const transposed = (w: CudaView): CudaView => ({
@@ -11,8 +12,19 @@ const transposed = (w: CudaView): CudaView => ({
   strides: [w.strides[1]!, w.strides[0]!],
 });
 
-export function linearKernels({ device, elementwise }: Context): Pick<FusedKernels<Block>, "linear"> {
+export function linearKernels({
+  device,
+  elementwise,
+}: Context): Pick<FusedKernels<Block>, "linear" | "linearParametersBackward"> {
   return {
+    linearParametersBackward: {
+      inputs: "contiguous",
+      run: ([g, x], [byWeight, byBias]) => {
+        const rows = asRows(g!);
+        multiply(device, transposed(rows), asRows(x!), byWeight!);
+        if (byBias !== undefined) fold(device, "Sum", rows, byBias, [0]);
+      },
+    },
     linear: {
       inputs: "contiguous",
       run: ([x, w, bias], [y, before], { activation }) => {

@@ -49,7 +49,7 @@ export function kernelsFor({ device }: Context, { by, activation, sums }: Linear
 
 /** Runs one of `kernelsFor`; false where the library has no such kernel for the problem. */
 export function runBy(context: Context, kernel: string, problem: LinearActivationBackward): boolean {
-  const { device } = context;
+  const { device, elementwise } = context;
   const { g, w, before, by, sums } = problem;
   const epilogue = epilogues.get(kernel);
   if (epilogue === undefined) {
@@ -58,12 +58,24 @@ export function runBy(context: Context, kernel: string, problem: LinearActivatio
     return true;
   }
   const { which, isSummed } = epilogue;
-  const kind: Epilogue["kind"] = isSummed ? "geluBackSums" : "geluBack";
-  const vector = isSummed ? { vector: addressOf(sums!) } : {};
-  const product = libraryProduct(g, w, by, { epilogue: { kind, ...vector, matrix: addressOf(before) } });
-  if (product === undefined || !device.products.multiplyBy(which, product)) return false;
-  if (sums !== undefined && !isSummed) fold(device, "Sum", by, sums, [0]);
-  return true;
+  const multiplyWith = (one: Epilogue): boolean => {
+    const product = libraryProduct(g, w, by, { epilogue: one });
+    return product !== undefined && device.products.multiplyBy(which, product);
+  };
+  const matrix = addressOf(before);
+  if (!isSummed) {
+    if (!multiplyWith({ kind: "geluBack", matrix })) return false;
+    if (sums !== undefined) fold(device, "Sum", by, sums, [0]);
+    return true;
+  }
+  if (sums!.dtype === by.dtype) return multiplyWith({ kind: "geluBackSums", matrix, vector: addressOf(sums!) });
+  // The library has sums in the product's type alone.
+  const bytes = sums!.shape[0]! * dtypes[by.dtype].bytes;
+  return device.withWorkspace(bytes, (vector) => {
+    if (!multiplyWith({ kind: "geluBackSums", matrix, vector })) return false;
+    elementwise.cast({ ...sums!, dtype: by.dtype, data: { address: vector, bytes }, offset: 0 }, sums!);
+    return true;
+  });
 }
 
 /** by = activation'(before) ⊙ by, and its sums. */
@@ -75,10 +87,10 @@ function multiplyByDerivative({ device, elementwise }: Context, problem: LinearA
     return;
   }
   const body = opBody(derivative, undefined, by.dtype, [before.dtype, by.dtype]);
-  mapAndSum(device, body, matrix(before), matrix(by), foldType("Sum", by.dtype), sums);
+  mapAndSum(device, body, asMatrix(before), asMatrix(by), foldType("Sum", by.dtype), sums);
 }
 
-const matrix = (x: CudaView): Rows => ({
+const asMatrix = (x: CudaView): Rows => ({
   ...{ dtype: x.dtype, address: addressOf(x) },
   ...{ rows: x.shape[0]!, length: x.shape[1]! },
 });
@@ -87,7 +99,7 @@ function choose(context: Context, problem: LinearActivationBackward): string {
   const { g, w, by, sums, activation } = problem;
   const [rows, out, inner] = [g.shape[0]!, g.shape[1]!, w.shape[1]!];
   const alignment = [g, w, problem.before, by].every((v) => addressOf(v) % 16 === 0) ? "" : " unaligned";
-  const what = `${by.dtype} ${activation} ${rows}x${out}x${inner}${sums === undefined ? "" : " with sums"}${alignment}`;
+  const what = `${by.dtype} ${activation} ${rows}x${out}x${inner}${sums === undefined ? "" : ` with sums in ${sums.dtype}`}${alignment}`;
   const kernels = kernelsFor(context, problem);
   return context.device.choices.choose("linearActivationBackward", what, kernels, (kernel) =>
     measure(context, kernel, problem),

@@ -31,7 +31,7 @@ export function tryEveryKernel(
       const draw = (shape: readonly number[], seed: number): Tensor =>
         randomNormal(shape, { key: randomKey(seed), engine }).cast("bf16");
       const operands = [draw([rows, out], 1), draw([out, inner], 2), draw([rows, inner], 3)] as const;
-      const attrs = { activation: "gelu", hasSums: true } as const;
+      const attrs = { activation: "gelu", sums: "f32" } as const;
       const wide = operands.map((t) => t.cast("f32"));
       const exact = engine.scope(() => [...ops.linearActivationBackward.decompose(wide, attrs)]);
       const [g, w, before] = operands.map(viewOf) as [CudaView, CudaView, CudaView];
@@ -43,9 +43,7 @@ export function tryEveryKernel(
       const largest = (t: Tensor): number => t.abs().max().itemSync();
       return kernelsFor(context, { ...problem, by: before, sums: before }).flatMap((kernel) =>
         engine.scope(() => {
-          const [first, second] = [0, 1].map(() =>
-            [[rows, inner], [inner]].map((shape) => operands[2].fullOf(shape, 0)),
-          );
+          const [first, second] = [0, 1].map(() => [operands[2].zerosLike(), operands[2].fullOf([inner], 0, "f32")]);
           if (!into(kernel, first!) || !into(kernel, second!)) return [];
           const isSame = first!.every((t, i) => t.equal(second![i]!).cast("i32").min().itemSync() === 1);
           const apart = first!.map((t, i) => largest(t.cast("f32").sub(exact[i]!)) / largest(exact[i]!));

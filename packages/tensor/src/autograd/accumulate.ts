@@ -1,3 +1,4 @@
+import { promote } from "../dtype.ts";
 import { isContiguous } from "../layout.ts";
 import type { MemoryCategory } from "../memory/ledger.ts";
 import { makeTensor } from "../tensor/link.ts";
@@ -40,7 +41,10 @@ export function accumulate(
     own.storage.category = category;
     return own;
   }
-  const total = unscope(createGraph ? sum.add(gradient) : sum.addDonating(gradient));
+  // One of them may have come in a wider type (`OpBase.widerGradient`), which the total then has.
+  const type = promote(sum.dtype, gradient.dtype);
+  const [before, added] = [sum.cast(type), gradient.cast(type)];
+  const total = unscope(createGraph ? before.add(added) : before.addDonating(added));
   if (category !== undefined) total.storage.category = category;
   sum.dispose();
   return total;

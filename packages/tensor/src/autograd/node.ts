@@ -1,3 +1,4 @@
+import { type DType, gradientDType } from "../dtype.ts";
 import type { Meta } from "../op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -39,6 +40,11 @@ export abstract class GradientNode {
 
   /** Drops what the forward pass kept. Called after the gradient has passed, and when nobody refers to the node. */
   abstract releaseSaved(): void;
+
+  /** The type in which an output's gradient is wanted most: its own, or a wider one that it is going to be cast to. */
+  gradientTypeOf(output: number): DType {
+    return gradientDType(this.outputs[output]!.dtype);
+  }
 
   /** Every node a gradient may flow to from here: the inputs', and for functions the captured tensors'. */
   dependencies(): readonly (Edge | undefined)[] {

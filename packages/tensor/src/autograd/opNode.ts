@@ -1,4 +1,4 @@
-import { gradientDType } from "../dtype.ts";
+import { type DType, gradientDType } from "../dtype.ts";
 import type { AnyOp, Meta, Saves, VjpContext } from "../op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type Edge, GradientNode } from "./node.ts";
@@ -62,8 +62,13 @@ export class OpNode extends GradientNode {
         );
       },
       needs,
+      gradientTypes: this.edges.map((e, i) => e?.node.gradientTypeOf(e.output) ?? gradientDType(this.inputs[i]!.dtype)),
     };
     return op.gradient.vjp(context, this.attrs);
+  }
+
+  override gradientTypeOf(output: number): DType {
+    return this.op.widerGradient?.(this.inputs, this.attrs) ?? super.gradientTypeOf(output);
   }
 
   #open(saved: SavedTensor | undefined, what: string, i: number, createGraph: boolean, edge?: Edge): Tensor {

@@ -122,7 +122,8 @@ export class Walk {
     const { shape, dtype } = edge.node.outputs[edge.output]!;
     const lead = gradient.shape.length - shape.length;
     const fits = lead >= 0 && shape.every((s, d) => s === gradient.shape[d + lead] || s === 1);
-    if (!fits || gradient.dtype !== gradientDType(dtype)) {
+    const types = [gradientDType(dtype), edge.node.gradientTypeOf(edge.output)];
+    if (!fits || !types.includes(gradient.dtype)) {
       throw new AutogradError(
         node.name,
         `gradient of input ${i} is ${describe(gradient)}, the input is ${describe({ shape, dtype })}`,

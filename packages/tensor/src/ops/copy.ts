@@ -1,4 +1,4 @@
-import { checkDType, type DType, isFloat } from "../dtype.ts";
+import { checkDType, type DType, isFloat, promote } from "../dtype.ts";
 import { DTypeError, describeAll, ShapeError } from "../errors.ts";
 import { type PrimitiveOp, primitive } from "../op.ts";
 import { checkShape, type Shape, sameShape } from "../shape.ts";
@@ -34,6 +34,8 @@ export const cast: PrimitiveOp<{ readonly dtype: DType }> = primitive({
   arity: 1,
   doc: "values in another dtype; to integers toward zero, saturating, NaN to 0",
   meta: ([x], { dtype }) => [{ shape: x!.shape, dtype: checkDType("cast", dtype) }],
+  widerGradient: ([x], { dtype }) =>
+    isFloat(x!.dtype) && promote(x!.dtype, dtype) === x!.dtype ? x!.dtype : undefined,
   gradient: {
     saves: () => ({}),
     vjp: ({ gradient, inputs: [x], outputs: [y] }) => [

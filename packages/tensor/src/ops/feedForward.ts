@@ -1,10 +1,10 @@
-import { isFloat } from "../dtype.ts";
+import { type DType, isFloat, promote } from "../dtype.ts";
 import { DTypeError, describeAll, ShapeError, ValueError } from "../errors.ts";
 import { type FusedOp, fused, type Meta } from "../op.ts";
 import { numel, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { pullUnary } from "./derive.ts";
-import { type Activation, activations, linear, rows } from "./linear.ts";
+import { type Activation, activations, layerMeta, linear, parameterGradients, rows } from "./linear.ts";
 
 export interface FeedForwardAttrs {
   readonly activation: Exclude<Activation, "none">;
@@ -20,7 +20,7 @@ export const feedForward: FusedOp<FeedForwardAttrs> = fused({
   arity: "variadic",
   autocast: "low",
   doc: "activation(x · W₁ᵀ + b₁) · W₂ᵀ + b₂, what the activation gave, and what it was given",
-  meta: (inputs, attrs) => {
+  meta: (inputs) => {
     if (inputs.length !== 3 && inputs.length !== 5) {
       throw new ValueError(
         "feedForward",
@@ -28,12 +28,10 @@ export const feedForward: FusedOp<FeedForwardAttrs> = fused({
         "input, both weights and, if any, both biases",
       );
     }
-    const [x, up, down, upBias, downBias] = inputs as [Meta, Meta, Meta, Meta | undefined, Meta | undefined];
-    const [hidden, before] = linear.meta(upBias === undefined ? [x, up] : [x, up, upBias], attrs);
-    const [y] = linear.meta(downBias === undefined ? [hidden!, down] : [hidden!, down, downBias], {
-      activation: "none",
-    });
-    return [y!, hidden!, before!];
+    const [x, up, down, ...biases] = inputs as [Meta, Meta, Meta];
+    const hidden = layerMeta("feedForward", [x, up, ...biases.slice(0, 1)]);
+    const y = layerMeta("feedForward", [hidden, down, ...biases.slice(1)]);
+    return [y, hidden, hidden];
   },
   flops: ([x, up, down]) => 2 * numel(x!.shape.slice(0, -1)) * (numel(up!.shape) + numel(down!.shape)),
   decompose: ([x, up, down, upBias, downBias], { activation }) => {
@@ -42,31 +40,22 @@ export const feedForward: FusedOp<FeedForwardAttrs> = fused({
   },
   gradient: {
     saves: () => ({ inputs: [0, 1, 2], outputs: [1, 2] }),
-    vjp: ({ gradients: [gy, gHidden, gBefore], input, output, inputs, needs }, { activation }) => {
-      const [needsInput, needsUp, needsDown, needsUpBias, needsDownBias] = needs;
-      const byDown =
-        gy === undefined || !needsDown
-          ? undefined
-          : rows(gy)
-              .transpose()
-              .matmul(rows(output(1)));
-      const byDownBias = gy === undefined || !needsDownBias ? undefined : rows(gy).sum([0]);
+    vjp: ({ gradients: [gy, gHidden, gBefore], input, output, inputs, needs, gradientTypes }, { activation }) => {
+      const [needsInput, needsUp, needsDown, needsUpBias = false, needsDownBias = false] = needs;
+      const [, upType, downType] = gradientTypes as [DType, DType, DType];
+      const down = gy !== undefined && (needsDown || needsDownBias);
+      const [byDown, byDownBias] = down ? parameterGradients(gy, output(1), needsDownBias, downType) : [];
       if (!needsInput && !needsUp && !needsUpBias) return [undefined, undefined, byDown, undefined, byDownBias];
       const [g, sums] = innerGradient();
-      const flat = rows(g);
-      return [
-        needsInput ? flat.matmul(input(1)).reshape(inputs[0]!.shape) : undefined,
-        needsUp ? flat.transpose().matmul(rows(input(0))) : undefined,
-        byDown,
-        needsUpBias ? (sums ?? flat.sum([0])) : undefined,
-        byDownBias,
-      ];
+      const [byUp, byUpBias] = parameterGradients(g, input(0), needsUpBias && sums === undefined, upType);
+      const byInput = needsInput ? rows(g).matmul(input(1)).reshape(inputs[0]!.shape) : undefined;
+      return [byInput, byUp, byDown, sums ?? byUpBias, byDownBias];
 
       /** The gradient of what the activation was given, and where they come with it the sums of its columns. */
       function innerGradient(): [g: Tensor, sums: Tensor | undefined] {
         const before = output(2);
         if (gy !== undefined && gHidden === undefined && gBefore === undefined) {
-          const attrs = { activation, hasSums: needsUpBias === true };
+          const attrs = { activation, ...(needsUpBias ? { sums: upType } : {}) };
           const [by, columns] = gy.applyAll(linearActivationBackward, [gy, input(2), before], attrs);
           return [by!, columns];
         }
@@ -84,20 +73,20 @@ const sumOf = (a: Tensor | undefined, b: Tensor | undefined): Tensor | undefined
   a === undefined ? b : b === undefined ? a : a.add(b);
 
 export interface LinearActivationBackwardAttrs extends FeedForwardAttrs {
-  /** Whether the sums over rows are wanted: the gradient of a bias before the activation. */
-  readonly hasSums: boolean;
+  /** Type of the sums over rows, where they are wanted (the gradient of a bias before the activation): the operands', or a wider one. */
+  readonly sums?: DType;
 }
 
 /**
  * The gradient that a linear layer hands on through the activation it read from: (g · W) ⊙ activation'(before), of g `[..., out]`, W `[out, in]` and what the
- * activation was given `[..., in]`; with `hasSums` also its sums over rows `[in]`. A kernel may round the product to the operands' type before it is
+ * activation was given `[..., in]`; with `sums` also its sums over rows `[in]` in that type. A kernel may round the product to the operands' type before it is
  * multiplied, as the parts do, or not: it then differs from them by that rounding.
  */
 export const linearActivationBackward: FusedOp<LinearActivationBackwardAttrs> = fused({
   name: "linearActivationBackward",
   arity: 3,
   doc: "(g · W) ⊙ activation'(before), and where wanted its sums over rows",
-  meta: (inputs, { hasSums }) => {
+  meta: (inputs, { sums }) => {
     const [g, w, before] = inputs as [Meta, Meta, Meta];
     const isProduct = w.shape.length === 2 && g.shape.length > 0 && g.shape[g.shape.length - 1] === w.shape[0];
     if (!isProduct || !sameShape(before.shape, [...g.shape.slice(0, -1), w.shape[1]!])) {
@@ -107,20 +96,21 @@ export const linearActivationBackward: FusedOp<LinearActivationBackwardAttrs> = 
         "give g [..., out], the weight [out, in] and before [..., in]",
       );
     }
-    if (inputs.some((t) => t.dtype !== g.dtype) || !isFloat(g.dtype)) {
+    const holds = sums === undefined || promote(sums, g.dtype) === sums;
+    if (inputs.some((t) => t.dtype !== g.dtype) || !isFloat(g.dtype) || !holds) {
       throw new DTypeError(
         "linearActivationBackward",
-        `needs float tensors of one dtype, got ${describeAll(inputs)}`,
+        `needs float tensors of one dtype${sums === undefined ? "" : `, and ${sums} to hold their sums`}, got ${describeAll(inputs)}`,
         'cast first: g.cast("f32")',
       );
     }
-    return hasSums ? [before, { shape: [w.shape[1]!], dtype: before.dtype }] : [before];
+    return sums === undefined ? [before] : [before, { shape: [w.shape[1]!], dtype: sums }];
   },
   flops: ([g, w]) => 2 * numel(g!.shape) * w!.shape[1]!,
-  decompose: ([g, w, before], { activation, hasSums }) => {
+  decompose: ([g, w, before], { activation, sums }) => {
     const product = rows(g!).matmul(w!).reshape(before!.shape);
     const by = pullUnary(activations[activation], before!, product);
-    return hasSums ? [by, rows(by).sum([0])] : [by];
+    return sums === undefined ? [by] : [by, rows(by).sum([0]).cast(sums)];
   },
   gradient: "decomposition",
 });

@@ -37,7 +37,7 @@ export { dequantise, fixedPointAdd, quantise } from "./fixedPoint.ts";
 export { scatterAdd, scatterAddAlong, take, takeAlong } from "./gather.ts";
 export { gridAdd, snapToGrid } from "./grid.ts";
 export { headAttention, headAttentionBackward } from "./headAttention.ts";
-export { linear } from "./linear.ts";
+export { linear, linearParametersBackward } from "./linear.ts";
 export { matmul, matmulAdd } from "./matmul.ts";
 export { concat, pad, writeSlice } from "./move.ts";
 export { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward } from "./norm.ts";

@@ -153,6 +153,7 @@ export function checkSaves(backend: Backend, subject: Subject, sample: Sample): 
         gradients,
         gradient: gradients[0] ?? outputs[0]!.zerosLike(),
         needs: inputs.map((t) => isFloat(t.dtype)),
+        gradientTypes: inputs.map((t) => t.dtype),
         input: (i) => {
           read.inputs.add(i);
           return inputs[i]!;

@@ -1,4 +1,13 @@
-import { type Activation, type AttrsOf, allDTypes, isFloat, numel, type ops, type Shape } from "@revnet-zero/tensor";
+import {
+  type Activation,
+  type AttrsOf,
+  allDTypes,
+  isFloat,
+  numel,
+  type ops,
+  type Shape,
+  statisticsType,
+} from "@revnet-zero/tensor";
 import fc from "fast-check";
 import type { Plan, PlanOptions, SamplerTable } from "../sample.ts";
 import { axisSize, broadcastableShapes, shapes } from "../shapes.ts";
@@ -87,16 +96,44 @@ const linearActivationBackwardPlan = ({
       inner: axisSize(sizes),
       out: axisSize(sizes),
       hasSums: fc.boolean(),
+      isWide: fc.boolean(),
       activation: gated,
     })
-    .map(({ lead, inner, out, ...attrs }) => ({
+    .map(({ lead, inner, out, hasSums, isWide, activation }) => ({
       operands: [
         [...lead, out],
         [out, inner],
         [...lead, inner],
       ].map((shape) => ({ shape, dtype })),
-      attrs,
+      attrs: { activation, ...(hasSums ? { sums: isWide ? statisticsType(dtype) : dtype } : {}) },
     }));
+
+/** A gradient and an input of the same rows. */
+const linearParametersBackwardPlan = ({
+  dtype,
+  ...sizes
+}: PlanOptions): fc.Arbitrary<Plan<AttrsOf<typeof ops.linearParametersBackward>>> =>
+  fc
+    .record({
+      lead: shapes({ ...sizes, maxRank: 2 }),
+      inner: axisSize(sizes),
+      out: axisSize(sizes),
+      hasBias: fc.boolean(),
+      isWide: fc.boolean(),
+    })
+    .map(({ lead, inner, out, hasBias, isWide }) => ({
+      operands: [out, inner].map((size) => ({ shape: [...lead, size], dtype })),
+      attrs: { hasBias, to: isWide ? statisticsType(dtype) : dtype },
+    }));
+
+/** Attributes that name a type, in float64. */
+const inDouble = <A>(attrs: A): A => {
+  const named = Object.entries(attrs as object).map(([name, v]) => [
+    name,
+    name === "to" || name === "sums" ? "f64" : v,
+  ]);
+  return Object.fromEntries(named) as A;
+};
 
 export const productSamplers: Pick<
   SamplerTable,
@@ -105,6 +142,7 @@ export const productSamplers: Pick<
   | "linear"
   | "feedForward"
   | "linearActivationBackward"
+  | "linearParametersBackward"
   | "conv2d"
   | "conv2dInputGradient"
   | "conv2dWeightGradient"
@@ -151,9 +189,17 @@ export const productSamplers: Pick<
     dtypes: floats,
     compare: "rounded",
     plan: linearActivationBackwardPlan,
+    widen: inDouble,
     // The sums are of as many products as there are rows.
     termSize: ([g, w]) =>
       g!.largest * w!.largest * Math.sqrt((w!.shape[0] ?? 1) * Math.max(1, numel(g!.shape.slice(0, -1)))),
+  },
+  linearParametersBackward: {
+    dtypes: floats,
+    compare: "rounded",
+    plan: linearParametersBackwardPlan,
+    widen: inDouble,
+    termSize: ([g, x]) => g!.largest * Math.max(1, x!.largest) * Math.sqrt(Math.max(1, numel(g!.shape.slice(0, -1)))),
   },
   conv2d: {
     dtypes: floats,
