@@ -218,12 +218,14 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
         apart.map((v) => v.toExponential(1)).join(" "),
       );
     };
-    // On Hopper its own kernels first: what is new is proved before a call's time is over.
-    if (device.hasWarpgroups)
-      for (const one of [...hopperCases, ...longHopperCases])
-        for (const dtype of ["bf16", "f16"] as const) prove(one, { way: "hopper", dtype });
-    for (const one of attentionCases) prove(one, { way: "tiles", dtype: "bf16" });
-    for (const one of graphCases) prove(one, { way: "cuDNN", dtype: "bf16" });
+    const cases = {
+      hopper: device.hasWarpgroups ? [...hopperCases, ...longHopperCases] : [],
+      tiles: attentionCases,
+      cuDNN: graphCases,
+    };
+    for (const way of list("ways", "hopper,tiles,cuDNN") as (keyof typeof cases)[])
+      for (const one of cases[way])
+        for (const dtype of list("types", "bf16,f16") as (keyof typeof bounds)[]) prove(one, { way, dtype });
     const { state } = device.attention;
     print("missing" in state ? state.missing : `cuDNN ${state.version} at ${state.path}`);
   },
