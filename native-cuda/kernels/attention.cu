@@ -35,20 +35,6 @@ KERNEL(attentionForward, Attention, 256) {
   if (lane == 0) p.lse[row] = logOf(total) + top;
 }
 
-/** delta of every query, a warp each. */
-KERNEL(attentionDelta, Attention, 256) {
-  const u64 row = (u64)blockIdx.x * 8 + (threadIdx.x >> 5);
-  if (row >= p.queries) return;
-  const u64 head = row / p.t;
-  const int i = (int)(row % p.t);
-  const T* g = p.g.of(head, p.heads) + i * p.g.row;
-  const T* o = p.o.of(head, p.heads) + i * p.o.row;
-  W sum = 0;
-  for (int c = threadIdx.x & 31; c < p.e; c += 32) sum = multiplyAdd(wide(g[c]), wide(o[c]), sum);
-  sum = foldWarp<Sum>(sum);
-  if ((threadIdx.x & 31) == 0) p.delta[row] = sum;
-}
-
 /** dq of a query, its delta found before. */
 KERNEL(attentionQueries, Attention, 256) {
   const u64 row = (u64)blockIdx.x * 8 + (threadIdx.x >> 5);

@@ -180,17 +180,38 @@ static __device__ __forceinline__ float sumOfRow(float v) {
   return v + __shfl_xor_sync(0xffffffffu, v, 2);
 }
 
-/** Stores a warp's 16 rows, row by row scaled, those of the matrix's rows row0 on. */
+/** Four lanes that share a row exchange what they hold of four tiles of 8 columns, so that each has 16 bytes of one. */
+static __device__ __forceinline__ void gatherPacks(u32 (&r)[4]) {
+  const bool isOdd = threadIdx.x & 1, isHigh = threadIdx.x & 2;
+#pragma unroll
+  for (int i = 0; i < 4; i += 2) {
+    const u32 other = __shfl_xor_sync(0xffffffffu, isOdd ? r[i] : r[i + 1], 1);
+    if (isOdd) r[i] = other;
+    else r[i + 1] = other;
+  }
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const u32 other = __shfl_xor_sync(0xffffffffu, isHigh ? r[i] : r[i + 2], 2);
+    if (isHigh) r[i] = other;
+    else r[i + 2] = other;
+  }
+}
+/** Stores a warp's 16 rows, row by row scaled, to the matrix's rows row0 on. */
 static __device__ __forceinline__ void storeSums(T* to, i64 step, const float (&sums)[D / 2], int row0, int rows, int width, const float* scales) {
   const int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
 #pragma unroll
   for (int h = 0; h < 2; h++) {
     const int i = row0 + g + 8 * h;
-    if (i >= rows) continue;
-    T* row = to + i * step + 2 * t;
 #pragma unroll
-    for (int n = 0; n < D / 8; n++)
-      if (n * 8 < width) *(u32*)(row + n * 8) = pairOf(sums[n * 4 + 2 * h] * scales[h], sums[n * 4 + 2 * h + 1] * scales[h]);
+    for (int n = 0; n < D / 8; n += 4) {
+      Pack<u32, 4> pack;
+#pragma unroll
+      for (int k = 0; k < 4; k++)
+        pack.v[k] = pairOf(sums[(n + k) * 4 + 2 * h] * scales[h], sums[(n + k) * 4 + 2 * h + 1] * scales[h]);
+      gatherPacks(pack.v);
+      const int column = (n + t) * 8;
+      if (i < rows && column < width) *(Pack<u32, 4>*)(to + i * step + column) = pack;
+    }
   }
 }
 #endif

@@ -48,6 +48,8 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
     const float scale = (float)p.of.scale * LOG2E;
     const int ownRow = (group - 1) * 64, warp = (int)threadIdx.x / 32 % 4;
     const u64 queries = panelAt(shared.own[0][0][ownRow], 0);
+    // Two groups take turns to ask for products, so that one's run while the other weighs.
+    if (TURNS && group == 2) arriveSome(1, 256);
     Stage stage = {0, 0};
     u32 parity = 0;
     Turn turn;
@@ -85,8 +87,10 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
       for (int n = reach.count - 2; n >= 0; n--) {
         const Stage before = stage;
         stage.next();
+        if (TURNS) meetSome(group, 256);
         ask(stage);
         weigh(before, n < reach.count - 2);
+        if (TURNS) arriveSome(3 - group, 256);
         productsWait<1>();
         settle(w);
         leave(&shared.free[stage.at][0]);

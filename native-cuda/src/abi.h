@@ -57,8 +57,7 @@ enum : int { MAP_PLAIN = 0, MAP_SWIZZLE_128B = 3, MAP_CACHE_256B = 3, MAP_ZEROS_
   X(setFunction, "cuFuncSetAttribute", Result, (Handle, int, int))                                                  \
   X(launch, "cuLaunchKernel", Result,                                                                               \
     (Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Handle, void**, void**))          \
-  X(encodeTensorMap, "cuTensorMapEncodeTiled", Result,                                                              \
-    (void*, int, unsigned, void*, const unsigned long long*, const unsigned long long*, const unsigned*, const unsigned*, int, int, int, int)) \
+  X(encodeTensorMap, "cuTensorMapEncodeTiled", Result, (void*, int, unsigned, void*, const unsigned long long*, const unsigned long long*, const unsigned*, const unsigned*, int, int, int, int)) \
   X(beginCapture, "cuStreamBeginCapture_v2", Result, (Handle, int))                                                 \
   X(endCapture, "cuStreamEndCapture", Result, (Handle, Handle*))                                                    \
   X(instantiate, "cuGraphInstantiateWithFlags", Result, (Handle*, Handle, unsigned long long))                      \

@@ -71,10 +71,10 @@ void wait(bool (*isReady)(const void*, unsigned), const void* on, unsigned with)
 
 /** Barriers of some of a block's threads: how many have come. */
 unsigned arrived[16];
-void meetSome(unsigned barrier, unsigned count) {
+void meetSome(unsigned barrier, unsigned count, bool waits) {
   fibers[current].with = barrier;
   if (++arrived[barrier] < count) {
-    pause(State::AtSome);
+    if (waits) pause(State::AtSome);
     return;
   }
   arrived[barrier] = 0;
@@ -132,6 +132,7 @@ bool release(unsigned from, unsigned to, State waited) {
 
 void runBlock(unsigned count) {
   for (unsigned i = 0; i < count; i++) start(i);
+  for (unsigned& some : arrived) some = 0;
   const bool reversed = isReversed();
   for (;;) {
     bool ran = false, isDone = true;

@@ -18,6 +18,8 @@ interface Shape {
   readonly STAGES: number;
   readonly GIVEN: number;
   readonly TAKEN: number;
+  /** Whether two groups take turns. */
+  readonly TURNS: 0 | 1;
 }
 
 type OperandName = "q" | "k" | "v" | "g";
@@ -34,22 +36,22 @@ interface Pass {
 const forward: Pass = {
   ...{ kernel: "hopperForward", own: ["q"], other: ["k", "v"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 128, STAGES: 2, GIVEN: 32, TAKEN: 240 },
-    128: { GROUPS: 2, STEP: 128, STAGES: 2, GIVEN: 32, TAKEN: 240 },
+    64: { GROUPS: 2, STEP: 128, STAGES: 2, GIVEN: 32, TAKEN: 240, TURNS: 0 },
+    128: { GROUPS: 2, STEP: 128, STAGES: 2, GIVEN: 32, TAKEN: 240, TURNS: 0 },
   },
 };
 const queries: Pass = {
   ...{ kernel: "hopperQueries", own: ["q", "g"], other: ["k", "v"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 128, STAGES: 2, GIVEN: 32, TAKEN: 240 },
-    128: { GROUPS: 2, STEP: 64, STAGES: 3, GIVEN: 32, TAKEN: 240 },
+    64: { GROUPS: 2, STEP: 128, STAGES: 2, GIVEN: 32, TAKEN: 240, TURNS: 0 },
+    128: { GROUPS: 2, STEP: 64, STAGES: 3, GIVEN: 32, TAKEN: 240, TURNS: 0 },
   },
 };
 const keys: Pass = {
   ...{ kernel: "hopperKeys", own: ["k", "v"], other: ["q", "g"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 64, STAGES: 4, GIVEN: 56, TAKEN: 224 },
-    128: { GROUPS: 2, STEP: 64, STAGES: 3, GIVEN: 32, TAKEN: 240 },
+    64: { GROUPS: 2, STEP: 64, STAGES: 4, GIVEN: 56, TAKEN: 224, TURNS: 0 },
+    128: { GROUPS: 2, STEP: 64, STAGES: 3, GIVEN: 32, TAKEN: 240, TURNS: 0 },
   },
 };
 

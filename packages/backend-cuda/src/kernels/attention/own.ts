@@ -1,4 +1,5 @@
-import { addressOr0, type CudaDevice } from "../../device/device.ts";
+import { dtypes } from "@revnet-zero/tensor";
+import { addressOr0, type CudaDevice, THREADS } from "../../device/device.ts";
 import type { Parameters } from "../../device/parameters.ts";
 import { cTypes, type KernelUnit } from "../../device/sources.ts";
 import { type AttentionAttrs, type AttentionOperands, sizesOf } from "./operands.ts";
@@ -45,8 +46,18 @@ function launchRows(
 
 /** The sums of g · o, which both passes of backward need. */
 export function runDelta(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): void {
-  const { batch, heads, t } = sizesOf(operands);
-  launchRows(device, "attentionDelta", batch * heads * t, operands, attrs);
+  const { batch, heads, t, e } = sizesOf(operands);
+  const { dtype } = operands.q;
+  // As many lanes a row as it has packs of 16 bytes.
+  const lanes = Math.min(32, 2 ** Math.ceil(Math.log2(Math.max(1, (e * dtypes[dtype].bytes) / 16))));
+  const unit: KernelUnit = {
+    files: ["heads", "attentionProblem", "attentionDelta"],
+    types: { T: cTypes[dtype] },
+    constants: { LANES: lanes },
+  };
+  const kernel = device.kernel(unit, "attentionDelta");
+  packProblem(device.parameters.start(), operands, attrs);
+  device.launch(kernel, Math.ceil((batch * heads * t * lanes) / THREADS));
 }
 
 /** A warp a row: for every type and size. */
