@@ -1,4 +1,4 @@
-// Attention under a mask, a warp a row (rowsOfAttention.cu): for every type and every size of head. Parameters are those of attention.cu.
+// Attention under a mask, a warp a row (rowsOfAttention.cu): for every type and every size of head. Parameters are those of attentionProblem.cu.
 
 /** A query: a warp's. */
 struct Query {
@@ -26,14 +26,6 @@ KERNEL(attentionForward, Attention, 256) {
   row.start();
   row.along(at.from, at.to, [&](int j) { return dot(q, k + j * p.k.row, p.d) * (W)p.scale; }, v, p.v.row, p.e);
   row.store(p.out.of(at.head, p.heads) + at.i * p.out.row, p.e, p.lse + at.row);
-}
-
-/** delta of every query, a warp each. */
-KERNEL(attentionDelta, Attention, 256) {
-  const Query at = queryOf(p);
-  if (at.row >= p.queries) return;
-  const W sum = warpDot(p.g.of(at.head, p.heads) + at.i * p.g.row, p.o.of(at.head, p.heads) + at.i * p.o.row, p.e);
-  if ((threadIdx.x & 31) == 0) p.delta[at.row] = sum;
 }
 
 /** dq of a query, its delta found before. */

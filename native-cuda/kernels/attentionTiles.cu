@@ -1,6 +1,6 @@
 // Attention of 16-bit floats on tensor cores, heads of up to 128: tiles of 64 queries by STEP keys (or keys by queries), four
 // warps of 16 rows. Sums in float32, in one order; no atomics, and no workspace of [t, s]. D: the head, a multiple of 16,
-// filled up with zeros; STEP: what a tile holds of the other side. The parameters are those of attention.cu, which is put before
+// filled up with zeros; STEP: what a tile holds of the other side. The parameters are those of attentionProblem.cu, which is put before
 // this, and the rows and tiles those of tiles.cu. Source: Dao 2023 (arXiv:2307.08691), whose backward pass we split in two, so that every sum has one owner.
 
 /** What every tile kernel of queries begins with. A block: 64 queries of one head. */

@@ -18,6 +18,7 @@ enum : int { ATTRIBUTE_SHARED_OPTIN = 97, ATTRIBUTE_PROCESSORS = 16, ATTRIBUTE_M
 enum : int { FUNCTION_MAX_DYNAMIC_SHARED = 8 };
 enum : unsigned { STREAM_NON_BLOCKING = 1, EVENT_DEFAULT = 0, HOST_MAPPED = 3 };
 enum : int { CAPTURE_RELAXED = 2 };
+enum : int { MAP_PLAIN = 0, MAP_SWIZZLE_128B = 3, MAP_CACHE_256B = 3, MAP_ZEROS_OUTSIDE = 0 };
 
 #define REVNET_DRIVER(X)                                                                                            \
   X(init, "cuInit", Result, (unsigned))                                                                             \
@@ -56,6 +57,7 @@ enum : int { CAPTURE_RELAXED = 2 };
   X(setFunction, "cuFuncSetAttribute", Result, (Handle, int, int))                                                  \
   X(launch, "cuLaunchKernel", Result,                                                                               \
     (Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Handle, void**, void**))          \
+  X(encodeTensorMap, "cuTensorMapEncodeTiled", Result, (void*, int, unsigned, void*, const unsigned long long*, const unsigned long long*, const unsigned*, const unsigned*, int, int, int, int)) \
   X(beginCapture, "cuStreamBeginCapture_v2", Result, (Handle, int))                                                 \
   X(endCapture, "cuStreamEndCapture", Result, (Handle, Handle*))                                                    \
   X(instantiate, "cuGraphInstantiateWithFlags", Result, (Handle*, Handle, unsigned long long))                      \

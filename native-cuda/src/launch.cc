@@ -1,4 +1,6 @@
 // Modules, kernels and their launches, and the events that time them.
+#include <cstring>
+
 #include "device.h"
 
 namespace {
@@ -35,6 +37,24 @@ napi_value setParameters(Call& call) {
   if (parametersOwner != nullptr) napi_delete_reference(call.env, parametersOwner);
   parameters = call.bytes(0);
   napi_create_reference(call.env, call.value(0), 1, &parametersOwner);
+  return call.nothing();
+}
+
+// encodeTensorMap(Uint8Array, offset, address, NVIDIA's type, sizes x 4, strides in elements x 3, rows of a box): 128 bytes that lead copies to
+// boxes of [1, 1, rows, 64] of a tensor of 16-bit floats, laid out by the 128-byte swizzle; zeros outside of it
+napi_value encodeTensorMap(Call& call) {
+  mustBeOpen();
+  const auto numberAt = [&](size_t i) { return static_cast<unsigned long long>(call.number(i)); };
+  unsigned long long sizes[4], strides[3];
+  for (size_t i = 0; i < 4; i++) sizes[i] = numberAt(4 + i);
+  for (size_t i = 0; i < 3; i++) strides[i] = 2 * numberAt(8 + i);
+  const unsigned box[4] = {64, static_cast<unsigned>(call.integer(11)), 1, 1}, steps[4] = {1, 1, 1, 1};
+  // The driver fills an aligned map; where it goes is the caller's.
+  alignas(64) unsigned char map[128];
+  check(cuda.driver.encodeTensorMap(map, call.integer(3), 4, reinterpret_cast<void*>(call.address(2)), sizes, strides, box, steps,
+                                    abi::MAP_PLAIN, abi::MAP_SWIZZLE_128B, abi::MAP_CACHE_256B, abi::MAP_ZEROS_OUTSIDE),
+        "describing a tensor to the copy engine");
+  std::memcpy(static_cast<unsigned char*>(call.bytes(0)) + call.integer(1), map, sizeof map);
   return call.nothing();
 }
 
@@ -76,6 +96,7 @@ void publishLaunch(napi_env env, napi_value exports) {
   publish<loadModule>(env, exports, "loadModule");
   publish<getFunction>(env, exports, "getFunction");
   publish<setParameters>(env, exports, "setParameters");
+  publish<encodeTensorMap>(env, exports, "encodeTensorMap");
   publish<launch>(env, exports, "launch");
   publish<recordEvent>(env, exports, "recordEvent");
   publish<elapsed>(env, exports, "elapsed");

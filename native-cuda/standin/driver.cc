@@ -97,8 +97,8 @@ STANDIN_API int cuDeviceGet(int* device, int ordinal) { *device = ordinal; retur
 STANDIN_API int cuDeviceGetName(char* name, int length, int) { snprintf(name, length, "stand-in"); return 0; }
 STANDIN_API int cuDeviceTotalMem_v2(size_t* bytes, int) { *bytes = memoryBytes(); return 0; }
 STANDIN_API int cuDeviceGetAttribute(int* value, int attribute, int) {
-  // Idle it is sm_01, another architecture: nobody finds what it did not compile among the kernels of sm_00.
-  *value = attribute == 16 ? 132 : attribute == 97 ? 232448 : attribute == 76 && isIdle() ? 1 : 0;
+  // Few multiprocessors, so that blocks which stay take several tiles each. Idle it is sm_01, another architecture: nobody finds what it did not compile among the kernels of sm_00.
+  *value = attribute == 16 ? 4 : attribute == 97 ? 232448 : attribute == 76 && isIdle() ? 1 : 0;
   return 0;
 }
 STANDIN_API int cuDevicePrimaryCtxRetain(void** context, int) { ANSWER; *context = &used; return 0; }
@@ -261,6 +261,33 @@ STANDIN_API int cuModuleGetFunction(void** function, void* module, const char* n
   const auto kernel = reinterpret_cast<Kernel>(dlsym(module, name));
   if (kernel == nullptr) return 500;
   *function = new Function{kernel, *static_cast<int*>(dlsym(module, "standInCooperative")) != 0};
+  return 0;
+}
+/** What hopper.h reads of a map, in the 128 bytes that NVIDIA's has. */
+STANDIN_API int cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* at, const unsigned long long* sizes, const unsigned long long* steps,
+                                       const unsigned* box, const unsigned* elementSteps, int interleave, int swizzle, int, int) {
+  ANSWER;
+  struct Map {
+    void* at;
+    unsigned sizes[4];
+    long long steps[3];
+    unsigned box[4], elementBytes, swizzle, filler[14];
+  } made = {};
+  // As the driver: aligned to 16 bytes throughout, boxes of at most 256, rows of a box no wider than the swizzle.
+  if (rank != 4 || (type != 6 && type != 9) || interleave != 0 || reinterpret_cast<uintptr_t>(at) % 16 != 0) return 1;
+  made.at = at;
+  for (unsigned i = 0; i < rank; i++) {
+    if (sizes[i] == 0 || sizes[i] > 1ull << 32 || box[i] == 0 || box[i] > 256 || elementSteps[i] != 1) return 1;
+    if (i > 0 && (steps[i - 1] % 16 != 0 || steps[i - 1] >= 1ull << 40)) return 1;
+    made.sizes[i] = static_cast<unsigned>(sizes[i]);
+    made.box[i] = box[i];
+    if (i > 0) made.steps[i - 1] = static_cast<long long>(steps[i - 1]);
+  }
+  if (swizzle == 3 && box[0] * 2 > 128) return 1;
+  made.elementBytes = 2;
+  made.swizzle = swizzle;
+  static_assert(sizeof made == 128, "as NVIDIA's");
+  std::memcpy(map, &made, sizeof made);
   return 0;
 }
 STANDIN_API int cuFuncSetAttribute(void*, int, int) { return 0; }

@@ -15,6 +15,13 @@ struct StandIn {
   unsigned long long (*exchange)(unsigned long long value, unsigned from);
   /** What every lane of this warp gave to the same call; readable until the next one. */
   void (*meet)(const void* mine, const void** all);
+  unsigned long sharedBytes;
+  /** Goes on when `isReady(on, with)`. */
+  void (*wait)(bool (*isReady)(const void* on, unsigned with), const void* on, unsigned with);
+  /** A barrier of `count` threads of the block, one of 16, those that do not wait included. */
+  void (*meetSome)(unsigned barrier, unsigned count, bool waits);
+  /** What goes on beside the threads: done at once, or when no thread can go on without it (REVNET_STANDIN_ORDER). */
+  void (*later)(void (*run)(void* what), void* what);
 };
 static StandIn* standIn;
 extern "C" void standInBind(StandIn* to) { standIn = to; }
@@ -100,3 +107,5 @@ static inline float fmaf(float a, float b, float c) { return __builtin_fmaf(a, b
 static inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 static inline float fmaxf(float a, float b) { return __builtin_fmaxf(a, b); }
 static inline float powf(float a, float b) { return __builtin_powf(a, b); }
+
+#include "hopper.h"

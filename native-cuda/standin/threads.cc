@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <vector>
 
 #include "standin.h"
@@ -15,7 +16,7 @@ StandIn standIn;
 namespace {
 
 constexpr size_t STACK = 256 * 1024;
-enum class State { Runs, AtBarrier, AtExchange, Done };
+enum class State { Runs, AtBarrier, AtExchange, AtSome, Waits, Done };
 
 struct Fiber {
   ucontext_t context;
@@ -23,7 +24,9 @@ struct Fiber {
   State state = State::Done;
   unsigned exchanges = 0;
   unsigned long long slot[2] = {0, 0};  // a lane is at most one exchange ahead of another of its warp
-  unsigned from = 0;
+  bool (*isReady)(const void*, unsigned) = nullptr;  // what it waits for
+  const void* on = nullptr;
+  unsigned with = 0;
 };
 
 std::vector<Fiber> fibers(1024);
@@ -55,6 +58,45 @@ void meet(const void* mine, const void** all) {
   fiber.slot[turn] = reinterpret_cast<uintptr_t>(mine);
   pause(State::AtExchange);
   for (unsigned i = 0; i < 32; i++) all[i] = reinterpret_cast<const void*>(fibers[first + i].slot[turn]);
+}
+
+void wait(bool (*isReady)(const void*, unsigned), const void* on, unsigned with) {
+  if (isReady(on, with)) return;
+  Fiber& fiber = fibers[current];
+  fiber.isReady = isReady;
+  fiber.on = on;
+  fiber.with = with;
+  pause(State::Waits);
+}
+
+/** Barriers of some of a block's threads: how many have come. */
+unsigned arrived[16];
+void meetSome(unsigned barrier, unsigned count, bool waits) {
+  fibers[current].with = barrier;
+  if (++arrived[barrier] < count) {
+    if (waits) pause(State::AtSome);
+    return;
+  }
+  arrived[barrier] = 0;
+  for (Fiber& fiber : fibers)
+    if (fiber.state == State::AtSome && fiber.with == barrier) fiber.state = State::Runs;
+}
+
+// The order is no part of what a kernel may rely on: REVNET_STANDIN_ORDER=reverse turns that of threads round, and what goes
+// on beside them is then done as early as it may be, else as late.
+bool isReversed() {
+  const char* order = getenv("REVNET_STANDIN_ORDER");
+  return order != nullptr && std::strcmp(order, "reverse") == 0;
+}
+
+struct Later {
+  void (*run)(void*);
+  void* what;
+};
+std::deque<Later> pending;
+void later(void (*run)(void*), void* what) {
+  if (isReversed()) run(what);
+  else pending.push_back({run, what});
 }
 
 void enter() {
@@ -90,13 +132,13 @@ bool release(unsigned from, unsigned to, State waited) {
 
 void runBlock(unsigned count) {
   for (unsigned i = 0; i < count; i++) start(i);
-  // The order is no part of what a kernel may rely on: REVNET_STANDIN_ORDER=reverse turns it round.
-  const char* order = getenv("REVNET_STANDIN_ORDER");
-  const bool isReversed = order != nullptr && std::strcmp(order, "reverse") == 0;
+  for (unsigned& some : arrived) some = 0;
+  const bool reversed = isReversed();
   for (;;) {
     bool ran = false, isDone = true;
     for (unsigned k = 0; k < count; k++) {
-      const unsigned i = isReversed ? count - 1 - k : k;
+      const unsigned i = reversed ? count - 1 - k : k;
+      if (fibers[i].state == State::Waits && fibers[i].isReady(fibers[i].on, fibers[i].with)) fibers[i].state = State::Runs;
       if (fibers[i].state == State::Runs) {
         current = i;
         standIn.thread = threadAt(i);
@@ -105,10 +147,19 @@ void runBlock(unsigned count) {
       }
       if (fibers[i].state != State::Done) isDone = false;
     }
+    if (isDone && !pending.empty()) {
+      std::fprintf(stderr, "stand-in: a block ended while copies to its shared memory were under way\n");
+      std::abort();
+    }
     if (isDone) return;
     bool released = release(0, count, State::AtBarrier);
     for (unsigned w = 0; w < count; w += 32) released |= release(w, w + 32 < count ? w + 32 : count, State::AtExchange);
-    if (!ran && !released) {
+    if (ran || released) continue;
+    if (!pending.empty()) {
+      const Later next = pending.front();
+      pending.pop_front();
+      next.run(next.what);
+    } else {
       std::fprintf(stderr, "stand-in: a kernel's threads wait for each other at different barriers\n");
       std::abort();
     }
@@ -124,7 +175,7 @@ void runGrid(Kernel kernel, const void* parameters, bool isCooperative, Dim3 blo
   std::vector<uint64_t> shared((sharedBytes + 7) / 8 + 2);
   // Aligned to 16 bytes, as kernels may assume.
   void* dynamicShared = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(shared.data()) + 15) & ~uintptr_t{15});
-  standIn = {{0, 0, 0}, {0, 0, 0}, threads, blocks, dynamicShared, barrier, exchange, meet};
+  standIn = {{0, 0, 0}, {0, 0, 0}, threads, blocks, dynamicShared, barrier, exchange, meet, sharedBytes, wait, meetSome, later};
   for (standIn.block.z = 0; standIn.block.z < blocks.z; standIn.block.z++)
     for (standIn.block.y = 0; standIn.block.y < blocks.y; standIn.block.y++)
       for (standIn.block.x = 0; standIn.block.x < blocks.x; standIn.block.x++) {

@@ -2,9 +2,13 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { CudaBackend } from "@revnet-zero/backend-cuda";
 import {
+  type AttentionCase,
+  type AttentionProof,
   attentionCases,
   checkAbi,
   graphCases,
+  hopperCases,
+  longHopperCases,
   longSparseCases,
   proveCollectives,
   type SparseCase,
@@ -14,6 +18,7 @@ import {
   tryEveryKernel,
 } from "@revnet-zero/backend-cuda/testing";
 import { type Backend, type DType, Engine, type OpName } from "@revnet-zero/tensor";
+import { attentionShapes, timeAttention } from "./attention.ts";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, firstDifferentLoss, isExact, peakOfGraphs, train } from "./exactness.ts";
 import { hierarchicalApart, profileAttention } from "./hierarchical.ts";
@@ -203,14 +208,23 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     writeFileSync(option("to", "curve.json"), JSON.stringify(curve));
   },
   attention: () => {
-    for (const one of [...attentionCases, ...graphCases]) {
-      const apart = tilesAgainstRows(backend, one);
+    const bounds = { bf16: 2 ** -6, f16: 2 ** -9 } as const;
+    const prove = (one: AttentionCase, proof: Required<AttentionProof>): void => {
+      const apart = tilesAgainstRows(backend, one, proof);
       judge(
-        `attention ${JSON.stringify(one)}`,
-        apart.every((v) => v < 2 ** -6),
+        `attention by ${proof.way} in ${proof.dtype} ${JSON.stringify(one)}`,
+        apart.every((v) => v < bounds[proof.dtype]),
         apart.map((v) => v.toExponential(1)).join(" "),
       );
-    }
+    };
+    const cases = {
+      hopper: device.hasWarpgroups ? [...hopperCases, ...longHopperCases] : [],
+      tiles: attentionCases,
+      cuDNN: graphCases,
+    };
+    for (const way of list("ways", "hopper,tiles,cuDNN") as (keyof typeof cases)[])
+      for (const one of cases[way])
+        for (const dtype of list("types", "bf16,f16") as (keyof typeof bounds)[]) prove(one, { way, dtype });
     const { state } = device.attention;
     print("missing" in state ? state.missing : `cuDNN ${state.version} at ${state.path}`);
   },
@@ -257,6 +271,19 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
       const [by, sums] = apart.map((v) => v.toExponential(1));
       const figures = `${timeMs!.toFixed(3)} ms, ${by} and ${sums} apart, ${isSame ? "the same bits again" : "OTHER BITS"}`;
       judge(kernel, isSame && apart.every((v) => v < 2 ** -6), figures);
+    }
+  },
+  // Every way of attention on the same numbers, turn by turn.
+  "attention-speed": () => {
+    const chosen = list("shapes", attentionShapes.map((_, i) => i).join()).map((i) => attentionShapes[Number(i)]!);
+    for (const one of chosen) {
+      const shape = `${one.batch} x ${one.heads} x ${one.length} x ${one.dim} ${one.isCausal ? "causal" : "full"}`;
+      const times = timeAttention(backend, one, Number(option("rounds", "7")));
+      for (const { pass, way, timeMs, teraflopsPerSecond } of times) {
+        const first = times.find((other) => other.pass === pass)!;
+        const share = `${((100 * first.timeMs) / timeMs).toFixed(0)} % of ${first.way}'s speed`;
+        print(`${shape} ${pass}, ${way}: ${timeMs.toFixed(3)} ms, ${teraflopsPerSecond.toFixed(0)} TFLOP/s, ${share}`);
+      }
     }
   },
   speed: () => {

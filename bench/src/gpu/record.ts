@@ -60,7 +60,7 @@ for (const { sequenceLength, ...shape } of shapes) {
       const optimizer = buildOptimizer(model, defaultConfig.optimizer);
       const size = 2 * sequenceLength;
       const batch = { inputs: new Int32Array(size), targets: new Int32Array(size), batchSize: 2, sequenceLength };
-      engine.scope(() => {
+      const step = (): void => {
         const { loss, norm, factor } = computeGradients(model, [batch, batch], {
           ...{ key: randomKey(1), step: 0, clipNorm: 1, precision, scale: precision === "f16" ? 2 : 1 },
         });
@@ -69,7 +69,10 @@ for (const { sequenceLength, ...shape } of shapes) {
         norm.itemSync();
         const tokens = tensor(batch.inputs, { shape: [2, sequenceLength], engine });
         engine.noGrad(() => model.inEval(() => model.loss(tokens, tokens)));
-      });
+      };
+      // As on Hopper, and as where there are tiles for tensor cores only.
+      engine.scope(step);
+      if (mode === "ordinary") backend.device.choices.preferring("tiles", () => engine.scope(step));
       optimizer.dispose();
       model.dispose();
     }

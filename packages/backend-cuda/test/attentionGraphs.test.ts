@@ -23,16 +23,21 @@ const operands = (shape: Shape, changes: Partial<AttentionOperands> = {}): Atten
   ...changes,
 });
 
+const [hopper, ampere] = [{ hasWarpgroups: true }, { hasWarpgroups: false }];
+
 const causal = { scale: 0.125, isCausal: true };
 
 describe("which attention cuDNN's graphs take", () => {
   const usual = [2, 12, 1024, 64];
 
   test("which come first of the ways that take it, where cuDNN is", () => {
-    expect(waysFor(operands(usual), causal, () => true)).toEqual(["cuDNN", "tiles"]);
-    expect(waysFor(operands(usual), causal, () => false)).toEqual(["tiles"]);
-    expect(waysFor(operands([2, 12, 8, 64]), causal, () => true)).toEqual(["tiles", "rows"]);
-    expect(waysFor(operands([2, 12, 1024, 256]), causal, () => true)).toEqual(["rows"]);
+    expect(waysFor(hopper, operands(usual), causal, () => true)).toEqual(["cuDNN", "hopper", "tiles"]);
+    expect(waysFor(hopper, operands(usual), causal, () => false)).toEqual(["hopper", "tiles"]);
+    expect(waysFor(hopper, operands(usual), { ...causal, window: 128 }, () => true)).toEqual(["hopper", "tiles"]);
+    expect(waysFor(ampere, operands(usual), causal, () => true)).toEqual(["cuDNN", "tiles"]);
+    expect(waysFor(hopper, operands([2, 12, 8, 64]), causal, () => true)).toEqual(["tiles", "rows"]);
+    expect(waysFor(hopper, operands([2, 12, 1024, 256]), causal, () => true)).toEqual(["rows"]);
+    expect(waysFor(hopper, operands(usual), { ...causal, scale: -1 }, () => false)).toEqual(["tiles"]);
   });
 
   test("heads of a packed projection, of every size that fills its tiles", () => {

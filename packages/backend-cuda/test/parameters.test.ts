@@ -31,3 +31,12 @@ test("device addresses of 49 bits and lists padded with zeros", () => {
   expect([40, 44].map((at) => view.getInt32(at, true))).toEqual([3, 0]);
   expect(view.getBigUint64(48, true)).toBe(0x1ffffffffn);
 });
+
+test("tensor maps lie at multiples of 64, as does what ends with them", () => {
+  const p = new Parameters().start().int(1);
+  const at: number[] = [];
+  for (let i = 0; i < 2; i++) p.map((_, offset) => at.push(offset));
+  expect(at).toEqual([64, 192]);
+  expect(p.int(5).size).toBe(384);
+  expect(new DataView(p.bytes.buffer).getInt32(320, true)).toBe(5);
+});

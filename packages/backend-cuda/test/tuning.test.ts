@@ -126,8 +126,8 @@ if (reason === undefined) {
     expect(found).toEqual([
       `attention ${fewQueries}: rows of tiles,rows`,
       `attentionBackward ${fewQueries}: tiles of tiles,rows`,
-      "attention bf16 batch 1 heads 2 on 1 64x70 of 32 causal: tiles of tiles",
-      "attentionBackward bf16 batch 1 heads 2 on 1 64x70 of 32 causal: tiles of tiles",
+      "attention bf16 batch 1 heads 2 on 1 64x70 of 32 causal: hopper of hopper,tiles",
+      "attentionBackward bf16 batch 1 heads 2 on 1 64x70 of 32 causal: hopper of hopper,tiles",
       "attention f32 batch 1 heads 1 2x2 of 8: rows of rows",
     ]);
     expect(backend.arithmetic).toMatch(/, matrix products: cuBLASLt \d+, attention: own, tuned [0-9a-f]{8}$/);
@@ -158,7 +158,7 @@ if (reason === undefined) {
         problem.startsWith("matmul")
           ? /^cuBLASLt [01]$/
           : problem.startsWith("attention")
-            ? /^(tiles|rows)$/
+            ? /^(hopper|tiles|rows)$/
             : /^(product and pass|cuBLASLt [01], derivative (and sums )?in it)$/,
       );
     expect([product(), attention()]).toEqual(before);

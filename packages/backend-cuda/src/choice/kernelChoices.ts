@@ -24,6 +24,7 @@ export class KernelChoices {
   readonly #entries: TuningEntries;
   readonly #made = new Map<string, Choice>();
   readonly #isShown: boolean;
+  #preferred: string | undefined;
 
   constructor(entries: TuningEntries) {
     this.#entries = entries;
@@ -32,6 +33,7 @@ export class KernelChoices {
 
   /** The kernel for a problem: the first, unless the table names another of them. */
   choose(op: string, problem: string, kernels: readonly string[], measure: Measure): string {
+    if (this.#preferred !== undefined && kernels.includes(this.#preferred)) return this.#preferred;
     const key = keyOf(op, problem);
     const made = this.#made.get(key);
     if (made !== undefined) return made.chosen;
@@ -43,6 +45,16 @@ export class KernelChoices {
       process.stderr.write(`cuda: ${key}: ${chosen} (${why})\n`);
     }
     return chosen;
+  }
+
+  /** Runs `f` with this kernel for all problems that it takes: to prove one, or to time it. */
+  preferring<T>(kernel: string, f: () => T): T {
+    this.#preferred = kernel;
+    try {
+      return f();
+    } finally {
+      this.#preferred = undefined;
+    }
   }
 
   /** Every choice made so far. */

@@ -48,6 +48,8 @@ export interface NativeCuda {
   getFunction(module: number, name: string, sharedBytes: number): number;
   /** Where `launch` finds the packed parameters. */
   setParameters(buffer: Uint8Array): void;
+  /** Writes what leads the copy engine to a tensor (launch.cc says which numbers). */
+  encodeTensorMap(to: Uint8Array, offset: number, address: number, type: number, ...numbers: number[]): void;
   launch(
     kernel: number,
     blocksX: number,

@@ -31,6 +31,8 @@ export class CudaDevice {
   readonly name: string;
   /** sm_90a: what kernels are compiled for. */
   readonly target: string;
+  /** Whether four warps multiply together, and boxes are copied by maps: on Hopper, and on the stand-in, which is no architecture. */
+  readonly hasWarpgroups: boolean;
   readonly processors: number;
   /** The largest dynamic shared memory of a block. */
   readonly sharedBytes: number;
@@ -62,6 +64,7 @@ export class CudaDevice {
       this.name = native.deviceName(ordinal);
       const [major, minor, processors, shared, bytes] = native.deviceFacts(ordinal);
       this.target = targetOf(major, minor);
+      this.hasWarpgroups = major === 9 || major === 0;
       this.processors = processors;
       this.sharedBytes = shared;
       this.totalBytes = bytes;

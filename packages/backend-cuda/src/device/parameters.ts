@@ -65,6 +65,15 @@ export class Parameters {
     return this.pointer(place).int(low).int(high);
   }
 
+  /** A tensor map: 128 bytes that `write` puts at an offset of `bytes`. */
+  map(write: (bytes: Uint8Array, offset: number) => void): this {
+    this.#alignment = 64;
+    this.#at = Math.ceil(this.#at / 64) * 64;
+    write(this.bytes, this.#at);
+    this.#at += 128;
+    return this;
+  }
+
   /** What follows a struct inside a struct begins where the inner one's size ends. */
   pad(): this {
     this.#at = this.size;

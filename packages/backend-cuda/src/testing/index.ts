@@ -4,7 +4,15 @@ export { type AbiReport, checkAbi } from "../ahead/abiCheck.ts";
 export { type AheadReport, compileAhead } from "../ahead/byNvrtc.ts";
 export { type ArchiveReport, compileArchive } from "../ahead/compileArchive.ts";
 export { buildAddon, buildStandIn } from "../build.ts";
-export { type AttentionCase, attentionCases, graphCases, tilesAgainstRows } from "./attention.ts";
+export {
+  type AttentionCase,
+  type AttentionProof,
+  attentionCases,
+  graphCases,
+  hopperCases,
+  longHopperCases,
+  tilesAgainstRows,
+} from "./attention.ts";
 export { proveCollectives } from "./collectives.ts";
 export { type KernelOfProblem, tryEveryKernel } from "./linearActivationBackward.ts";
 export {

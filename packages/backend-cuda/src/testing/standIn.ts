@@ -12,7 +12,7 @@ export const standInTargets = { running: "sm_00", idle: "sm_01" } as const;
 export function standInCache(): string {
   const folder = join(nativeFolder(), "standin");
   const hash = createHash("sha256");
-  for (const name of ["host.h", "compiler.cc", "driver.cc"]) hash.update(readFileSync(join(folder, name)));
+  for (const name of ["host.h", "hopper.h", "compiler.cc", "driver.cc"]) hash.update(readFileSync(join(folder, name)));
   return join(tmpdir(), `revnet-standin-${hash.digest("hex").slice(0, 12)}`);
 }
 

@@ -3,33 +3,38 @@ import { withScratch } from "../../choice/scratch.ts";
 import { timeOnDevice } from "../../choice/tune.ts";
 import type { CudaDevice, CudaView } from "../../device/device.ts";
 import { byGraph, takesGraph } from "./graphs.ts";
+import { byHopper, takesHopper } from "./hopper.ts";
 import { type AttentionAttrs, type AttentionOperands, sizesOf } from "./operands.ts";
 import { byRows, byTiles, TILE, takesTiles } from "./own.ts";
 
-type Way = "cuDNN" | "tiles" | "rows";
+export type AttentionWay = "cuDNN" | "hopper" | "tiles" | "rows";
 
 /** Each way to compute attention: forward where operands have no `delta`, else backward. False where it refuses. */
-const ways: Readonly<Record<Way, (device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs) => boolean>> =
-  {
-    cuDNN: byGraph,
-    tiles: (...call) => {
-      byTiles(...call);
-      return true;
-    },
-    rows: (...call) => {
-      byRows(...call);
-      return true;
-    },
+export const attentionWays: Readonly<
+  Record<AttentionWay, (device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs) => boolean>
+> = { cuDNN: byGraph, hopper: always(byHopper), tiles: always(byTiles), rows: always(byRows) };
+
+function always<Call extends readonly unknown[]>(run: (...call: Call) => void): (...call: Call) => boolean {
+  return (...call) => {
+    run(...call);
+    return true;
   };
+}
 
 /**
  * The ways that take a problem, the one that serves without a table first. Rows take all; beside tiles they may be the faster
  * only where queries fill no tile.
  */
-export function waysFor(operands: AttentionOperands, attrs: AttentionAttrs, hasGraphs: () => boolean): Way[] {
+export function waysFor(
+  device: Pick<CudaDevice, "hasWarpgroups">,
+  operands: AttentionOperands,
+  attrs: AttentionAttrs,
+  hasGraphs: () => boolean,
+): AttentionWay[] {
   const hasTiles = takesTiles(operands);
   return [
     ...(takesGraph(operands, attrs) && hasGraphs() ? (["cuDNN"] as const) : []),
+    ...(takesHopper(device, operands, attrs) ? (["hopper"] as const) : []),
     ...(hasTiles ? (["tiles"] as const) : []),
     ...(!hasTiles || sizesOf(operands).t < TILE ? (["rows"] as const) : []),
   ];
@@ -47,16 +52,16 @@ function nameProblem(operands: AttentionOperands, { isCausal, window }: Attentio
 /** Runs attention the way that the table names, or the first that takes it. */
 export function runAttention(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): void {
   const { attention, choices } = device;
-  const taking = waysFor(operands, attrs, () => !("missing" in attention.state));
+  const taking = waysFor(device, operands, attrs, () => !("missing" in attention.state));
   const { state } = taking[0] === "cuDNN" ? attention : { state: undefined };
   const version = state === undefined || "missing" in state ? "" : `, cuDNN ${state.version}`;
   const op = operands.delta === undefined ? "attention" : "attentionBackward";
   const chosen = choices.choose(op, `${nameProblem(operands, attrs)}${version}`, taking, (way) =>
-    measure(device, ways[way as Way], operands, attrs),
+    measure(device, attentionWays[way as AttentionWay], operands, attrs),
   );
-  if (ways[chosen as Way](device, operands, attrs)) return;
+  if (attentionWays[chosen as AttentionWay](device, operands, attrs)) return;
   // The library has no engine for these strides: the first of our own.
-  taking.filter((way) => way !== chosen).some((way) => ways[way](device, operands, attrs));
+  taking.filter((way) => way !== chosen).some((way) => attentionWays[way](device, operands, attrs));
 }
 
 const viewNames = ["q", "k", "v", "o", "g", "out", "dq", "dk", "dv"] as const;
@@ -64,7 +69,7 @@ const viewNames = ["q", "k", "v", "o", "g", "out", "dq", "dk", "dv"] as const;
 /** The time of a way on numbers of its own, which lie as the operands do; undefined where it refuses. */
 function measure(
   device: CudaDevice,
-  run: (typeof ways)[Way],
+  run: (typeof attentionWays)[AttentionWay],
   operands: AttentionOperands,
   attrs: AttentionAttrs,
 ): number | undefined {

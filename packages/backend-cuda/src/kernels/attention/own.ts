@@ -1,11 +1,17 @@
-import { addressOr0, type CudaDevice } from "../../device/device.ts";
+import { dtypes } from "@revnet-zero/tensor";
+import { addressOr0, type CudaDevice, THREADS } from "../../device/device.ts";
+import type { Parameters } from "../../device/parameters.ts";
 import { cTypes, type KernelUnit } from "../../device/sources.ts";
 import { type AttentionAttrs, type AttentionOperands, sizesOf } from "./operands.ts";
 
-function pack(device: CudaDevice, operands: AttentionOperands, { scale, isCausal, window }: AttentionAttrs): void {
+/** Adds a problem to the parameters, as attentionProblem.cu reads it. */
+export function packProblem(
+  p: Parameters,
+  operands: AttentionOperands,
+  { scale, isCausal, window }: AttentionAttrs,
+): void {
   const { batch, heads, keyHeads, t, s, d, e } = sizesOf(operands);
   const { q, k, v, o, g, out, dq, dk, dv, lse, delta = 0 } = operands;
-  const p = device.parameters.start();
   for (const view of [q, k, v, o, g, out, dq, dk, dv])
     p.pointer(addressOr0(view)).longs(view?.strides.slice(0, 3) ?? [], 3);
   p.pointer(lse)
@@ -29,13 +35,29 @@ function launchRows(
   const { d, e } = sizesOf(operands);
   const parts = { D: Math.max(1, Math.ceil(d / 32)), E: Math.max(1, Math.ceil(e / 32)) };
   const unit: KernelUnit = {
-    files: ["heads", "rowsOfAttention", "attention", "attentionRows"],
+    files: ["heads", "rowsOfAttention", "attentionProblem", "attentionRows"],
     types: { T: cTypes[operands.q.dtype] },
     constants: parts,
   };
   const kernel = device.kernel(unit, name);
-  pack(device, operands, attrs);
+  packProblem(device.parameters.start(), operands, attrs);
   device.launch(kernel, Math.ceil(rows / ROWS));
+}
+
+/** The sums of g · o, which both passes of backward need. */
+export function runDelta(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): void {
+  const { batch, heads, t, e } = sizesOf(operands);
+  const { dtype } = operands.q;
+  // As many lanes a row as it has packs of 16 bytes.
+  const lanes = Math.min(32, 2 ** Math.ceil(Math.log2(Math.max(1, (e * dtypes[dtype].bytes) / 16))));
+  const unit: KernelUnit = {
+    files: ["heads", "attentionProblem", "attentionDelta"],
+    types: { T: cTypes[dtype] },
+    constants: { LANES: lanes },
+  };
+  const kernel = device.kernel(unit, "attentionDelta");
+  packProblem(device.parameters.start(), operands, attrs);
+  device.launch(kernel, Math.ceil((batch * heads * t * lanes) / THREADS));
 }
 
 /** A warp a row: for every type and size. */
@@ -46,7 +68,7 @@ export function byRows(device: CudaDevice, operands: AttentionOperands, attrs: A
     run("attentionForward", batch * heads * t);
     return;
   }
-  run("attentionDelta", batch * heads * t);
+  runDelta(device, operands, attrs);
   run("attentionQueries", batch * heads * t);
   run("attentionKeys", batch * keyHeads * s);
 }
@@ -70,7 +92,7 @@ function tilesUnit(operands: AttentionOperands, isBackward: boolean): KernelUnit
   const width = Math.max(16, 16 * Math.ceil(Math.max(d, e) / 16));
   const constants = { D: width, E: 1, WARPS: TILE / 16, STEP: isBackward || width > 64 ? TILE / 2 : TILE };
   return {
-    files: ["heads", "attention", "tensorCore", "tiles", "attentionTiles"],
+    files: ["heads", "attentionProblem", "tensorCore", "tiles", "attentionTiles"],
     types: { T: cTypes[operands.q.dtype] },
     constants,
   };
@@ -83,14 +105,14 @@ export function byTiles(device: CudaDevice, operands: AttentionOperands, attrs: 
   const run = (name: string, rows: number, lines: number): void => {
     if (rows * lines === 0) return;
     const kernel = device.kernel(tilesUnit(operands, isBackward), name);
-    pack(device, operands, attrs);
+    packProblem(device.parameters.start(), operands, attrs);
     device.launch(kernel, Math.ceil(rows / TILE), lines, 1, 128);
   };
   if (!isBackward) {
     run("tilesForward", t, batch * heads);
     return;
   }
-  launchRows(device, "attentionDelta", batch * heads * t, operands, attrs);
+  runDelta(device, operands, attrs);
   run("tilesQueries", t, batch * heads);
   run("tilesKeys", s, batch * keyHeads);
 }

@@ -1,5 +1,5 @@
-// What kernels of attention under a mask are given: q [b, h, t, d], k [b, hk, s, d], v [b, hk, s, e]. No [t, s] workspace and no atomics: a
-// sum has one owner. T. Source: Dao et al. 2022 (arXiv:2205.14135), algorithms 1 and 4.
+// One problem of attention, as every kernel under a mask is given it: q [b, h, t, d], k [b, hk, s, d], v [b, hk, s, e], and what a query sees.
+// No [t, s] workspace and no atomics: a sum has one owner. T. Source: Dao et al. 2022 (arXiv:2205.14135), algorithms 1 and 4.
 
 struct Attention {
   Operand<const T> q, k, v, o, g;

@@ -1,0 +1,78 @@
+import type { CudaBackend } from "@revnet-zero/backend-cuda";
+import { dispatch, Engine, ops, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
+
+/** Attention of batch x heads of length x dim, every operand row-major, as bench/peers/pytorch_attention.py takes it too. */
+export interface AttentionShape {
+  readonly batch: number;
+  readonly heads: number;
+  readonly length: number;
+  readonly dim: number;
+  readonly isCausal: boolean;
+}
+
+export const attentionShapes: readonly AttentionShape[] = [
+  { batch: 32, heads: 12, length: 1024, dim: 64, isCausal: true },
+  { batch: 4, heads: 16, length: 4096, dim: 64, isCausal: true },
+  { batch: 1, heads: 16, length: 16384, dim: 64, isCausal: true },
+  { batch: 4, heads: 16, length: 4096, dim: 128, isCausal: true },
+  { batch: 4, heads: 16, length: 4096, dim: 128, isCausal: false },
+];
+
+/** Each way that may take them; others are left out by the shape's own choice. */
+const ways = ["cuDNN", "hopper", "tiles"] as const;
+
+export interface AttentionTime {
+  readonly pass: "forward" | "backward";
+  readonly way: (typeof ways)[number];
+  readonly timeMs: number;
+  /** Products of the scores under the mask: 4 a forward, 10 a backward, whatever a kernel multiplies again. */
+  readonly teraflopsPerSecond: number;
+}
+
+const median = (times: readonly number[]): number => [...times].sort((a, b) => a - b)[times.length >> 1]!;
+
+/** Times the ways of attention on one shape in bfloat16, turn by turn: the median of `rounds`, each of several runs. */
+export function timeAttention(
+  backend: CudaBackend,
+  { batch, heads, length, dim, isCausal }: AttentionShape,
+  rounds: number,
+): AttentionTime[] {
+  const engine = new Engine(backend);
+  const { native, choices } = backend.device;
+  const draw = (seed: number): Tensor =>
+    engine.keep(
+      engine.scope(() => randomNormal([batch, heads, length, dim], { key: randomKey(seed), engine }).cast("bf16")),
+    );
+  const [q, k, v, g] = [1, 2, 3, 4].map(draw) as [Tensor, Tensor, Tensor, Tensor];
+  const attrs = { scale: dim ** -0.5, isCausal };
+  return engine.noGrad(() => {
+    const [o, lse] = dispatch(engine, ops.attention, [q, k, v], attrs) as [Tensor, Tensor];
+    const passes = {
+      forward: { flops: 4, run: () => dispatch(engine, ops.attention, [q, k, v], attrs) },
+      backward: { flops: 10, run: () => dispatch(engine, ops.attentionBackward, [q, k, v, o, lse, g], attrs) },
+    };
+    const times: AttentionTime[] = [];
+    for (const [pass, { flops, run }] of Object.entries(passes)) {
+      const timed = (way: string, runs: number): number =>
+        choices.preferring(way, () => {
+          const first = native.recordEvent();
+          for (let i = 0; i < runs; i++) for (const t of run()) t.dispose();
+          return native.elapsed(first, native.recordEvent()) / runs;
+        });
+      const turns = ways.map((way) => {
+        timed(way, 1); // what is compiled or planned at first
+        const once = timed(way, 1);
+        return { way, runs: Math.max(1, Math.min(20, Math.ceil(10 / once))), found: [] as number[] };
+      });
+      for (let round = 0; round < rounds; round++)
+        for (const { way, runs, found } of turns) found.push(timed(way, runs));
+      const work = (flops * batch * heads * length * length * dim) / (isCausal ? 2 : 1);
+      for (const { way, found } of turns) {
+        const timeMs = median(found);
+        times.push({ pass: pass as AttentionTime["pass"], way, timeMs, teraflopsPerSecond: work / timeMs / 1e9 });
+      }
+    }
+    for (const t of [q, k, v, g, o, lse]) t.dispose();
+    return times;
+  });
+}

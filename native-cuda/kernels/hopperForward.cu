@@ -1,0 +1,124 @@
+// Attention's forward pass on Hopper: 64 queries a group. While the tensor cores multiply a tile's weights with its values and the next tile's keys
+// with the queries, the threads turn the scores before into weights. See hopperAttention.cu.
+
+#ifdef HAS_WARPGROUPS
+/** A softmax that goes along with the tiles: of a lane's two rows the largest score so far (in units of log 2), and parts of the sum. */
+struct Running {
+  float top[2], total[4];
+  /** Scores become weights; `kept`: what the sums so far are worth on the new scale. */
+  __device__ __forceinline__ void fold(float (&w)[STEP / 2], float scale, float (&kept)[2]) {
+    float base[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      float most = fmaxf(w[2 * h], w[2 * h + 1]);
+#pragma unroll
+      for (int n = 1; n < STEP / 8; n++) most = fmaxf(most, fmaxf(w[n * 4 + 2 * h], w[n * 4 + 2 * h + 1]));
+      const float above = fmaxf(top[h], mostOfRow(most) * scale);
+      base[h] = above == -INFINITY ? 0 : above;  // nothing seen yet
+      kept[h] = exp2Of(top[h] - base[h]);
+      top[h] = above;
+      total[2 * h] *= kept[h];
+      total[2 * h + 1] *= kept[h];
+    }
+#pragma unroll
+    for (int i = 0; i < STEP / 2; i++) {
+      w[i] = exp2Of(fmaf(w[i], scale, -base[i >> 1 & 1]));
+      total[i & 3] += w[i];
+    }
+  }
+};
+
+static __device__ __forceinline__ void hide(float (&w)[STEP / 2], const Attention& p, int row0, int j0) {
+  const Sight sight = Sight::ofKeys(p, row0, j0);
+  if (sight.isWhole) return;
+#pragma unroll
+  for (int i = 0; i < STEP / 2; i++)
+    if (!sight.has(i)) w[i] = -INFINITY;
+}
+
+KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
+  DYNAMIC_SHARED(unsigned char, raw);
+  SharedTiles& shared = startShared(raw);
+  const int group = groupOfWarps();
+  if (group == 0) {
+    giveRegisters<GIVEN>();
+    if (threadIdx.x == 0) copyForQueries(p, shared);
+  } else {
+    takeRegisters<TAKEN>();
+    const float scale = (float)p.of.scale * LOG2E;
+    const int ownRow = (group - 1) * 64, warp = (int)threadIdx.x / 32 % 4;
+    const u64 queries = panelAt(shared.own[0][0][ownRow], 0);
+    // Two groups take turns to ask for products, so that one's run while the other weighs.
+    if (TURNS && group == 2) arriveSome(1, 256);
+    Stage stage = {0, 0};
+    u32 parity = 0;
+    Turn turn;
+    for (int round = 0; turn.at(p, round); round++) {
+      if (turn.first < 0) continue;
+      const Reach reach(p.of, turn.first);
+      const int row0 = turn.first + ownRow + warp * 16;
+      Running softmax = {{-INFINITY, -INFINITY}, {0, 0, 0, 0}};
+      float w[STEP / 2], sums[D / 2], kept[2];
+      u32 weights[STEP / 16][4];
+      barrierWait(&shared.ownFull, parity);
+      parity ^= 1;
+      const auto ask = [&](const Stage& of) {
+        barrierWait(&shared.full[of.at][0], of.parity);
+        settle(w);
+        productsFence();
+        rowsAgainstRows<ROWS, STEP>(w, queries, panelAt(shared.other[of.at][0], 0));
+        productsClose();
+      };
+      const auto weigh = [&](const Stage& of, bool keeps) {
+        barrierWait(&shared.full[of.at][1], of.parity);
+        settle(sums);
+        settle(weights);
+        productsFence();
+        weightsTimesRows(sums, weights, panelAt(shared.other[of.at][1], OTHER_PANEL), keeps);
+        productsClose();
+      };
+      ask(stage);
+      productsWait<0>();
+      settle(w);
+      leave(&shared.free[stage.at][0]);
+      hide(w, p.of, row0, reach.from + (reach.count - 1) * STEP);
+      softmax.fold(w, scale, kept);
+      roundInto(weights, w);
+      for (int n = reach.count - 2; n >= 0; n--) {
+        const Stage before = stage;
+        stage.next();
+        if (TURNS) meetSome(group, 256);
+        ask(stage);
+        weigh(before, n < reach.count - 2);
+        if (TURNS) arriveSome(3 - group, 256);
+        productsWait<1>();
+        settle(w);
+        leave(&shared.free[stage.at][0]);
+        hide(w, p.of, row0, reach.from + n * STEP);
+        softmax.fold(w, scale, kept);
+        productsWait<0>();
+        settle(sums);
+        leave(&shared.free[before.at][1]);
+#pragma unroll
+        for (int i = 0; i < D / 2; i++) sums[i] *= kept[i >> 1 & 1];
+        roundInto(weights, w);
+      }
+      leave(&shared.ownFree);
+      weigh(stage, reach.count > 1);
+      productsWait<0>();
+      settle(sums);
+      leave(&shared.free[stage.at][1]);
+      stage.next();
+      float inverse[2];
+#pragma unroll
+      for (int h = 0; h < 2; h++) {
+        const float all = sumOfRow(softmax.total[2 * h] + softmax.total[2 * h + 1]);
+        inverse[h] = 1 / all;
+        const int i = row0 + (threadIdx.x & 31) / 4 + 8 * h;
+        if ((threadIdx.x & 3) == 0 && i < p.of.t) p.of.lse[(u64)turn.line * p.of.t + i] = logf(all) + softmax.top[h] * LN2;
+      }
+      storeSums(p.of.out.of(turn.line, p.of.heads), p.of.out.row, sums, row0, p.of.t, p.of.e, inverse);
+    }
+  }
+}
+#endif
