@@ -1,13 +1,16 @@
-// Copies of device memory in pinned host memory, made and brought back on a stream of their own, beside the computation. The two
-// streams wait for each other by events, never the program: a copy for what was computed before it was asked for, and the computation
-// for a copy where it says so. One stream has both directions: pinned memory given back is written by a copy after the last one that used it.
+// Copies of device memory in pinned host memory, made and brought back beside the computation: a stream for each direction, since a device
+// has an engine for each. Streams wait for each other by events, never the program: a copy for what was computed before it was asked for and
+// for the last copy through its pinned memory, and the computation for a copy where it says so.
 #include <algorithm>
 
 #include "device.h"
 
 namespace {
 
-abi::Handle beside = nullptr;
+struct Direction {
+  abi::Handle stream = nullptr;
+};
+Direction out, back;
 
 constexpr size_t LEAST = 4096;
 /** Streams and activations are alike from step to step: larger pieces are cut to their size. */
@@ -18,34 +21,6 @@ size_t roundUp(size_t bytes) {
   size_t size = LEAST;
   while (size < bytes) size *= 2;
   return size;
-}
-
-struct Piece {
-  void* memory = nullptr;
-  size_t bytes = 0;
-};
-std::vector<Piece> freePieces;
-size_t usedBytes = 0, keptBytes = 0;
-
-Piece takePiece(size_t bytes) {
-  Piece piece{nullptr, roundUp(bytes)};
-  for (size_t i = freePieces.size(); i-- > 0 && piece.memory == nullptr;) {
-    if (freePieces[i].bytes != piece.bytes) continue;
-    piece = freePieces[i];
-    freePieces.erase(freePieces.begin() + static_cast<std::ptrdiff_t>(i));
-    keptBytes -= piece.bytes;
-  }
-  if (piece.memory == nullptr)
-    check(cuda.driver.allocateHost(&piece.memory, piece.bytes, 0), "allocating pinned host memory");
-  usedBytes += piece.bytes;
-  return piece;
-}
-
-void givePiece(const Piece& piece) {
-  if (piece.memory == nullptr) return;
-  usedBytes -= piece.bytes;
-  keptBytes += piece.bytes;
-  freePieces.push_back(piece);
 }
 
 std::vector<abi::Handle> freeEvents;
@@ -69,6 +44,39 @@ struct OwnEvent {
   abi::Handle of = takeEvent();
   ~OwnEvent() { giveEvent(of); }
 };
+
+/** Pinned memory, and the event after the last copy through it. */
+struct Piece {
+  void* memory = nullptr;
+  size_t bytes = 0;
+  abi::Handle done = nullptr;
+};
+std::vector<Piece> freePieces;
+size_t usedBytes = 0, keptBytes = 0;
+
+Piece takePiece(size_t bytes) {
+  Piece piece{nullptr, roundUp(bytes), nullptr};
+  for (size_t i = freePieces.size(); i-- > 0 && piece.memory == nullptr;) {
+    if (freePieces[i].bytes != piece.bytes) continue;
+    piece = freePieces[i];
+    freePieces.erase(freePieces.begin() + static_cast<std::ptrdiff_t>(i));
+    keptBytes -= piece.bytes;
+  }
+  if (piece.memory == nullptr) {
+    OwnEvent done;
+    check(cuda.driver.allocateHost(&piece.memory, piece.bytes, 0), "allocating pinned host memory");
+    std::swap(piece.done, done.of);
+  }
+  usedBytes += piece.bytes;
+  return piece;
+}
+
+void givePiece(const Piece& piece) {
+  if (piece.memory == nullptr) return;
+  usedBytes -= piece.bytes;
+  keptBytes += piece.bytes;
+  freePieces.push_back(piece);
+}
 
 /** From one event to another on one stream. */
 struct Span {
@@ -109,58 +117,53 @@ void timed(std::vector<Span>& spans, double& total, abi::Handle stream, Ask ask)
 /** A copy in host memory. */
 struct Transfer {
   Piece piece;
-  abi::Handle done = nullptr;
-  /** Whether a copy was asked for that the computation has not been ordered behind. `done` comes after it. */
-  bool isUnderWay = false;
+  /** The copy that was asked for last, where the computation has not been ordered behind it. */
+  const Direction* underWay = nullptr;
 
   ~Transfer() {
-    // Whoever gives up what is copied may give up the memory too.
-    if (isUnderWay && cuda.driver.waitEvent(cuda.stream, done, 0) != abi::SUCCESS) cuda.driver.synchronize(beside);
-    giveEvent(done);
+    // Who gives up what is brought back gives its place up too. What reads a place that others write again reads what nobody wants.
+    if (underWay == &back && cuda.driver.waitEvent(cuda.stream, piece.done, 0) != abi::SUCCESS)
+      cuda.driver.synchronize(back.stream);
     givePiece(piece);
   }
 
   template <class Copy>
-  void start(const char* what, Copy copy) {
+  void start(Direction& way, const char* what, Copy copy) {
+    if (way.stream == nullptr) check(cuda.driver.createStream(&way.stream, abi::STREAM_NON_BLOCKING), "making a stream");
     OwnEvent ready;
     check(cuda.driver.recordEvent(ready.of, cuda.stream), "recording an event");
-    check(cuda.driver.waitEvent(beside, ready.of, 0), "waiting for an event");
+    check(cuda.driver.waitEvent(way.stream, ready.of, 0), "waiting for an event");
+    check(cuda.driver.waitEvent(way.stream, piece.done, 0), "waiting for an event");
     try {
-      timed(copies, copiesMs, beside, [&] { check(copy(), what); });
-      check(cuda.driver.recordEvent(done, beside), "recording an event");
-      isUnderWay = true;
+      timed(copies, copiesMs, way.stream, [&] { check(copy(way.stream), what); });
+      check(cuda.driver.recordEvent(piece.done, way.stream), "recording an event");
+      underWay = &way;
     } catch (...) {
       // There may be a copy that nothing marks the end of.
-      cuda.driver.synchronize(beside);
-      isUnderWay = false;
+      cuda.driver.synchronize(way.stream);
       throw;
     }
   }
 
   void await() {
-    if (!isUnderWay) return;
-    timed(waits, waitsMs, cuda.stream, [&] { check(cuda.driver.waitEvent(cuda.stream, done, 0), "waiting for an event"); });
-    isUnderWay = false;
+    if (underWay == nullptr) return;
+    timed(waits, waitsMs, cuda.stream, [&] { check(cuda.driver.waitEvent(cuda.stream, piece.done, 0), "waiting for an event"); });
+    underWay = nullptr;
   }
 };
 
 Transfer* transferOf(const Call& call) { return reinterpret_cast<Transfer*>(call.address(0)); }
 
-void openStream() {
-  mustBeOpen();
-  if (beside == nullptr) check(cuda.driver.createStream(&beside, abi::STREAM_NON_BLOCKING), "making a stream");
-}
-
 // copyOut(address, bytes) -> a transfer: begins to copy to host memory what is there when the work before is done
 napi_value copyOut(Call& call) {
-  openStream();
+  mustBeOpen();
   const size_t bytes = static_cast<size_t>(call.number(1));
   auto* transfer = new Transfer;
   try {
     transfer->piece = takePiece(bytes);
-    transfer->done = takeEvent();
-    transfer->start("copying to host memory",
-                    [&] { return cuda.driver.download(transfer->piece.memory, call.address(0), bytes, beside); });
+    transfer->start(out, "copying to host memory", [&](abi::Handle stream) {
+      return cuda.driver.download(transfer->piece.memory, call.address(0), bytes, stream);
+    });
   } catch (...) {
     delete transfer;
     throw;
@@ -172,8 +175,8 @@ napi_value copyOut(Call& call) {
 napi_value copyBack(Call& call) {
   mustBeOpen();
   Transfer* transfer = transferOf(call);
-  transfer->start("copying from host memory", [&] {
-    return cuda.driver.upload(call.address(1), transfer->piece.memory, static_cast<size_t>(call.number(2)), beside);
+  transfer->start(back, "copying from host memory", [&](abi::Handle stream) {
+    return cuda.driver.upload(call.address(1), transfer->piece.memory, static_cast<size_t>(call.number(2)), stream);
   });
   return call.nothing();
 }
@@ -191,13 +194,20 @@ napi_value endTransfer(Call& call) {
   return call.nothing();
 }
 
-// transferTimes() -> [milliseconds of copies, milliseconds that the computation waited for them], since it was first called
-napi_value transferTimes(Call& call) {
+// copyTimes() -> milliseconds of all copies since one of these two was first called
+napi_value copyTimes(Call& call) {
   mustBeOpen();
   isTimed = true;
   addUp(copies, copiesMs);
+  return call.give(copiesMs);
+}
+
+// waitTimes() -> milliseconds that the computation waited for copies
+napi_value waitTimes(Call& call) {
+  mustBeOpen();
+  isTimed = true;
   addUp(waits, waitsMs);
-  return call.give({copiesMs, waitsMs});
+  return call.give(waitsMs);
 }
 
 // pinnedMemory() -> [bytes in use, bytes kept for reuse]
@@ -215,8 +225,12 @@ napi_value releasePinned(Call& call) {
 }  // namespace
 
 void releaseTransfers() {
-  if (beside != nullptr) cuda.driver.synchronize(beside);
-  for (const Piece& piece : freePieces) cuda.driver.releaseHost(piece.memory);
+  for (const Direction* way : {&out, &back})
+    if (way->stream != nullptr) cuda.driver.synchronize(way->stream);
+  for (const Piece& piece : freePieces) {
+    cuda.driver.releaseHost(piece.memory);
+    giveEvent(piece.done);
+  }
   freePieces.clear();
   keptBytes = 0;
   for (abi::Handle event : freeEvents) cuda.driver.destroyEvent(event);
@@ -229,8 +243,10 @@ void closeTransfers() {
     spans->clear();
   }
   releaseTransfers();
-  if (beside != nullptr) cuda.driver.destroyStream(beside);
-  beside = nullptr;
+  for (Direction* way : {&out, &back}) {
+    if (way->stream != nullptr) cuda.driver.destroyStream(way->stream);
+    way->stream = nullptr;
+  }
 }
 
 void publishTransfers(napi_env env, napi_value exports) {
@@ -238,7 +254,8 @@ void publishTransfers(napi_env env, napi_value exports) {
   publish<copyBack>(env, exports, "copyBack");
   publish<awaitTransfer>(env, exports, "awaitTransfer");
   publish<endTransfer>(env, exports, "endTransfer");
-  publish<transferTimes>(env, exports, "transferTimes");
+  publish<copyTimes>(env, exports, "copyTimes");
+  publish<waitTimes>(env, exports, "waitTimes");
   publish<pinnedMemory>(env, exports, "pinnedMemory");
   publish<releasePinned>(env, exports, "releasePinned");
 }

@@ -37,9 +37,9 @@ export function linkSpeed(backend: CudaBackend, bytes: number): LinkSpeed {
   // Pinned memory is made by the first, which is not timed.
   hostCopies.copy(data, "i32", bytes / 4).release();
   const timed = (move: () => void): number => {
-    const before = hostCopies.times().copiesMs;
+    const before = hostCopies.copiesMs();
     move();
-    return bytes / 1e6 / (hostCopies.times().copiesMs - before);
+    return bytes / 1e6 / (hostCopies.copiesMs() - before);
   };
   let copy = hostCopies.copy(data, "i32", bytes / 4);
   const outs = Array.from({ length: 3 }, () => {
@@ -108,17 +108,17 @@ export function offloadedPasses(backend: CudaBackend, sizes: OffloadSizes): Offl
     follow(plan);
     pass();
     engine.ledger.resetPeak();
-    const before = [offload.copiedBytes, backend.hostCopies.times()] as const;
+    const { hostCopies } = backend;
+    const before = [offload.copiedBytes, hostCopies.copiesMs(), hostCopies.waitsMs()] as const;
     pass();
-    const now = backend.hostCopies.times();
     const found = gradients();
     first ??= found;
     return {
       name: plan.join(", "),
       peakBytes: engine.memory().peakBytes,
       copiedBytes: offload.copiedBytes - before[0],
-      copiesMs: now.copiesMs - before[1].copiesMs,
-      waitsMs: now.waitsMs - before[1].waitsMs,
+      copiesMs: hostCopies.copiesMs() - before[1],
+      waitsMs: hostCopies.waitsMs() - before[2],
       isSame: found.every((g, i) => firstUnlike(g, first![i]!) < 0),
       times: [] as number[],
     };

@@ -97,7 +97,8 @@ export class MetaBackend implements Backend<MetaBuffer> {
 /** Copies of nothing: when buffers are given back follows from what is asked. */
 const noCopies: HostCopies<MetaBuffer> = {
   copy: () => ({ copyTo: () => {}, settle: () => {}, release: () => {} }),
-  times: () => ({ copiesMs: 0, waitsMs: 0 }),
+  copiesMs: () => 0,
+  waitsMs: () => 0,
 };
 
 /** Graphs of nothing, in memory that is only sizes. */

@@ -83,7 +83,8 @@ export class Recorder {
                 this.refuse("it copies tensors to host memory");
                 return hostCopies.copy(data, dtype, elements);
               },
-              times: () => hostCopies.times(),
+              copiesMs: () => hostCopies.copiesMs(),
+              waitsMs: () => hostCopies.waitsMs(),
             },
           }),
       releaseCaches: () => backend.releaseCaches?.(),

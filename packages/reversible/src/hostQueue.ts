@@ -18,9 +18,12 @@ export interface HostCounts {
   copiedBytes: number;
 }
 
-/** Where the device has it, besides the host. */
+/**
+ * Where the device has it, besides the host: on its way out, asked for while it was, or on its way back. Until its copy is settled nobody may write
+ * over a buffer that is copied out.
+ */
 type OnDevice =
-  | { readonly way: "out"; readonly storage: Storage; readonly stopWatching: () => void }
+  | { readonly way: "out" | "kept"; readonly storage: Storage; readonly stopWatching: () => void }
   | { readonly way: "back"; readonly storage: Storage };
 
 /**
@@ -72,10 +75,12 @@ export class HostQueue {
   /** The words on the device, in a buffer with a reference that is the caller's. */
   fetch(held: HeldTensor): Storage {
     if (held.onDevice === undefined) this.#bring(held);
-    held.copy.settle();
-    const storage = held.onDevice!.storage.retain();
+    const there = held.onDevice!;
+    if (there.way === "back") held.copy.settle();
+    const storage = there.storage.retain();
     try {
-      this.#leaveDevice(held);
+      if (there.way === "back") this.#leaveDevice(held);
+      else this.#keep(held, there);
       this.#bringAhead(held);
       return storage;
     } catch (error) {
@@ -109,16 +114,26 @@ export class HostQueue {
     this.#leaveDevice(held);
   }
 
+  /** Needed before it was sent away: it stays until it is released. */
+  #keep(held: HeldTensor, there: Exclude<OnDevice, { way: "back" }>): void {
+    if (there.way === "out") this.#leaveOutgoing(held);
+    held.onDevice = { ...there, way: "kept" };
+  }
+
   #leaveDevice(held: HeldTensor): void {
-    const { storage, ...was } = held.onDevice!;
+    const there = held.onDevice!;
     held.onDevice = undefined;
-    if (was.way === "back") this.#waitingBytes -= held.bytes;
+    if (there.way === "back") this.#waitingBytes -= held.bytes;
     else {
-      was.stopWatching();
-      this.#outgoing.splice(this.#outgoing.indexOf(held), 1);
-      this.#outgoingBytes -= held.bytes;
+      there.stopWatching();
+      if (there.way === "out") this.#leaveOutgoing(held);
     }
-    storage.releaseSaved();
+    there.storage.releaseSaved();
+  }
+
+  #leaveOutgoing(held: HeldTensor): void {
+    this.#outgoing.splice(this.#outgoing.indexOf(held), 1);
+    this.#outgoingBytes -= held.bytes;
   }
 
   #bring(held: HeldTensor): void {

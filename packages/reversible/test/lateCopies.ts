@@ -9,27 +9,31 @@ export function deviceWithLateCopies(): Backend & { readonly copying: { count: n
   const backend = new CpuBackend() as Backend;
   const copying = { count: 0 };
   // One after the other, as on a stream.
-  let pending: (() => void)[] = [];
+  let pending: { readonly of: object; readonly move: () => void }[] = [];
   const settle = (): void => {
     const now = pending;
     pending = [];
-    for (const move of now) move();
+    for (const { move } of now) move();
   };
   const hostCopies: HostCopies<unknown> = {
     copy: (data, dtype, elements) => {
       const words = new dtypes[dtype].array(elements);
       copying.count++;
-      pending.push(() => words.set((data as TypedArray).subarray(0, elements) as never));
+      const [out, back] = [{}, {}];
+      pending.push({ of: out, move: () => words.set((data as TypedArray).subarray(0, elements) as never) });
       return {
-        copyTo: (to) => void pending.push(() => (to as TypedArray).set(words as never)),
+        copyTo: (to) => void pending.push({ of: back, move: () => (to as TypedArray).set(words as never) }),
         settle,
         release: () => {
-          settle();
+          if (pending.some(({ of }) => of === back)) settle();
+          // Its buffer may be another's by the time at which this would be read.
+          pending = pending.filter(({ of }) => of !== out);
           copying.count--;
         },
       };
     },
-    times: () => ({ copiesMs: 0, waitsMs: 0 }),
+    copiesMs: () => 0,
+    waitsMs: () => 0,
   };
   return Object.assign(backend, { hostCopies, copying });
 }

@@ -60,16 +60,18 @@ export interface HostCopy<S> {
   copyTo(to: S): void;
   /** What the backend is asked for from now on comes after the copy that was begun last. The program goes on. */
   settle(): void;
-  /** Settles, and frees them. */
+  /** Frees them. What is being copied back is settled; nobody wants any more what is being copied out. */
   release(): void;
 }
 
 /** How a device copies its buffers to host memory beside its computation. */
 export interface HostCopies<S> {
-  /** Begins to copy the first `elements` elements. The buffer is to be neither written nor freed until the copy is settled. */
+  /** Begins to copy the first `elements` elements. The buffer is to be neither written nor freed until the copy is settled, or released. */
   copy(data: S, dtype: DType, elements: number): HostCopy<S>;
-  /** Milliseconds that copies took since this was first called, and that the computation waited for them. Waits for all of them. */
-  times(): { readonly copiesMs: number; readonly waitsMs: number };
+  /** Milliseconds that copies took, since one of these two was first called. Waits for them. */
+  copiesMs(): number;
+  /** Milliseconds that the computation waited for copies. Waits for the computation. */
+  waitsMs(): number;
 }
 
 export interface Backend<S = unknown> {

@@ -35,10 +35,12 @@ export interface NativeCuda {
   copyBack(transfer: number, to: number, bytes: number): void;
   /** Has the work that follows wait for the copy of a transfer that was begun last. The program goes on. */
   awaitTransfer(transfer: number): void;
-  /** Likewise, and gives its host memory back. */
+  /** Gives its host memory back. The work that follows waits for what is being copied back; what is being copied out may be written again. */
   endTransfer(transfer: number): void;
-  /** Milliseconds that copies took, and that the work waited for them, since the first call; waits for both. */
-  transferTimes(): [number, number];
+  /** Milliseconds that copies took since one of these two was first called; waits for them. */
+  copyTimes(): number;
+  /** Milliseconds that the work waited for copies; waits for the work. */
+  waitTimes(): number;
   /** Bytes of pinned host memory that transfers use, and bytes kept for later ones. */
   pinnedMemory(): [number, number];
   /** Gives the latter back. */

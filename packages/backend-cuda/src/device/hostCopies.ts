@@ -10,7 +10,7 @@ import type { Block } from "./allocator.ts";
 import type { CudaDevice } from "./device.ts";
 import { isOutOfMemory } from "./errors.ts";
 
-/** Copies in pinned host memory, on a stream beside that of the computation (native-cuda/src/transfers.cc). */
+/** Copies in pinned host memory, on streams beside that of the computation (native-cuda/src/transfers.cc). */
 export class DeviceHostCopies implements HostCopies<Block> {
   readonly #device: CudaDevice;
 
@@ -37,10 +37,11 @@ export class DeviceHostCopies implements HostCopies<Block> {
     };
   }
 
-  times(): { readonly copiesMs: number; readonly waitsMs: number } {
-    const { native } = this.#device;
-    const [copiesMs, waitsMs] = this.#device.guard(() => native.transferTimes());
-    return { copiesMs, waitsMs };
+  copiesMs(): number {
+    return this.#device.guard(() => this.#device.native.copyTimes());
+  }
+  waitsMs(): number {
+    return this.#device.guard(() => this.#device.native.waitTimes());
   }
 }
 
