@@ -1,4 +1,4 @@
-import { ValueError } from "@revnet-zero/tensor";
+import { type PyramidAttrs, type PyramidLevel, pyramidLevels, ValueError } from "@revnet-zero/tensor";
 import { type KeyRun, TileList } from "./tileList.ts";
 
 export interface LadderOptions {
@@ -14,19 +14,10 @@ export interface LadderOptions {
   readonly isCausal?: boolean;
 }
 
-/** One level of the pyramid. Level 0 is the tokens themselves. */
-export interface Level {
-  /** Tokens of a summary. */
-  readonly ratio: number;
-  /** Summaries of the level before that one is made of; 1 for level 0. */
-  readonly radix: number;
-  /** Summaries there are. The last may stand for fewer tokens in a bidirectional ladder; a causal one never sees such. */
-  readonly rows: number;
-  /** Where they begin in the rows of all levels. */
-  readonly offset: number;
-}
+/** One level of the pyramid. The last summary may stand for fewer tokens in a bidirectional ladder; a causal one never sees such. */
+export type Level = PyramidLevel;
 
-export interface Ladder {
+export interface Ladder extends PyramidAttrs {
   readonly levels: readonly Level[];
   /** Rows of all levels: the keys of the list. */
   readonly rows: number;
@@ -97,12 +88,8 @@ export function makeLadder({
   const blocks = Math.ceil(length / leafSize);
   const ratios = ratiosFor(blocks, compressionRatios, extendLevels);
   const used = ratios.filter((ratio, level) => level === 0 || blocks > 2 * ratio);
-  const levels: Level[] = [];
-  for (const [i, ratio] of used.entries()) {
-    const offset = levels.reduce((n, { rows }) => n + rows, 0);
-    const rows = isCausal ? Math.floor(length / ratio) : Math.ceil(length / ratio);
-    levels.push({ ratio, radix: ratio / (used[i - 1] ?? 1), rows, offset });
-  }
+  const radices = used.slice(1).map((ratio, i) => ratio / used[i]!);
+  const levels = pyramidLevels(length, { radices, isWhole: isCausal });
   const rows = levels.reduce((n, level) => n + level.rows, 0);
   /** Rows of a level that stand for blocks [lo, hi). */
   const rowsOf = ({ ratio, offset }: Level, lo: number, hi: number): KeyRun => {
@@ -129,7 +116,7 @@ export function makeLadder({
       return runs;
     });
   });
-  return { levels, rows, list };
+  return { levels, radices, isWhole: isCausal, rows, list };
 }
 
 /** Tokens that row `row` of a level stands for. */

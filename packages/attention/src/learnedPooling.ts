@@ -1,6 +1,7 @@
 import { checkSizes, type LayerOptions, Module } from "@revnet-zero/nn";
 import { defaultEngine, type Tensor, zeros } from "@revnet-zero/tensor";
-import type { GroupSizes, Pooling } from "./pyramid.ts";
+import type { Ladder } from "./ladder.ts";
+import { type GroupSizes, type Pooling, type Pyramid, poolLevels } from "./pyramid.ts";
 
 export interface LearnedPoolingOptions extends LayerOptions {
   readonly numKeyValueHeads: number;
@@ -37,6 +38,10 @@ export class LearnedPooling extends Module implements Pooling {
     const weighted = counts === undefined ? scores : scores.add(counts.squeeze(2).log());
     const weights = weighted.softmax(-1).unsqueeze(4);
     return [keys.mul(weights).sum(3), values.mul(weights).sum(3)];
+  }
+
+  pyramid(k: Tensor, v: Tensor, ladder: Ladder): Pyramid {
+    return poolLevels(k, v, ladder, (keys, values, group) => this.pool(keys, values, group));
   }
 
   pool(keys: Tensor, values: Tensor, group: GroupSizes): readonly [Tensor, Tensor] {

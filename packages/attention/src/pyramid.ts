@@ -1,4 +1,4 @@
-import { type DType, type Engine, fromWords, full, statisticsType, type Tensor } from "@revnet-zero/tensor";
+import { type DType, type Engine, fromWords, full, ops, statisticsType, type Tensor } from "@revnet-zero/tensor";
 import { type Ladder, type Level, tokensOf } from "./ladder.ts";
 
 /** Keys and values of all levels, row after row: `[b, hk, rows, d]` and `[b, hk, rows, e]`. */
@@ -7,8 +7,11 @@ export interface Pyramid {
   readonly values: Tensor;
 }
 
-/** How summaries are made of `radix` rows of the level before: keys and values `[b, hk, groups, radix, d]` -> `[b, hk, groups, d]`. */
+/** How summaries are made. */
 export interface Pooling {
+  /** All levels of a sequence's keys and values `[b, hk, t, ·]`. */
+  pyramid(k: Tensor, v: Tensor, ladder: Ladder): Pyramid;
+  /** Of `radix` rows of the level before: keys and values `[b, hk, groups, radix, d]` -> `[b, hk, groups, d]`. */
   pool(keys: Tensor, values: Tensor, group: GroupSizes): readonly [Tensor, Tensor];
 }
 
@@ -20,32 +23,35 @@ export interface GroupSizes {
 
 /** The mean of the tokens. */
 export const meanPooling: Pooling = {
-  pool: (keys, values, { counts, radix }) => {
-    if (counts === undefined) return [keys, values].map((x) => x.sum(3).mul(1 / radix)) as [Tensor, Tensor];
-    const weights = counts.div(counts.sum(1, { keepDims: true }).maximum(1));
-    return [keys, values].map((x) => x.mul(weights).sum(3)) as [Tensor, Tensor];
+  pyramid: (k, v, { radices, isWhole }) => {
+    const [keys, values] = [k, v].map((x) => x.apply(ops.pyramid, [x], { radices, isWhole }));
+    return { keys: keys!, values: values! };
   },
+  pool: (keys, values, { radix }) => [keys.sum(3).mul(1 / radix), values.sum(3).mul(1 / radix)],
 };
 
 /** The pyramid of a sequence's keys and values `[b, hk, t, ·]`. */
-export function buildPyramid(k: Tensor, v: Tensor, { levels }: Ladder, pooling: Pooling): Pyramid {
-  return k.engine.scope(() => {
-    const length = k.shape[2]!;
-    const [keys, values] = [[k], [v]];
-    for (const [l, level] of levels.entries()) {
-      if (l === 0) continue;
-      const [before, after] = [levels[l - 1]!, level];
-      const grouped = [keys[l - 1]!, values[l - 1]!].map((x) => inGroups(x, after)) as [Tensor, Tensor];
-      const counts = countsOf(k, before, after, length);
-      const [pooledKeys, pooledValues] = pooling.pool(...grouped, { counts, radix: after.radix });
-      // Parameters that pool may be of a wider type, under autocast.
-      keys.push(pooledKeys.cast(k.dtype));
-      values.push(pooledValues.cast(v.dtype));
-    }
-    const together = ([first, ...rest]: readonly Tensor[]): Tensor =>
-      rest.length === 0 ? first! : first!.concat(rest, 2);
-    return { keys: together(keys), values: together(values) };
-  }, "pyramid");
+export function buildPyramid(k: Tensor, v: Tensor, ladder: Ladder, pooling: Pooling): Pyramid {
+  return k.engine.scope(() => pooling.pyramid(k, v, ladder), "pyramid");
+}
+
+/** A pyramid level by level, as `pool` makes them. */
+export function poolLevels(k: Tensor, v: Tensor, { levels }: Ladder, pool: Pooling["pool"]): Pyramid {
+  const length = k.shape[2]!;
+  const [keys, values] = [[k], [v]];
+  for (const [l, level] of levels.entries()) {
+    if (l === 0) continue;
+    const [before, after] = [levels[l - 1]!, level];
+    const grouped = [keys[l - 1]!, values[l - 1]!].map((x) => inGroups(x, after)) as [Tensor, Tensor];
+    const counts = countsOf(k, before, after, length);
+    const [pooledKeys, pooledValues] = pool(...grouped, { counts, radix: after.radix });
+    // Parameters that pool may be of a wider type, under autocast.
+    keys.push(pooledKeys.cast(k.dtype));
+    values.push(pooledValues.cast(v.dtype));
+  }
+  const together = ([first, ...rest]: readonly Tensor[]): Tensor =>
+    rest.length === 0 ? first! : first!.concat(rest, 2);
+  return { keys: together(keys), values: together(values) };
 }
 
 /** [b, hk, n, d] -> [b, hk, rows, radix, d]: rows past the last group go, rows that are missing in it are zeros. */

@@ -12,7 +12,9 @@ import {
   Hierarchical,
   LinearAttention,
   logVisibility,
+  makeLadder,
   maskList,
+  meanPooling,
   namedTiles,
   patternList,
   RandomFeatureAttention,
@@ -139,6 +141,28 @@ describe("hierarchical attention", () => {
   test("is softmax attention over the pyramid's rows, each weighing as its tokens, for all ladders", () => {
     const pooling = fc.constantFrom("mean" as const, "learned" as const);
     fc.assert(fc.property(ladderOptions(40), pooling, hierarchicalIsDense), runs(8));
+  });
+
+  test("has rows that are the means of their tokens, for all ladders", () => {
+    fc.assert(
+      fc.property(ladderOptions(40), (options) => {
+        const ladder = makeLadder(options);
+        engine.scope(() => {
+          const x = noise(1, [1, 2, options.length, 3], "f64");
+          const means = ladder.levels.flatMap(({ ratio, rows }) =>
+            Array.from({ length: rows }, (_, row) => {
+              const tokens = Math.min(ratio, options.length - row * ratio);
+              return x.narrow(2, row * ratio, tokens).mean(2, { keepDims: true });
+            }),
+          );
+          const { keys, values } = buildPyramid(x, x, ladder, meanPooling);
+          const expected = means[0]!.concat(means.slice(1), 2);
+          expect(distance(keys, expected)).toBeLessThan(CLOSE);
+          expect(distance(values, expected)).toBeLessThan(CLOSE);
+        });
+      }),
+      runs(20),
+    );
   });
 
   test("with ratios of equal keys and values is dense attention itself: a summary of m equal tokens weighs as m", () => {

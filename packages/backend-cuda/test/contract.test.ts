@@ -48,6 +48,8 @@ if (reason === undefined) {
       "headAttention",
       "sparseAttention",
       "sparseAttentionBackward",
+      "pyramid",
+      "pyramidGradient",
       "matmulAdd",
       "linearActivationBackward",
       "linearParametersBackward",

@@ -74,6 +74,7 @@ export type { NarrowDType } from "./ops/channelFixedPoint.ts";
 export { derivativeOf, flat, smooth, smoothByOutput } from "./ops/derive.ts";
 export * as ops from "./ops/index.ts";
 export { type Activation, activations } from "./ops/linear.ts";
+export { type PyramidAttrs, type PyramidGradientAttrs, type PyramidLevel, pyramidLevels } from "./ops/pyramid.ts";
 export {
   fillRandomBits,
   foldKey,

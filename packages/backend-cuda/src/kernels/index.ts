@@ -15,6 +15,7 @@ import { moveKernels } from "./move.ts";
 import { normKernels } from "./norm.ts";
 import { normBackwardKernels } from "./normBackward.ts";
 import { optimizerKernels } from "./optimizer.ts";
+import { pyramidKernels } from "./pyramid.ts";
 import { reduceKernels } from "./reduce.ts";
 import { ropeKernels } from "./rope.ts";
 import { softmaxKernels } from "./softmax.ts";
@@ -31,6 +32,7 @@ export const cudaKernels = (context: Context): KernelTable<Block> => ({
   ...attentionKernels(context),
   ...headAttentionKernels(context),
   ...sparseAttentionKernels(context),
+  ...pyramidKernels(context),
   ...linearKernels(context),
   ...linearActivationBackwardKernels(context),
   ...normKernels(context),

@@ -43,6 +43,7 @@ export { concat, pad, writeSlice } from "./move.ts";
 export { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward } from "./norm.ts";
 export { adamw, globalNorm, lion } from "./optimizer.ts";
 export { fromOrdered, toOrdered } from "./ordered.ts";
+export { pyramid, pyramidGradient } from "./pyramid.ts";
 export { bitsToNormal, bitsToUniform, dropout, randomBits } from "./random.ts";
 export { argmax, argmin, cumsum, max, min, prod, sum } from "./reduce.ts";
 export { rope } from "./rope.ts";

@@ -4,6 +4,7 @@ import { elementwiseSamplers } from "./elementwise.ts";
 import { fusedSamplers } from "./fused.ts";
 import { moveSamplers } from "./move.ts";
 import { productSamplers } from "./product.ts";
+import { pyramidSamplers } from "./pyramid.ts";
 import { reduceSamplers } from "./reduce.ts";
 import { sparseAttentionSamplers } from "./sparseAttention.ts";
 
@@ -16,4 +17,5 @@ export const samplers: SamplerTable = {
   ...productSamplers,
   ...fusedSamplers,
   ...sparseAttentionSamplers,
+  ...pyramidSamplers,
 };
