@@ -2,7 +2,7 @@
 // (queries, or keys) that compute, against tiles of STEP rows of the other side, two operands of it, STAGES tiles ahead. Blocks stay
 // and take tile after tile, so that the next tile's copies go on while the last one's products do. D: 64 or 128, which heads are filled up
 // to with zeros; OWNED: operands of the block's own rows; GIVEN, TAKEN: registers of a thread that copies, and of one that computes. Sums in
-// float32, each with one owner, in one order. Source: Shah et al. 2024 (arXiv:2407.08608), without their exchange between groups.
+// float32, each with one owner, in one order. OWN_STAGES: how many tiles of its own rows a block holds. Source: Shah et al. 2024 (arXiv:2407.08608), without their exchange between groups.
 
 #ifdef HAS_WARPGROUPS
 static constexpr int ROWS = 64 * GROUPS, PANELS = D / 64;
@@ -15,10 +15,10 @@ struct HopperAttention {
 };
 
 struct SharedTiles {
-  u16 own[OWNED][PANELS][ROWS][64];
+  u16 own[OWN_STAGES][OWNED][PANELS][ROWS][64];
   u16 other[STAGES][2][PANELS][STEP][64];
   float statistics[STAGES][2][STEP];
-  Barrier ownFull, ownFree, full[STAGES][2], free[STAGES][2];
+  Barrier ownFull[OWN_STAGES], ownFree[OWN_STAGES], full[STAGES][2], free[STAGES][2];
 };
 static constexpr u32 OWN_BYTES = OWNED * PANELS * ROWS * 128, OTHER_BYTES = PANELS * STEP * 128, OTHER_PANEL = STEP * 128;
 
@@ -26,8 +26,10 @@ static constexpr u32 OWN_BYTES = OWNED * PANELS * ROWS * 128, OTHER_BYTES = PANE
 static __device__ __forceinline__ SharedTiles& startShared(unsigned char* raw) {
   SharedTiles& shared = *(SharedTiles*)(raw + (1024 - (sharedAddress(raw) & 1023)) % 1024);
   if (threadIdx.x == 0) {
-    barrierStart(&shared.ownFull, 1);
-    barrierStart(&shared.ownFree, 4 * GROUPS);
+    for (int i = 0; i < OWN_STAGES; i++) {
+      barrierStart(&shared.ownFull[i], 1);
+      barrierStart(&shared.ownFree[i], 4 * GROUPS);
+    }
     for (int i = 0; i < 2 * STAGES; i++) {
       barrierStart(&shared.full[i / 2][i % 2], 1);
       barrierStart(&shared.free[i / 2][i % 2], 4 * GROUPS);
@@ -44,22 +46,34 @@ static __device__ __forceinline__ void leave(Barrier* free) {
   if ((threadIdx.x & 31) == 0) barrierArrive(free);
 }
 
-/** A place in the ring of stages. */
-struct Stage {
+/** A place in a ring of stages. */
+template <int stages>
+struct Ring {
   int at;
   u32 parity;
   __device__ __forceinline__ void next() {
-    if (++at == STAGES) {
+    if (++at == stages) {
       at = 0;
       parity ^= 1;
     }
   }
 };
 
+typedef Ring<STAGES> Stage;
+typedef Ring<OWN_STAGES> OwnStage;
+
 /** A block's tile in a round: heads that share the cache are walked together, long tiles first; every other round runs back, so that all have as much. */
 struct Turn {
-  int first;
+  int round, first;
   u32 line;
+  __device__ __forceinline__ explicit Turn() : round(-1) {}
+  /** The next tile; false where there is none. */
+  __device__ __forceinline__ bool next(const HopperAttention& p) {
+    do {
+      if (!at(p, ++round)) return false;
+    } while (first < 0);
+    return true;
+  }
   __device__ __forceinline__ bool at(const HopperAttention& p, int round) {
     const u32 blocks = gridDim.x, i = (u32)round * blocks + ((round & 1) != 0 ? blocks - 1 - blockIdx.x : blockIdx.x);
     if ((u32)round * blocks >= (u32)p.tiles * (u32)p.lines) return false;
@@ -100,18 +114,16 @@ struct Reach {
 /** One thread of the group that copies, where blocks own queries: theirs, then the keys and values that they see, the last tile first. */
 static __device__ __forceinline__ void copyForQueries(const HopperAttention& p, SharedTiles& shared) {
   Stage stage = {0, 1};
-  u32 parity = 1;
-  Turn turn;
-  for (int round = 0; turn.at(p, round); round++) {
-    if (turn.first < 0) continue;
+  OwnStage own = {0, 1};
+  for (Turn turn; turn.next(p);) {
     const Reach reach(p.of, turn.first);
     const Line line(turn.line, p.of.heads), keyLine((u32)keyHeadOf(p.of, turn.line), p.of.keyHeads);
-    barrierWait(&shared.ownFree, parity);
-    parity ^= 1;
-    barrierExpect(&shared.ownFull, OWN_BYTES);
+    barrierWait(&shared.ownFree[own.at], own.parity);
+    barrierExpect(&shared.ownFull[own.at], OWN_BYTES);
 #pragma unroll
     for (int which = 0; which < OWNED; which++)
-      copyTile(shared.own[which], which == 0 ? &p.q : &p.g, &shared.ownFull, ROWS, turn.first, line);
+      copyTile(shared.own[own.at][which], which == 0 ? &p.q : &p.g, &shared.ownFull[own.at], ROWS, turn.first, line);
+    own.next();
     for (int n = reach.count - 1; n >= 0; n--, stage.next())
 #pragma unroll
       for (int which = 0; which < 2; which++) {

@@ -47,37 +47,38 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
     takeRegisters<TAKEN>();
     const float scale = (float)p.of.scale * LOG2E;
     const int ownRow = (group - 1) * 64, warp = (int)threadIdx.x / 32 % 4;
-    const u64 queries = panelAt(shared.own[0][0][ownRow], 0);
     // Two groups take turns to ask for products, so that one's run while the other weighs.
     if (TURNS && group == 2) arriveSome(1, 256);
     Stage stage = {0, 0};
-    u32 parity = 0;
+    OwnStage own = {0, 0};
+    float w[STEP / 2], sums[D / 2], kept[2];
+    u32 weights[STEP / 16][4];
+    const auto ask = [&]() {
+      settle(w);
+      productsFence();
+      rowsAgainstRows<ROWS, STEP>(w, panelAt(shared.own[own.at][0][0][ownRow], 0), panelAt(shared.other[stage.at][0], 0));
+      productsClose();
+    };
+    const auto weigh = [&](const Stage& of, bool keeps) {
+      barrierWait(&shared.full[of.at][1], of.parity);
+      settle(sums);
+      settle(weights);
+      productsFence();
+      weightsTimesRows(sums, weights, panelAt(shared.other[of.at][1], OTHER_PANEL), keeps);
+      productsClose();
+    };
     Turn turn;
-    for (int round = 0; turn.at(p, round); round++) {
-      if (turn.first < 0) continue;
+    bool isLeft = turn.next(p);
+    const auto await = [&]() {
+      barrierWait(&shared.ownFull[own.at], own.parity);
+      barrierWait(&shared.full[stage.at][0], stage.parity);
+    };
+    if (isLeft) await();
+    ask();
+    while (isLeft) {
       const Reach reach(p.of, turn.first);
       const int row0 = turn.first + ownRow + warp * 16;
       Running softmax = {{-INFINITY, -INFINITY}, {0, 0, 0, 0}};
-      float w[STEP / 2], sums[D / 2], kept[2];
-      u32 weights[STEP / 16][4];
-      barrierWait(&shared.ownFull, parity);
-      parity ^= 1;
-      const auto ask = [&](const Stage& of) {
-        barrierWait(&shared.full[of.at][0], of.parity);
-        settle(w);
-        productsFence();
-        rowsAgainstRows<ROWS, STEP>(w, queries, panelAt(shared.other[of.at][0], 0));
-        productsClose();
-      };
-      const auto weigh = [&](const Stage& of, bool keeps) {
-        barrierWait(&shared.full[of.at][1], of.parity);
-        settle(sums);
-        settle(weights);
-        productsFence();
-        weightsTimesRows(sums, weights, panelAt(shared.other[of.at][1], OTHER_PANEL), keeps);
-        productsClose();
-      };
-      ask(stage);
       productsWait<0>();
       settle(w);
       leave(&shared.free[stage.at][0]);
@@ -88,7 +89,8 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
         const Stage before = stage;
         stage.next();
         if (TURNS) meetSome(group, 256);
-        ask(stage);
+        barrierWait(&shared.full[stage.at][0], stage.parity);
+        ask();
         weigh(before, n < reach.count - 2);
         if (TURNS) arriveSome(3 - group, 256);
         productsWait<1>();
@@ -103,22 +105,30 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
         for (int i = 0; i < D / 2; i++) sums[i] *= kept[i >> 1 & 1];
         roundInto(weights, w);
       }
-      leave(&shared.ownFree);
-      weigh(stage, reach.count > 1);
-      productsWait<0>();
-      settle(sums);
-      leave(&shared.free[stage.at][1]);
+      leave(&shared.ownFree[own.at]);
+      own.next();
+      // The last products of this tile, and the first of the next while this one's results are stored.
+      const Stage last = stage;
+      const Turn done = turn;
       stage.next();
+      weigh(last, reach.count > 1);
+      isLeft = turn.next(p);
+      if (isLeft) await();
+      ask();  // of whatever lies there where nothing is left: in a branch, products would wait for each other
+      productsWait<1>();
+      settle(sums);
+      leave(&shared.free[last.at][1]);
       float inverse[2];
 #pragma unroll
       for (int h = 0; h < 2; h++) {
         const float all = sumOfRow(softmax.total[2 * h] + softmax.total[2 * h + 1]);
         inverse[h] = 1 / all;
         const int i = row0 + (threadIdx.x & 31) / 4 + 8 * h;
-        if ((threadIdx.x & 3) == 0 && i < p.of.t) p.of.lse[(u64)turn.line * p.of.t + i] = logf(all) + softmax.top[h] * LN2;
+        if ((threadIdx.x & 3) == 0 && i < p.of.t) p.of.lse[(u64)done.line * p.of.t + i] = logf(all) + softmax.top[h] * LN2;
       }
-      storeSums(p.of.out.of(turn.line, p.of.heads), p.of.out.row, sums, row0, p.of.t, p.of.e, inverse);
+      storeSums(p.of.out.of(done.line, p.of.heads), p.of.out.row, sums, row0, p.of.t, p.of.e, inverse);
     }
+    productsWait<0>();
   }
 }
 #endif

@@ -17,19 +17,17 @@ struct Seers {
 static __device__ __forceinline__ void copyAll(const HopperAttention& p, SharedTiles& shared) {
   const int lane = threadIdx.x, members = p.of.heads / p.of.keyHeads;
   Stage stage = {0, 1};
-  u32 parity = 1;
-  Turn turn;
-  for (int round = 0; turn.at(p, round); round++) {
-    if (turn.first < 0) continue;
+  OwnStage own = {0, 1};
+  for (Turn turn; turn.next(p);) {
     const Seers seers(p.of, turn.first);
-    barrierWait(&shared.ownFree, parity);
-    parity ^= 1;
+    barrierWait(&shared.ownFree[own.at], own.parity);
     if (lane == 0) {
       const Line line(turn.line, p.of.keyHeads);
-      barrierExpect(&shared.ownFull, OWN_BYTES);
-      copyTile(shared.own[0], &p.k, &shared.ownFull, ROWS, turn.first, line);
-      copyTile(shared.own[1], &p.v, &shared.ownFull, ROWS, turn.first, line);
+      barrierExpect(&shared.ownFull[own.at], OWN_BYTES);
+      copyTile(shared.own[own.at][0], &p.k, &shared.ownFull[own.at], ROWS, turn.first, line);
+      copyTile(shared.own[own.at][1], &p.v, &shared.ownFull[own.at], ROWS, turn.first, line);
     }
+    own.next();
     for (int member = 0; member < members; member++) {
       const u32 head = turn.line * (u32)members + member;  // members of a key head are neighbours
       const Line line(head, p.of.heads);
@@ -73,19 +71,16 @@ KERNEL_SHARING(hopperKeys, HopperAttention, 128 * (GROUPS + 1), 1) {
     takeRegisters<TAKEN>();
     const float scale = (float)p.of.scale * LOG2E;
     const int ownRow = (group - 1) * 64, warp = (int)threadIdx.x / 32 % 4, t2 = (threadIdx.x & 3) * 2;
-    const u64 keys = panelAt(shared.own[0][0][ownRow], 0), values = panelAt(shared.own[1][0][ownRow], 0);
     Stage stage = {0, 0};
-    u32 parity = 0;
-    Turn turn;
-    for (int round = 0; turn.at(p, round); round++) {
-      if (turn.first < 0) continue;
+    OwnStage own = {0, 0};
+    for (Turn turn; turn.next(p);) {
+      const u64 keys = panelAt(shared.own[own.at][0][0][ownRow], 0), values = panelAt(shared.own[own.at][1][0][ownRow], 0);
       const Seers seers(p.of, turn.first);
       const int row0 = turn.first + ownRow + warp * 16, count = seers.count * members;
       float byKey[D / 2] = {}, byValue[D / 2] = {};
       // Where registers are few, changes lie where weights did, once those are used.
       u32 weights[STEP / 16][4], others[D == 64 ? STEP / 16 : 1][4];
-      barrierWait(&shared.ownFull, parity);
-      parity ^= 1;
+      barrierWait(&shared.ownFull[own.at], own.parity);
       Stage before = stage;
       for (int n = 0; n < count; n++) {
         const int i0 = seers.from + n % seers.count * STEP;
@@ -133,7 +128,8 @@ KERNEL_SHARING(hopperKeys, HopperAttention, 128 * (GROUPS + 1), 1) {
         before = stage;
         stage.next();
       }
-      leave(&shared.ownFree);
+      leave(&shared.ownFree[own.at]);
+      own.next();
       productsWait<0>();
       settle(byKey);
       settle(byValue);

@@ -13,12 +13,10 @@ KERNEL_SHARING(hopperQueries, HopperAttention, 128 * (GROUPS + 1), 1) {
     takeRegisters<TAKEN>();
     const float scale = (float)p.of.scale * LOG2E;
     const int ownRow = (group - 1) * 64, warp = (int)threadIdx.x / 32 % 4;
-    const u64 queries = panelAt(shared.own[0][0][ownRow], 0), gradients = panelAt(shared.own[1][0][ownRow], 0);
     Stage stage = {0, 0};
-    u32 parity = 0;
-    Turn turn;
-    for (int round = 0; turn.at(p, round); round++) {
-      if (turn.first < 0) continue;
+    OwnStage own = {0, 0};
+    for (Turn turn; turn.next(p);) {
+      const u64 queries = panelAt(shared.own[own.at][0][0][ownRow], 0), gradients = panelAt(shared.own[own.at][1][0][ownRow], 0);
       const Reach reach(p.of, turn.first);
       const int row0 = turn.first + ownRow + warp * 16;
       float lse[2], delta[2], sums[D / 2];
@@ -30,8 +28,7 @@ KERNEL_SHARING(hopperQueries, HopperAttention, 128 * (GROUPS + 1), 1) {
         lse[h] = i < p.of.t ? p.of.lse[at] * LOG2E : 0;
         delta[h] = i < p.of.t ? p.of.delta[at] : 0;
       }
-      barrierWait(&shared.ownFull, parity);
-      parity ^= 1;
+      barrierWait(&shared.ownFull[own.at], own.parity);
       Stage before = stage;
       for (int n = reach.count - 1; n >= 0; n--) {
         const int j0 = reach.from + n * STEP;
@@ -68,7 +65,8 @@ KERNEL_SHARING(hopperQueries, HopperAttention, 128 * (GROUPS + 1), 1) {
         before = stage;
         stage.next();
       }
-      leave(&shared.ownFree);
+      leave(&shared.ownFree[own.at]);
+      own.next();
       productsWait<0>();
       settle(sums);
       leave(&shared.free[before.at][0]);

@@ -16,6 +16,7 @@ interface Shape {
   readonly GROUPS: number;
   readonly STEP: number;
   readonly STAGES: number;
+  readonly OWN_STAGES: number;
   readonly GIVEN: number;
   readonly TAKEN: number;
   /** Whether two groups take turns. */
@@ -36,22 +37,22 @@ interface Pass {
 const forward: Pass = {
   ...{ kernel: "hopperForward", own: ["q"], other: ["k", "v"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 128, STAGES: 2, GIVEN: 32, TAKEN: 240, TURNS: 0 },
-    128: { GROUPS: 2, STEP: 128, STAGES: 2, GIVEN: 32, TAKEN: 240, TURNS: 0 },
+    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 56, TAKEN: 224, TURNS: 0 },
+    128: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 40, TAKEN: 232, TURNS: 0 },
   },
 };
 const queries: Pass = {
   ...{ kernel: "hopperQueries", own: ["q", "g"], other: ["k", "v"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 128, STAGES: 2, GIVEN: 32, TAKEN: 240, TURNS: 0 },
-    128: { GROUPS: 2, STEP: 64, STAGES: 3, GIVEN: 32, TAKEN: 240, TURNS: 0 },
+    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 1, GIVEN: 40, TAKEN: 232, TURNS: 0 },
+    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, GIVEN: 56, TAKEN: 224, TURNS: 0 },
   },
 };
 const keys: Pass = {
   ...{ kernel: "hopperKeys", own: ["k", "v"], other: ["q", "g"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 64, STAGES: 4, GIVEN: 56, TAKEN: 224, TURNS: 0 },
-    128: { GROUPS: 2, STEP: 64, STAGES: 3, GIVEN: 32, TAKEN: 240, TURNS: 0 },
+    64: { GROUPS: 2, STEP: 64, STAGES: 4, OWN_STAGES: 1, GIVEN: 56, TAKEN: 224, TURNS: 0 },
+    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, GIVEN: 32, TAKEN: 240, TURNS: 0 },
   },
 };
 
@@ -87,7 +88,7 @@ function run(device: CudaDevice, pass: Pass, operands: AttentionOperands, attrs:
   const { batch, heads, keyHeads, t, s, d, e } = sizesOf(operands);
   const D = Math.max(d, e) > 64 ? 128 : 64;
   const shape = pass.shapes[D];
-  const { GROUPS, STEP, STAGES } = shape;
+  const { GROUPS, STEP, STAGES, OWN_STAGES } = shape;
   const [rows, OWNED, panels] = [64 * GROUPS, pass.own.length, D / 64];
   const unit: KernelUnit = {
     files: ["heads", "attentionProblem", "tensorCore", "hopper", "hopperAttention", pass.kernel],
@@ -95,8 +96,8 @@ function run(device: CudaDevice, pass: Pass, operands: AttentionOperands, attrs:
     constants: { D, ...shape, OWNED },
   };
   // SharedTiles of hopperAttention.cu, from the next multiple of 1024.
-  const tiles = panels * 128 * (OWNED * rows + 2 * STAGES * STEP);
-  const sharedBytes = 1024 + tiles + STAGES * 2 * STEP * 4 + 8 * (2 + 4 * STAGES);
+  const tiles = panels * 128 * (OWN_STAGES * OWNED * rows + 2 * STAGES * STEP);
+  const sharedBytes = 1024 + tiles + STAGES * 2 * STEP * 4 + 8 * (2 * OWN_STAGES + 4 * STAGES);
   const kernel = device.kernel(unit, pass.kernel, sharedBytes);
 
   const ofKeys = pass.own[0] === "k";
