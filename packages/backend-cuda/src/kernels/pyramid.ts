@@ -59,9 +59,9 @@ function share(device: CudaDevice, g: CudaView, x: CudaView, attrs: PyramidAttrs
   const p = device.parameters.start();
   for (const view of [g, x]) p.pointer(addressOf(view)).longs(view.strides.slice(0, 3));
   p.long(b * h).ints([h, tokens, packs, levels.length]);
-  for (const of of ["radix", "rows", "offset"] as const)
+  for (const key of ["radix", "rows", "offset"] as const)
     p.ints(
-      levels.map((level) => level[of]),
+      levels.map((level) => level[key]),
       MOST_LEVELS,
     );
   device.launch(kernel, Math.ceil((b * h * tokens * packs) / THREADS));
