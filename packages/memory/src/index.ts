@@ -24,7 +24,7 @@ export { OffloadError } from "./offload/offloadError.ts";
 export { evaluatePlan } from "./planner/evaluate.ts";
 export { type NestedBlock, type NestedChoice, type NestedCost, nestedPlans } from "./planner/nested.ts";
 export { leastPeakBytes, type PlanOptions, planChain } from "./planner/planChain.ts";
-export type { ChainPolicy, Plan, PlanChoice, PlanCost, PlanItem, PlanProblem, Table } from "./planner/problem.ts";
+export type { ChainPolicy, Link, Plan, PlanChoice, PlanCost, PlanItem, PlanProblem, Table } from "./planner/problem.ts";
 export { MemoryProfile } from "./profiler/memoryProfile.ts";
 export { MemoryProfiler, type ProfilerOptions } from "./profiler/memoryProfiler.ts";
 export type { Reason } from "./profiler/reasons.ts";

@@ -1,27 +1,28 @@
-import { drainedBytes, type PlanCost, type PlanProblem } from "./problem.ts";
+import { liveBytesOf, type PlanCost, type PlanProblem, queueAfter, transferMs } from "./problem.ts";
 
 /** Runs a plan step by step, as the problem says it runs: the planner's own arithmetic is not used. */
-export function evaluatePlan({ items, transferBytesPerMs }: PlanProblem, choices: readonly number[]): PlanCost {
-  const speed = transferBytesPerMs ?? Number.POSITIVE_INFINITY;
+export function evaluatePlan({ items, link }: PlanProblem, choices: readonly number[]): PlanCost {
   const choice = (i: number) => items[i]!.choices[choices[i]!]!;
   const transfer = (i: number): number => (i < 0 ? 0 : (choice(i).transferBytes ?? 0));
+  const live = (bytes: number): number => liveBytesOf(link, bytes);
   let [liveBytes, peakBytes, timeMs, queuedBytes] = [0, 0, 0, 0];
   const endBytes: number[] = [];
   items.forEach((item, i) => {
     const [before, own] = [choices[i - 1] ?? 0, choices[i]!];
-    peakBytes = Math.max(peakBytes, liveBytes + queuedBytes + item.forwardPeakBytes[before]![own]!);
+    peakBytes = Math.max(peakBytes, liveBytes + live(queuedBytes) + item.forwardPeakBytes[before]![own]!);
     liveBytes += item.keptBytes[before]![own]!;
     endBytes.push(liveBytes);
-    timeMs += choice(i).forwardMs;
-    queuedBytes = Math.max(0, queuedBytes - drainedBytes(transferBytesPerMs, choice(i).forwardMs)) + transfer(i);
-    peakBytes = Math.max(peakBytes, liveBytes + queuedBytes);
+    const after = queueAfter(link, queuedBytes, choice(i).forwardMs, transfer(i));
+    timeMs += choice(i).forwardMs + after.waitMs;
+    queuedBytes = after.queuedBytes;
+    peakBytes = Math.max(peakBytes, liveBytes + live(queuedBytes));
   });
-  if (queuedBytes > 0) timeMs += queuedBytes / speed;
+  timeMs += transferMs(link, queuedBytes);
   for (let i = items.length - 1; i >= 0; i--) {
     const beside = items[i + 1] === undefined ? 0 : choice(i + 1).backwardMs;
-    timeMs += Math.max(0, transfer(i) / speed - beside) + choice(i).backwardMs;
+    timeMs += Math.max(0, transferMs(link, transfer(i)) - beside) + choice(i).backwardMs;
     const highest = items[i]!.backwardPeakBytes[choices[i]!]![choices[i + 1] ?? 0]!;
-    peakBytes = Math.max(peakBytes, endBytes[i]! + highest + transfer(i - 1));
+    peakBytes = Math.max(peakBytes, endBytes[i]! + highest + live(transfer(i - 1)));
   }
   return { timeMs, peakBytes };
 }

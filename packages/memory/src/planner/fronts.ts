@@ -1,4 +1,5 @@
 import { type RestBound, restMs } from "./lowerBound.ts";
+import { type Link, liveBytesOf, queueAfter } from "./problem.ts";
 
 /**
  * The plans for the first items of a chain that may still become the best one, all with the same choice for the last item. A plan is
@@ -42,8 +43,9 @@ export interface Extension {
 
 /** What becomes of the queue, and which plans are not worth keeping. */
 export interface ExtensionRules {
-  /** Bytes that leave the queue meanwhile, and bytes that enter it. */
-  readonly drainedBytes: number;
+  readonly link: Link | undefined;
+  /** The time in which bytes leave the queue, and bytes that enter it. */
+  readonly forwardMs: number;
   readonly transferBytes: number;
   readonly mostBytes: number;
   /** With more bytes live at its end there is no room for its backward pass, whatever follows. */
@@ -55,7 +57,7 @@ export interface ExtensionRules {
 
 /** All extended plans as one front, without those that another dominates. */
 export function extend(into: Front, extensions: readonly Extension[], rules: ExtensionRules): void {
-  const { drainedBytes, transferBytes, mostBytes, mostLiveBytes: mostAfter, rest, limitMs } = rules;
+  const { link, forwardMs, transferBytes, mostBytes, mostLiveBytes: mostAfter, rest, limitMs } = rules;
   // The next plan of every extension, as it would go on: Infinity after its last one.
   const at = extensions.map(() => -1);
   const nextLive = extensions.map(() => 0);
@@ -79,15 +81,17 @@ export function extend(into: Front, extensions: readonly Extension[], rules: Ext
       if (nextLive[e]! > nextLive[next]!) continue;
       if (nextLive[e]! < nextLive[next]! || nextTime[e]! < nextTime[next]!) next = e;
     }
-    const [live, time] = [nextLive[next]!, nextTime[next]!];
+    const live = nextLive[next]!;
     if (live > mostAfter || live === Number.POSITIVE_INFINITY) return;
     const place = at[next]!;
     const { front, number, mostBytes: mostBefore } = extensions[next]!;
-    advance(next);
     const queuedBefore = front.queuedBytes[place]!;
-    const queued = Math.max(0, queuedBefore - drainedBytes) + transferBytes;
+    const { queuedBytes: queued, waitMs } = queueAfter(link, queuedBefore, forwardMs, transferBytes);
+    const time = nextTime[next]! + waitMs;
+    advance(next);
     if (isDominated(stairs, queued, time)) continue;
-    if (front.liveBytes[place]! + queuedBefore > mostBefore || live + queued > mostBytes) continue;
+    if (front.liveBytes[place]! + liveBytesOf(link, queuedBefore) > mostBefore) continue;
+    if (live + liveBytesOf(link, queued) > mostBytes) continue;
     if (time + restMs(rest, live) > limitMs) continue;
     addStair(stairs, queued, time);
     liveBytes.push(live);

@@ -1,7 +1,7 @@
 import { evaluatePlan } from "./evaluate.ts";
 import { type Extension, type ExtensionRules, emptyFront, extend, type Front, thin } from "./fronts.ts";
 import { type LowerBound, lowerBoundOf, noBound, restMs } from "./lowerBound.ts";
-import { drainedBytes, type Plan, type PlanProblem } from "./problem.ts";
+import { liveBytesOf, type Plan, type PlanProblem, transferMs } from "./problem.ts";
 
 export interface PlanOptions {
   /**
@@ -98,8 +98,7 @@ function search(
   budget: number,
   { width, bound, limitMs = Number.POSITIVE_INFINITY, stopsWhenCut = false, isTimeless = false }: SearchOptions,
 ): Found {
-  const { items } = problem;
-  const speed = problem.transferBytesPerMs ?? Number.POSITIVE_INFINITY;
+  const { items, link } = problem;
   const levels: (readonly Front[])[] = [];
   let isCut = false;
   let fronts: readonly Front[] = [startOfChain];
@@ -108,10 +107,11 @@ function search(
     for (const [c, choice] of item.choices.entries()) {
       const rest = bound?.(i, c) ?? noBound;
       const rulesWhile = (fetchedBytes: number): ExtensionRules => ({
-        drainedBytes: drainedBytes(problem.transferBytesPerMs, choice.forwardMs),
+        link,
+        forwardMs: choice.forwardMs,
         transferBytes: choice.transferBytes ?? 0,
         mostBytes: budget,
-        mostLiveBytes: budget - fetchedBytes - Math.min(...item.backwardPeakBytes[c]!),
+        mostLiveBytes: budget - liveBytesOf(link, fetchedBytes) - Math.min(...item.backwardPeakBytes[c]!),
         rest,
         limitMs,
       });
@@ -127,7 +127,7 @@ function search(
     levels.push(next);
     fronts = next;
   }
-  return { choices: best(problem, levels, budget, speed), isCut };
+  return { choices: best(problem, levels, budget), isCut };
 }
 
 const startOfChain: Front = {
@@ -142,7 +142,7 @@ const startOfChain: Front = {
 
 /** How plans for the items before go on with choice `c` of item `i`, by the bytes that are fetched while it runs backward. */
 function extensionsBy(
-  { items, transferBytesPerMs }: PlanProblem,
+  { items, link }: PlanProblem,
   i: number,
   c: number,
   fronts: readonly Front[],
@@ -155,9 +155,9 @@ function extensionsBy(
   fronts.forEach((front, number) => {
     const before = front.choice;
     const fetchedBytes = previous?.choices[before]?.transferBytes ?? 0;
-    const waitMs = transferBytesPerMs === undefined ? 0 : Math.max(0, fetchedBytes / transferBytesPerMs - backwardMs);
+    const waitMs = Math.max(0, transferMs(link, fetchedBytes) - backwardMs);
     // Only now is the choice after the previous item known, on which its backward pass depends.
-    const peakBehind = (previous?.backwardPeakBytes[before]?.[c] ?? 0) + front.prefetchBytes;
+    const peakBehind = (previous?.backwardPeakBytes[before]?.[c] ?? 0) + liveBytesOf(link, front.prefetchBytes);
     const group = groups.get(fetchedBytes) ?? [];
     groups.set(fetchedBytes, group);
     group.push({
@@ -174,18 +174,17 @@ function extensionsBy(
 
 /** Of the whole chain's plans the one of least time, read back from its end. */
 function best(
-  { items }: PlanProblem,
+  { items, link }: PlanProblem,
   levels: readonly (readonly Front[])[],
   budget: number,
-  speed: number,
 ): readonly number[] | undefined {
   const last = items.at(-1)!;
   let found: { readonly front: number; readonly place: number; readonly timeMs: number } | undefined;
   levels.at(-1)!.forEach((front, f) => {
-    const peak = last.backwardPeakBytes[front.choice]![0]! + front.prefetchBytes;
-    const fetchMs = (last.choices[front.choice]!.transferBytes ?? 0) / speed;
+    const peak = last.backwardPeakBytes[front.choice]![0]! + liveBytesOf(link, front.prefetchBytes);
+    const fetchMs = transferMs(link, last.choices[front.choice]!.transferBytes ?? 0);
     front.liveBytes.forEach((live, place) => {
-      const timeMs = front.timeMs[place]! + fetchMs + front.queuedBytes[place]! / speed;
+      const timeMs = front.timeMs[place]! + fetchMs + transferMs(link, front.queuedBytes[place]!);
       if (live + peak <= budget && (found === undefined || timeMs < found.timeMs)) found = { front: f, place, timeMs };
     });
   });

@@ -10,8 +10,17 @@ import type { BlockPolicy } from "@revnet-zero/reversible";
  */
 export interface PlanProblem {
   readonly items: readonly PlanItem[];
-  /** Speed of copies to the offload store that run beside the computation. Left out: choices have no transfers. */
-  readonly transferBytesPerMs?: number | undefined;
+  /** What choices with transfers copy over. Left out: copies take no time. */
+  readonly link?: Link | undefined;
+}
+
+/** Copies to and from the offload store that are made beside the computation. */
+export interface Link {
+  readonly bytesPerMs: number;
+  /** Bytes on their way out at most: for what would be more the computation waits. Default: no bound. */
+  readonly mostBytes?: number | undefined;
+  /** Whether what is on its way is among the live bytes, as on a device; that of a disk lies beside the ledger. Default true. */
+  readonly isLive?: boolean | undefined;
 }
 
 export interface PlanItem {
@@ -40,16 +49,35 @@ export interface PlanChoice {
   /** With everything that is computed again. */
   readonly backwardMs: number;
   /**
-   * Bytes that are copied out beside the forward pass of later items, in order, and live until then; the backward pass begins when the
-   * last copy has ended. They are fetched while the item after this one runs backward, and live from then on (beside
-   * `backwardPeakBytes` of that item); what that item's time does not cover is waited for.
+   * Bytes that are copied out beside the forward pass of later items, in order; the backward pass begins when the last copy has ended. They
+   * are fetched while the item after this one runs backward (beside its `backwardPeakBytes`); what that item's time does not cover is
+   * waited for.
    */
   readonly transferBytes?: number | undefined;
 }
 
-/** Bytes that leave the queue in a time; all of them where copies take none. */
-export const drainedBytes = (transferBytesPerMs: number | undefined, ms: number): number =>
-  transferBytesPerMs === undefined ? Number.POSITIVE_INFINITY : transferBytesPerMs * ms;
+interface Queue {
+  readonly queuedBytes: number;
+  readonly waitMs: number;
+}
+const emptyQueue: Queue = { queuedBytes: 0, waitMs: 0 };
+
+/** The queue of what is copied out after a time in which `addedBytes` were put into it, and what is waited for. */
+export function queueAfter(link: Link | undefined, queuedBytes: number, ms: number, addedBytes: number): Queue {
+  if (link === undefined) return emptyQueue;
+  const { bytesPerMs, mostBytes = Number.POSITIVE_INFINITY } = link;
+  const queued = Math.max(0, queuedBytes - bytesPerMs * ms) + addedBytes;
+  return queued <= mostBytes
+    ? { queuedBytes: queued, waitMs: 0 }
+    : { queuedBytes: mostBytes, waitMs: (queued - mostBytes) / bytesPerMs };
+}
+
+/** What bytes on their way count among live ones. */
+export const liveBytesOf = (link: Link | undefined, bytes: number): number =>
+  link === undefined || link.isLive === false ? 0 : bytes;
+
+export const transferMs = (link: Link | undefined, bytes: number): number =>
+  link === undefined ? 0 : bytes / link.bytesPerMs;
 
 /** The policy of an item without a choice. */
 export const FIXED = "fixed";

@@ -92,7 +92,9 @@ export function instance({
     });
   }
   // A power of two below: sums of bytes that are queued do not round.
-  return { items, ...(hasTransfers ? { transferBytesPerMs: integer(1, 10) / 16 } : {}) };
+  if (!hasTransfers) return { items };
+  const [bytesPerMs, isLive] = [integer(1, 10) / 16, chance(0.7)];
+  return { items, link: { bytesPerMs, isLive, ...(chance(0.5) ? { mostBytes: integer(0, 2 * streams) } : {}) } };
 }
 
 /** Short chains, as their options. */
