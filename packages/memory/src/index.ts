@@ -1,4 +1,5 @@
 export type { PlannedChain } from "./costModel/chains.ts";
+export type { Links } from "./costModel/links.ts";
 export { type OnlineOptions, OnlineTimes, ScaledPrior } from "./costModel/onlineTimes.ts";
 export type { ProbedChoice, ProbedItem } from "./costModel/probe.ts";
 export { type ChoiceTimes, problemOf } from "./costModel/problemOf.ts";

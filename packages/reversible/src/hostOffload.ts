@@ -1,7 +1,8 @@
-import type { Backend, Tensor } from "@revnet-zero/tensor";
+import type { Backend, Engine, Tensor } from "@revnet-zero/tensor";
+import { bytesPerMsOf } from "./hostLink.ts";
 import { HostQueue } from "./hostQueue.ts";
 import { lacksValues } from "./lacksValues.ts";
-import { HostStore, type Offloaded, type OffloadStore, offloadTo, shapeStore } from "./offload.ts";
+import { HostStore, type Offloaded, type OffloadLink, type OffloadStore, offloadTo, shapeStore } from "./offload.ts";
 
 export interface HostOffloadOptions {
   /**
@@ -48,6 +49,17 @@ export class HostOffload implements OffloadStore {
       this.#queues.set(backend, queue);
     }
     return queue.put(t);
+  }
+
+  /** Copies a few MiB back and forth when it is first asked of a device. */
+  link({ backend }: Engine): OffloadLink | undefined {
+    const { hostCopies } = backend;
+    if (hostCopies === undefined) return undefined;
+    const { inFlightBytes } = this;
+    return {
+      ...{ inFlightBytes, isInLedger: true, bytesPerMs: bytesPerMsOf(backend) },
+      waitsMs: () => hostCopies.waitsMs(),
+    };
   }
 
   /** Itself: what is in flight there as here. */

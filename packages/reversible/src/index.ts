@@ -58,9 +58,24 @@ export { HostOffload, type HostOffloadOptions } from "./hostOffload.ts";
 export { policiesOf, type ReversibleMode, reversibleModes, storedTwin } from "./modes.ts";
 export type { NestedPlan } from "./nestedPlan.ts";
 export type { BlockObserver } from "./observer.ts";
-export { type ByteStore, HostStore, type Offloaded, type OffloadStore, offloadTo } from "./offload.ts";
+export {
+  type ByteStore,
+  HostStore,
+  type Offloaded,
+  type OffloadLink,
+  type OffloadStore,
+  offloadTo,
+  shapeStore,
+} from "./offload.ts";
 export { type BranchRunner, PassContext } from "./passes/context.ts";
-export { type BlockPolicy, blockPolicies, losslessPolicies, lossyPolicies, type MemoryPlan } from "./plan.ts";
+export {
+  type BlockPolicy,
+  blockPolicies,
+  losslessPolicies,
+  lossyPolicies,
+  type MemoryPlan,
+  offloadingPolicies,
+} from "./plan.ts";
 export { ReversibleSequence } from "./sequence.ts";
 export type { Invertible, ReversibleSequenceOptions, Streams, Transformed } from "./sequenceTypes.ts";
 export type { StepSizeOptions } from "./stepSize.ts";

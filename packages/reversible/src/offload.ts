@@ -9,12 +9,26 @@ export interface Offloaded {
   release(): void;
 }
 
+/** Copies that a store makes beside the computation. */
+export interface OffloadLink {
+  /** What copies reach, as measured here. */
+  readonly bytesPerMs: number;
+  /** Bytes on their way at most: the computation waits where there would be more. */
+  readonly inFlightBytes: number;
+  /** Whether these are in the engine's ledger. */
+  readonly isInLedger: boolean;
+  /** Milliseconds so far that the computation waited for copies. */
+  waitsMs(): number;
+}
+
 /** Where plans put the streams of offloaded blocks between forward and backward. */
 export interface OffloadStore {
   /** Copies the values; the tensor is left alone. */
   put(t: Tensor): Offloaded;
   /** What stands for it where there are only shapes. Default: one that leaves nothing in the engine. */
   readonly forShapes?: OffloadStore;
+  /** How it copies tensors of an engine beside the computation; undefined where the computation makes the copies itself. */
+  link?(engine: Engine): OffloadLink | undefined;
 }
 
 /** A place for bytes: an array, a file, a database. Tickets are its own names for what it holds. */
@@ -23,11 +37,14 @@ export interface ByteStore<Ticket> {
   /** The same bytes again. */
   read(ticket: Ticket): Uint8Array;
   remove(ticket: Ticket): void;
+  /** Where something else than the computation writes and reads. */
+  link?(): OffloadLink | undefined;
 }
 
 /** An offload store that keeps the raw words of tensors in a byte store, on backends that can be read at once. */
 export function offloadTo<Ticket>(bytes: ByteStore<Ticket>): OffloadStore {
   return {
+    link: () => bytes.link?.(),
     put: (t) => {
       const { engine, shape, dtype } = t;
       const ticket = bytes.write(bytesOf(t));

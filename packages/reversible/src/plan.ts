@@ -18,6 +18,8 @@ export type BlockPolicy = (typeof blockPolicies)[number];
 export const lossyPolicies: readonly BlockPolicy[] = ["store8"];
 /** The others. */
 export const losslessPolicies: readonly BlockPolicy[] = blockPolicies.filter((p) => !lossyPolicies.includes(p));
+/** The policies that copy tensors to the offload store. */
+export const offloadingPolicies: readonly BlockPolicy[] = ["offload", "swap"];
 
 /** A policy for each block. In exact modes every plan without `store8` gives the same bits. */
 export interface MemoryPlan {

@@ -5,7 +5,6 @@ import {
   type PlanProblem,
   paretoPlans,
   planChain,
-  problemOf,
   uniformPlan,
 } from "@revnet-zero/memory";
 import { type BlockPolicy, type MemoryPlan, type OffloadStore, policiesOf } from "@revnet-zero/reversible";
@@ -77,7 +76,7 @@ export function planStep(config: TrainConfig, backend: Backend, options: PlanSte
     const policies = policiesOf(mode).filter((p) => offload !== undefined || (p !== "offload" && p !== "swap"));
     const planner = new ModelPlanner(model, pass, { policies });
     const limitBytes = Math.max(budgetBytes, leastEstimate);
-    const problem = problemOf(planner.times.items, measureTimes(planner, { engine, pass, limitBytes }));
+    const problem = planner.problem(measureTimes(planner, { engine, pass, limitBytes }));
     return choose(config, backend, problem, { startBytes, budgetBytes, offload });
   } finally {
     optimizer.dispose();

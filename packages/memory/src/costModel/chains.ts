@@ -1,5 +1,5 @@
 import type { Module } from "@revnet-zero/nn";
-import type { BlockObserver, BlockPolicy, MemoryPlan, NestedPlan } from "@revnet-zero/reversible";
+import type { BlockObserver, BlockPolicy, MemoryPlan, NestedPlan, OffloadStore } from "@revnet-zero/reversible";
 import { ValueError } from "@revnet-zero/tensor";
 import type { ChainPolicy } from "../planner/problem.ts";
 
@@ -14,6 +14,8 @@ export interface Plannable {
   /** Blocks that can be run again together have them, in the place of a plan. */
   segments?: NestedPlan | undefined;
   observer: BlockObserver | undefined;
+  /** Where it puts what it offloads, if it can. */
+  offload?: OffloadStore;
   /** Set where `updateInBackward` updates parameters during the backward pass. */
   readonly backwardUpdate?: unknown;
 }
@@ -33,6 +35,8 @@ export interface PlannedChain {
   /** Gives it back, when called, what it follows now. */
   remember(): () => void;
   observer: BlockObserver | undefined;
+  /** Undefined where nothing of it can be offloaded. */
+  offload: OffloadStore | undefined;
   /** The same blocks as a row, where they can be run again together. */
   readonly asRow: ((policies: readonly ChainPolicy[]) => PlannedChain) | undefined;
 }
@@ -89,6 +93,12 @@ const chainOf = (path: string, module: Plannable): PlannedChain => ({
   set observer(observer) {
     module.observer = observer;
   },
+  get offload() {
+    return module.offload;
+  },
+  set offload(store) {
+    if (store !== undefined) module.offload = store;
+  },
   asRow: "segments" in module ? (policies) => rowOf(path, module, policies) : undefined,
 });
 
@@ -134,6 +144,7 @@ function rowOf(path: string, module: Plannable, policies: readonly ChainPolicy[]
         backward: () => {},
       };
     },
+    offload: undefined,
     asRow: undefined,
   };
 }

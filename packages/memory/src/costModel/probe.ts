@@ -1,3 +1,4 @@
+import { type BlockPolicy, offloadingPolicies } from "@revnet-zero/reversible";
 import { ValueError } from "@revnet-zero/tensor";
 import { type ChainPolicy, FIXED, type PlanItem } from "../planner/problem.ts";
 import { blockName, type PlannedChain } from "./chains.ts";
@@ -16,6 +17,8 @@ export interface ProbedChoice {
   readonly policy: ChainPolicy | typeof FIXED;
   readonly forward: Work;
   readonly backward: Work;
+  /** Bytes that go to the offload store. */
+  readonly transferBytes?: number;
 }
 
 /** Policies that may be chosen for a block. */
@@ -45,6 +48,7 @@ export function probe(rehearsal: Rehearsal, pass: Pass, chains: readonly Planned
     tablesOf(item.policies.length, items[i - 1]?.policies.length ?? 1, items[i + 1]?.policies.length ?? 1),
   );
   const works = items.map((item) => item.policies.map((): { forward: Work; backward: Work } | undefined => undefined));
+  const transfers = items.map((item) => item.policies.map(() => 0));
   for (const { plan, record } of runs) {
     const chosen = items.map(({ place, policies }) =>
       place === undefined ? 0 : policies.indexOf(plan[place.chain]![place.block]!),
@@ -59,17 +63,25 @@ export function probe(rehearsal: Rehearsal, pass: Pass, chains: readonly Planned
       tables[i]!.backward[own]![after] = (backward?.peakBytes ?? keptAfter) - keptAfter;
       keptBefore = keptAfter;
       works[i]![own] = { forward: forward.work, backward: backward?.work ?? noWork };
+      // A rebuilt block before an offloaded one puts its streams away for it: then there are none in its own pass.
+      transfers[i]![own] = Math.max(transfers[i]![own]!, forward.offloadedBytes);
     });
   }
   return items.map(({ name, place, policies }, i) => ({
     name,
     place,
-    choices: policies.map((policy, c) => ({ policy, ...works[i]![c]! })),
+    choices: policies.map((policy, c) => ({
+      policy,
+      ...works[i]![c]!,
+      ...(offloads(policy) ? { transferBytes: transfers[i]![c]! } : {}),
+    })),
     keptBytes: tables[i]!.kept,
     forwardPeakBytes: tables[i]!.forward,
     backwardPeakBytes: tables[i]!.backward,
   }));
 }
+
+const offloads = (policy: string): boolean => offloadingPolicies.includes(policy as BlockPolicy);
 
 const noWork: Work = { flops: 0, bytes: 0, ops: 0 };
 

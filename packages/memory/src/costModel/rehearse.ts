@@ -1,5 +1,6 @@
 import { MetaBackend, NoValuesError } from "@revnet-zero/backend-meta";
-import { type Backend, BackendError, type Engine, type Tensor, zeros } from "@revnet-zero/tensor";
+import { type OffloadStore, shapeStore } from "@revnet-zero/reversible";
+import { type Backend, BackendError, dtypes, type Engine, type Tensor, zeros } from "@revnet-zero/tensor";
 import type { ChainPolicy } from "../planner/problem.ts";
 import type { PlannedChain } from "./chains.ts";
 import { type RecordOptions, type StepRecord, StepRecorder } from "./stepRecorder.ts";
@@ -21,7 +22,10 @@ export class Rehearsal {
     this.#backend = MetaBackend.like(engine.backend) as Backend;
   }
 
-  /** The pass under a plan, with a policy for every block of every chain. Bytes are the ledger's of the pass itself. */
+  /**
+   * The pass under a plan, with a policy for every block of every chain. Bytes are the ledger's of the pass itself; where work is counted, without
+   * those on their way to an offload store.
+   */
   run(
     pass: Pass,
     plan: readonly (readonly ChainPolicy[])[],
@@ -33,7 +37,13 @@ export class Rehearsal {
       this.#chains.forEach((chain, i) => {
         chain.follow(plan[i]!);
       });
-      record = new StepRecorder(this.#engine, this.#chains).record(pass, { clock: () => 0, countsWork });
+      const recorder = new StepRecorder(this.#engine, this.#chains);
+      const giveBack = countsWork ? this.#countOffloaded(recorder) : undefined;
+      try {
+        record = recorder.record(pass, { clock: () => 0, countsWork });
+      } finally {
+        giveBack?.();
+      }
     };
     try {
       this.#engine.rehearse(this.#backend, () => this.#withoutGradients(apart));
@@ -49,6 +59,23 @@ export class Rehearsal {
       for (const giveBack of before) giveBack();
     }
     return record!;
+  }
+
+  /** What is offloaded is counted, and gone at once: what is on its way is the planner's to say. */
+  #countOffloaded(recorder: StepRecorder): () => void {
+    const stores = this.#chains.map((chain) => chain.offload);
+    const counting: OffloadStore = {
+      put: (t) => {
+        recorder.noteOffloaded(t.size * dtypes[t.dtype].bytes);
+        return shapeStore.put(t);
+      },
+    };
+    const counted: OffloadStore = { ...counting, forShapes: counting };
+    for (const chain of this.#chains) chain.offload = chain.offload && counted;
+    return () =>
+      this.#chains.forEach((chain, i) => {
+        chain.offload = stores[i];
+      });
   }
 
   /** Gradients there are stand-ins' turn: those of before are not touched. What the pass leaves of gradients is freed. */

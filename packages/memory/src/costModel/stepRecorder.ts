@@ -19,6 +19,8 @@ export interface PassRecord {
   /** Live bytes where it began, less the gradients that the step had made by then: what others keep for their backward pass. */
   readonly keptBytes: number;
   readonly work: Work;
+  /** Bytes that were noted as offloaded meanwhile. */
+  readonly offloadedBytes: number;
 }
 
 /** A block of a chain, or what lies between chains. */
@@ -51,6 +53,7 @@ interface Part {
   readonly startBytes: number;
   readonly keptBytes: number;
   peakBytes: number;
+  offloadedBytes: number;
   readonly work: { flops: number; bytes: number; ops: number };
 }
 
@@ -70,10 +73,16 @@ interface Item {
 export class StepRecorder {
   readonly #engine: Engine;
   readonly #chains: readonly PlannedChain[];
+  #current: Part | undefined;
 
   constructor(engine: Engine, chains: readonly PlannedChain[]) {
     this.#engine = engine;
     this.#chains = chains;
+  }
+
+  /** Has the part that is running know of bytes that leave for an offload store. */
+  noteOffloaded(bytes: number): void {
+    if (this.#current !== undefined) this.#current.offloadedBytes += bytes;
   }
 
   record(step: () => void, { clock, countsWork = false }: RecordOptions): StepRecord {
@@ -87,9 +96,11 @@ export class StepRecorder {
       startBytes: ledger.liveBytes,
       keptBytes: ledger.liveBytes - (ledger.liveBytesOf("gradients") - gradientsBefore),
       peakBytes: ledger.liveBytes,
+      offloadedBytes: 0,
       work: { flops: 0, bytes: 0, ops: 0 },
     });
     let current: Part = newPart();
+    this.#current = current;
     let since = clock();
     let peakBytes = startBytes;
     const start = since;
@@ -99,7 +110,7 @@ export class StepRecorder {
       current.timeMs += now - since;
       peakBytes = Math.max(peakBytes, current.peakBytes);
       since = now;
-      current = part;
+      current = this.#current = part;
     };
     const beginForward = (chain: PlannedChain | undefined, block: number): void => {
       const forward = newPart();

@@ -1,4 +1,4 @@
-import type { ByteStore } from "@revnet-zero/reversible";
+import type { ByteStore, OffloadLink } from "@revnet-zero/reversible";
 import { LifetimeError } from "@revnet-zero/tensor";
 import { FileSpace } from "./fileSpace.ts";
 import { errorOf, FileWorker, HEADER_BYTES, state, transferMsOf } from "./fileWorker.ts";
@@ -19,6 +19,9 @@ export interface DiskStoreOptions {
   /** An open file to use instead of one of its own; it is the caller's to close. */
   readonly fd?: number;
 }
+
+/** Bytes written and read where nothing else has shown yet how fast that is. */
+const PROBE_BYTES = 2 ** 23;
 
 /** One thing that was written. They are linked in the order of writing: what is read is the latest first. */
 interface Ticket {
@@ -67,6 +70,7 @@ export class DiskStore implements ByteStore<Ticket> {
   #current: Ticket | undefined;
   #usedBytes = 0;
   #transferMs = 0;
+  #transferredBytes = 0;
   #waitedMs = 0;
   #error: OffloadError | undefined;
   #isDisposed = false;
@@ -94,6 +98,23 @@ export class DiskStore implements ByteStore<Ticket> {
   /** For how much of that the computation had to wait. */
   get waitedMs(): number {
     return this.#waitedMs;
+  }
+
+  /** As fast as its transfers were so far; where there were few, some MiB are written and read first. */
+  link(): OffloadLink {
+    if (this.#transferredBytes < PROBE_BYTES) this.#probe();
+    const bytesPerMs = this.#transferredBytes / Math.max(this.#transferMs, 1e-3);
+    const inFlightBytes = this.#pool.limitBytes;
+    return { bytesPerMs, inFlightBytes, isInLedger: false, waitsMs: () => this.#waitedMs };
+  }
+
+  #probe(): void {
+    const bytes = new Uint8Array(Math.min(PROBE_BYTES, this.#space.limitBytes - this.#space.usedBytes));
+    const ticket = this.write(bytes);
+    // Written and no longer staged: it is read from the file.
+    this.#await(ticket.staged!);
+    this.read(ticket);
+    this.remove(ticket);
   }
 
   write(bytes: Uint8Array): Ticket {
@@ -189,6 +210,7 @@ export class DiskStore implements ByteStore<Ticket> {
         continue;
       }
       this.#transferMs += transferMsOf(ticket.staged!.buffer);
+      this.#transferredBytes += ticket.bytes;
       if (now === state.failed) {
         ticket.failure = this.#failure(ticket);
         this.#error ??= ticket.failure;

@@ -212,8 +212,9 @@ export class IntelligentMemoryScheduler {
   #run<T>(pass: () => T, inUse: PlanInUse): T {
     const { planner, plan, startBytes } = inUse;
     planner.apply(plan);
-    const { clock = deviceClock(this.#engine) } = this.#options;
+    const { clock = planner.links.clock() } = this.#options;
     let result: T | undefined;
+    const waitsMs = planner.links.waitsMs();
     const record = this.#engine.withMemoryLimit(this.#budgetBytes, () =>
       new StepRecorder(this.#engine, planner.chains).record(
         () => {
@@ -222,7 +223,8 @@ export class IntelligentMemoryScheduler {
         { clock },
       ),
     );
-    const { peakBytes, timeMs } = record;
+    const { peakBytes } = record;
+    const timeMs = record.timeMs + planner.links.waitsMs() - waitsMs;
     const passes = record.items.map(({ forward, backward }) => ({
       forwardMs: forward.timeMs,
       backwardMs: backward?.timeMs ?? 0,
@@ -303,16 +305,6 @@ function medianError({ times }: ModelPlanner, { plan }: ModelPlan, passes: reado
     );
   });
   return errors.sort((a, b) => a - b)[errors.length >> 1] ?? Number.NaN;
-}
-
-/** Milliseconds at which the device has done what it was told: some go on computing while the program does. */
-function deviceClock({ backend }: Engine): () => number {
-  const { synchronize } = backend as { synchronize?: () => void };
-  if (synchronize === undefined) return () => performance.now();
-  return () => {
-    synchronize.call(backend);
-    return performance.now();
-  };
 }
 
 function bytesOf(budget: number | string): number {

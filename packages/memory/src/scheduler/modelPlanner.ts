@@ -3,12 +3,14 @@ import { formatBytes } from "@revnet-zero/plot";
 import type { BlockPolicy } from "@revnet-zero/reversible";
 import { OutOfMemoryError, ValueError } from "@revnet-zero/tensor";
 import { blockName, chainsOf, type PlannedChain } from "../costModel/chains.ts";
+import { Links } from "../costModel/links.ts";
 import { type ProbedItem, probe } from "../costModel/probe.ts";
+import { type ChoiceTimes, problemOf } from "../costModel/problemOf.ts";
 import { type Pass, Rehearsal } from "../costModel/rehearse.ts";
 import { canBeRow, rowPolicies } from "../costModel/rows.ts";
 import type { StepRecord } from "../costModel/stepRecorder.ts";
 import { staticTimes, type TimeModel } from "../costModel/timeModel.ts";
-import { type ChainPolicy, FIXED, type Plan } from "../planner/problem.ts";
+import { type ChainPolicy, FIXED, type Plan, type PlanProblem } from "../planner/problem.ts";
 import type { LayerScheduler } from "./layerScheduler.ts";
 import { OnlinePlanner } from "./onlinePlanner.ts";
 
@@ -16,8 +18,8 @@ export interface ModelPlannerOptions {
   /** Layers whose policy is given. */
   readonly layers?: LayerScheduler | undefined;
   /**
-   * Policies to choose from. Default: store, checkpoint and reconstruct. Where `offload` and `swap` copy to is the sequence's store;
-   * `store8` keeps 8 bits a number, and changes gradients.
+   * Policies to choose from. Default: store, checkpoint and reconstruct. Where `offload` and `swap` copy to is the sequence's store, whose speed
+   * is measured where it copies beside the computation; `store8` keeps 8 bits a number, and changes gradients.
    */
   readonly policies?: readonly BlockPolicy[] | undefined;
   /** What passes take. Default: by operations and bytes. */
@@ -74,6 +76,9 @@ function offered(
   );
 }
 
+const offloads = (items: readonly ProbedItem[], chain: number): boolean =>
+  items.some(({ place, choices }) => place?.chain === chain && choices.some((c) => (c.transferBytes ?? 0) > 0));
+
 /**
  * Plans a forward and backward pass of a model: rehearses it, which computes nothing, until the bytes of every policy are known, and finds
  * the fastest plan within a budget. What it says of a plan's peak was rehearsed with that plan.
@@ -83,6 +88,8 @@ export class ModelPlanner {
   readonly #rehearsal: Rehearsal;
   readonly #pass: Pass;
   readonly #planner: OnlinePlanner;
+  /** What copies go over that are made beside a pass, and what was waited for them. */
+  readonly links: Links;
   #least: ModelPlan | undefined;
   /** By budget: by how much the tables were off for the plan rehearsed last. */
   readonly #off = new Map<number, number>();
@@ -122,7 +129,16 @@ export class ModelPlanner {
     const isSame = withRows.every((chain, c) => chain === chains[c]);
     const [rehearsal, all] = isSame ? [first, items] : probed(withRows);
     this.#rehearsal = rehearsal;
-    this.#planner = new OnlinePlanner(all, times);
+    this.links = new Links(
+      model.engine,
+      withRows.filter((_, c) => offloads(all, c)),
+    );
+    this.#planner = new OnlinePlanner(all, times, () => this.links.forPlans());
+  }
+
+  /** What is planned, with given times. */
+  problem(timesOf: (item: number, choice: number) => ChoiceTimes): PlanProblem {
+    return problemOf(this.#planner.items, timesOf, this.links.forPlans());
   }
 
   /** The parts of the model that it plans. */

@@ -4,7 +4,7 @@ import { type ChoiceTimes, problemOf } from "../costModel/problemOf.ts";
 import type { TimeModel } from "../costModel/timeModel.ts";
 import { evaluatePlan } from "../planner/evaluate.ts";
 import { leastPeakBytes, planChain } from "../planner/planChain.ts";
-import type { Plan, PlanProblem } from "../planner/problem.ts";
+import type { Link, Plan, PlanProblem } from "../planner/problem.ts";
 
 /** A plan is changed for one that is faster by more than this share: what times say beyond that is noise. */
 const WORTH = 0.01;
@@ -15,10 +15,13 @@ export class OnlinePlanner {
   readonly leastPeakBytes: number;
   readonly #arms: ArmTable;
   readonly #times: TimeModel;
+  readonly #link: () => Link | undefined;
 
-  constructor(items: readonly ProbedItem[], times: TimeModel) {
+  /** `link` is asked before every plan: what copies reach is known better as time goes on. */
+  constructor(items: readonly ProbedItem[], times: TimeModel, link: () => Link | undefined = () => undefined) {
     this.items = items;
     this.#times = times;
+    this.#link = link;
     this.#arms = armsOf(items);
     this.prepare();
     this.leastPeakBytes = leastPeakBytes(this.expected());
@@ -68,9 +71,10 @@ export class OnlinePlanner {
   }
 
   #problem(msOf: (arm: Arm) => number): PlanProblem {
-    return problemOf(this.items, (i, c) => {
+    const timesOf = (i: number, c: number): ChoiceTimes => {
       const [forward, backward] = this.#arms[i]![c]!;
       return { forwardMs: msOf(forward), backwardMs: msOf(backward) };
-    });
+    };
+    return problemOf(this.items, timesOf, this.#link());
   }
 }

@@ -74,13 +74,16 @@ const keyOf = (item: number, choice: number, pass: "forward" | "backward"): stri
 
 /** Runs the pass under the plan that the planner has applied, and notes the best time of every item's choice. */
 function timePass(
-  { chains, times: { items } }: ModelPlanner,
+  planner: ModelPlanner,
   plan: ChainPlans,
   { engine, pass }: MeasureOptions,
   best: Map<string, number>,
 ): void {
-  const clock = { clock: () => performance.now() };
-  const { items: found } = new StepRecorder(engine, chains).record(() => engine.scope(pass), clock);
+  const { chains, times } = planner;
+  const { items } = times;
+  const { items: found } = new StepRecorder(engine, chains).record(() => engine.scope(pass), {
+    clock: planner.links.clock(),
+  });
   found.forEach(({ forward, backward }, i) => {
     const { place, choices } = items[i]!;
     const policy = place === undefined ? choices[0]!.policy : plan[place.chain]![place.block]!;
