@@ -25,7 +25,7 @@ import { hierarchicalApart, profileAttention } from "./hierarchical.ts";
 import { memoryOverSteps } from "./leak.ts";
 import { largeSizes, memoryOfStep, memorySubjects, smallSizes } from "./memory.ts";
 import { apart, type Curve, trainOnNovel } from "./novel.ts";
-import { gpt2Sizes, linkSpeed, offloadedPasses, tinySizes } from "./offload.ts";
+import { gpt2Sizes, linkSpeed, offloadedPasses, plannedPasses, tinySizes } from "./offload.ts";
 import { OpProfile } from "./profile.ts";
 import { quantiseDifferences } from "./rounding.ts";
 import { type StepCase, timeStep } from "./speed.ts";
@@ -159,6 +159,12 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
       const waited = `waited for ${waitsMs.toFixed(1)} ms: ${(100 * (1 - waitsMs / copiesMs)).toFixed(0)} % hidden`;
       const figures = `${time}, peak ${(peakBytes / 2 ** 30).toFixed(2)} GiB${copiedBytes === 0 ? "" : `, ${copied}, ${waited}`}`;
       judge(`${name}: the bits of stored activations`, isSame, figures);
+    }
+    for (const one of plannedPasses(backend, sizes)) {
+      const { name, budgetBytes, rehearsedBytes, peakBytes, predictedMs, passMs } = one;
+      const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+      const figures = `${gib(peakBytes)} in ${gib(budgetBytes)}, ${predictedMs.toFixed(1)} ms promised, ${passMs.toFixed(1)} ms taken`;
+      judge(`planned: ${name}: the bytes of its rehearsal`, peakBytes === rehearsedBytes, figures);
     }
     const { liveBlocks, hostBytes } = backend.memory();
     judge("nothing is left, on the device or in pinned memory", liveBlocks + hostBytes === 0);

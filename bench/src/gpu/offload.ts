@@ -1,6 +1,7 @@
 import type { CudaBackend } from "@revnet-zero/backend-cuda";
+import { leastPeakBytes, ModelPlanner, measureTimes, planChain } from "@revnet-zero/memory";
 import { ReversibleTransformer } from "@revnet-zero/models";
-import { type BlockPolicy, HostOffload } from "@revnet-zero/reversible";
+import { type BlockPolicy, HostOffload, losslessPolicies } from "@revnet-zero/reversible";
 import { type Backend, Engine, type HostData, randomKey, type Tensor, tensor } from "@revnet-zero/tensor";
 import { median } from "../statistics.ts";
 
@@ -83,9 +84,16 @@ const plans: readonly (readonly BlockPolicy[])[] = [
   ["reconstruct"],
 ];
 
-/** Forward and backward passes in bfloat16 whose layers are offloaded, beside those whose layers are not, one after the other. */
-export function offloadedPasses(backend: CudaBackend, sizes: OffloadSizes): OffloadedPass[] {
-  const { layers, width, batch, length, vocabulary, rounds } = sizes;
+interface Subject {
+  readonly engine: Engine;
+  readonly model: ReversibleTransformer;
+  readonly offload: HostOffload;
+  /** Forward and backward in bfloat16. */
+  readonly pass: () => void;
+  readonly dispose: () => void;
+}
+
+function subjectOf(backend: CudaBackend, { layers, width, batch, length, vocabulary }: OffloadSizes): Subject {
   const engine = new Engine(backend as Backend);
   const key = randomKey(1);
   const shape = { vocabSize: vocabulary, numLayers: layers, dModel: width, maxSeqLen: length };
@@ -94,9 +102,29 @@ export function offloadedPasses(backend: CudaBackend, sizes: OffloadSizes): Offl
   model.sequence.offload = offload;
   const words = Int32Array.from({ length: batch * length }, (_, i) => (i * 7919) % vocabulary);
   const tokens = (): Tensor => tensor(words, { shape: [batch, length], engine });
+  const pass = (): void => engine.scope(() => engine.autocast("bf16", () => model.loss(tokens(), tokens())).backward());
+  const dispose = (): void => {
+    model.zeroGrad();
+    model.dispose();
+    backend.releaseCaches();
+  };
+  return { engine, model, offload, pass, dispose };
+}
+
+function timed(backend: CudaBackend, work: () => void): number {
+  backend.synchronize();
+  const start = performance.now();
+  work();
+  backend.synchronize();
+  return performance.now() - start;
+}
+
+/** Passes whose layers are offloaded, beside those whose layers are not, one after the other. */
+export function offloadedPasses(backend: CudaBackend, sizes: OffloadSizes): OffloadedPass[] {
+  const { engine, model, offload, pass: once, dispose } = subjectOf(backend, sizes);
   const pass = (): void => {
     model.zeroGrad();
-    engine.scope(() => engine.autocast("bf16", () => model.loss(tokens(), tokens())).backward());
+    once();
   };
   const follow = (plan: readonly BlockPolicy[]): void => {
     model.sequence.plan = { blocks: model.sequence.blocks.map((_, i) => plan[i % plan.length]!) };
@@ -123,21 +151,60 @@ export function offloadedPasses(backend: CudaBackend, sizes: OffloadSizes): Offl
       times: [] as number[],
     };
   });
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < sizes.rounds; round++) {
     plans.forEach((plan, i) => {
       follow(plan);
       pass();
-      backend.synchronize();
-      const start = performance.now();
-      pass();
-      backend.synchronize();
-      rows[i]!.times.push(performance.now() - start);
+      rows[i]!.times.push(timed(backend, pass));
     });
   }
-  model.zeroGrad();
-  model.dispose();
-  backend.releaseCaches();
+  dispose();
   return rows.map(({ times, ...row }) => ({ ...row, passMs: median(times) }));
+}
+
+export interface PlannedPass {
+  /** How many layers have which policy. */
+  readonly name: string;
+  readonly budgetBytes: number;
+  /** Beyond the bytes before the pass, as rehearsed, and by the ledger. */
+  readonly rehearsedBytes: number;
+  readonly peakBytes: number;
+  readonly predictedMs: number;
+  readonly passMs: number;
+}
+
+/** The plans of least time for budgets, of all policies, copies beside the computation among them: what they promise and what they are. */
+export function plannedPasses(backend: CudaBackend, { rounds, ...sizes }: OffloadSizes): PlannedPass[] {
+  const { engine, model, pass, dispose } = subjectOf(backend, { rounds, ...sizes });
+  // Gradients are there from the first pass on, so that all passes begin with the same bytes.
+  pass();
+  const planner = new ModelPlanner(model, pass, { policies: losslessPolicies });
+  const problem = planner.problem(measureTimes(planner, { engine, pass, limitBytes: Number.POSITIVE_INFINITY }));
+  const least = leastPeakBytes(problem);
+  const most = planChain(problem, Number.POSITIVE_INFINITY)!.peakBytes;
+  const rows = [0, 0.25, 0.5, 0.75].map((share): PlannedPass => {
+    const budgetBytes = Math.ceil(least + share * (most - least));
+    const { choices, timeMs } = planChain(problem, budgetBytes)!;
+    const policies = choices.flatMap((c, i) => {
+      const { policy } = problem.items[i]!.choices[c]!;
+      return planner.times.items[i]!.place === undefined ? [] : [policy as BlockPolicy];
+    });
+    const { peakBytes, startBytes } = planner.rehearse({ policies: [policies] });
+    planner.apply({ policies: [policies] });
+    pass();
+    engine.ledger.resetPeak();
+    const before = engine.ledger.liveBytes;
+    pass();
+    const found = engine.memory().peakBytes - before;
+    const counts = new Map(policies.map((p) => [p, policies.filter((other) => other === p).length]));
+    return {
+      name: [...counts].map(([policy, count]) => `${count} ${policy}`).join(", "),
+      ...{ budgetBytes, rehearsedBytes: peakBytes - startBytes, peakBytes: found },
+      ...{ predictedMs: timeMs, passMs: median(Array.from({ length: rounds }, () => timed(backend, pass))) },
+    };
+  });
+  dispose();
+  return rows;
 }
 
 /** The first place where two arrays have different numbers; zeros by their signs, too. */

@@ -1,8 +1,9 @@
+import { type BlockPolicy, offloadTo, type ReversibleSequence } from "@revnet-zero/reversible";
 import { errorText, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Arm } from "../../src/costModel/arms.ts";
-import { type ChainPolicy, LayerScheduler, ModelPlanner, staticTimes } from "../../src/index.ts";
+import { type ChainPolicy, DiskStore, LayerScheduler, ModelPlanner, staticTimes } from "../../src/index.ts";
 import { bitsOf, languageModel, mixedModel, type Subject, subjects } from "./models.ts";
 import { sameBitsUnderAnyPlan } from "./planProperty.ts";
 
@@ -168,4 +169,49 @@ test("a pass that reads a value, and one that runs a part twice, are told what t
     pass();
   };
   expect(errorText(() => new ModelPlanner(model, twice))).toContain("sequence.blocks.0 runs more than once in a pass");
+});
+
+test.each(["offload", "swap"] as const)("what plans that %s blocks copy is known, and over what", (policy) => {
+  const { engine, model, pass } = languageModel();
+  using disk = new DiskStore({ stagingBytes: 12345 });
+  const { sequence } = model as unknown as { readonly sequence: ReversibleSequence };
+  let written = 0;
+  const write = (bytes: Uint8Array) => {
+    written += bytes.byteLength;
+    return disk.write(bytes);
+  };
+  const [read, remove] = [disk.read.bind(disk), disk.remove.bind(disk)];
+  sequence.offload = offloadTo({ write, read, remove, link: () => disk.link() });
+  const policies: readonly BlockPolicy[] = ["checkpoint", "reconstruct", policy];
+  const planner = new ModelPlanner(model, pass, { policies });
+  const { items, link } = planner.problem(() => ({ forwardMs: 1, backwardMs: 1 }));
+  expect(link).toMatchObject({ mostBytes: 12345, isLive: false });
+  expect(link!.bytesPerMs).toBeGreaterThan(0);
+  // After a rebuilt block, too, which puts away what it ends with.
+  for (const plan of [
+    [policy, policy, policy, policy, policy],
+    ["checkpoint", policy, "reconstruct", "reconstruct", policy],
+  ] as const) {
+    planner.apply({ policies: [plan] });
+    written = 0;
+    engine.scope(pass);
+    model.zeroGrad();
+    const blocks = items.filter((_, i) => planner.times.items[i]!.place !== undefined);
+    const choices = blocks.map((item, i) => item.choices.find((c) => c.policy === plan[i])!);
+    expect(written).toBe(choices.reduce((sum, { transferBytes = 0 }) => sum + transferBytes, 0));
+    expect(disk.usedBytes).toBe(0);
+  }
+});
+
+test("without a store that copies beside the computation, or without policies that copy, there is nothing to reckon with", () => {
+  const { model, pass } = languageModel();
+  const noTime = () => ({ forwardMs: 1, backwardMs: 1 });
+  expect(new ModelPlanner(model, pass, { policies: ["store", "offload"] }).problem(noTime).link).toBeUndefined();
+  (model as unknown as { readonly sequence: ReversibleSequence }).sequence.offload = {
+    ...offloadTo({ write: () => 0, read: () => new Uint8Array(), remove: () => {} }),
+    link: () => {
+      throw new Error("nobody is to measure what no plan uses");
+    },
+  };
+  expect(new ModelPlanner(model, pass).problem(noTime).link).toBeUndefined();
 });

@@ -21,8 +21,11 @@ export function runSegments(segments: readonly Segment[], inputs: Flow, run: Seg
   };
   const enter = (flow: Flow): Flow => enterStored(flow, run);
   const last = segments.reduce((flow, segment) => {
-    const entered = segment.kind === "reconstruct" ? flow : next(flow, enter);
-    return next(entered, (before) => runners[segment.kind](before, segment, run));
+    const { kind, blocks } = segment;
+    const entered = kind === "reconstruct" ? flow : next(flow, enter);
+    // A segment of rebuilt blocks says itself where each begins; of the others each is one block.
+    if (kind !== "reconstruct") run.observer?.forward(blocks[0]!.index);
+    return next(entered, (before) => runners[kind](before, segment, run));
   }, inputs);
   run.observer?.forward(segments.reduce((n, { blocks }) => n + blocks.length, 0));
   return next(last, enter);

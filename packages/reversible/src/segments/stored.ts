@@ -12,10 +12,7 @@ export function keepEverything(flow: Flow, { blocks }: Segment, run: SegmentRun)
   const { engine, stored: arithmetic, runner, context } = run;
   const { streams: inputs, logDeterminant } = flow;
   const pass = new StoredPass({ engine, arithmetic, inputs, runner, context, logDeterminant });
-  for (const { steps, first, index } of blocks) {
-    if (!engine.isReplay) run.observer?.forward(index);
-    pass.runSteps(steps, first);
-  }
+  for (const { steps, first } of blocks) pass.runSteps(steps, first);
   return { streams: pass.streams, logDeterminant: pass.logDeterminant, isEntered: true };
 }
 
