@@ -50,6 +50,7 @@ enum : int { MAP_PLAIN = 0, MAP_SWIZZLE_128B = 3, MAP_CACHE_256B = 3, MAP_ZEROS_
   X(createEvent, "cuEventCreate", Result, (Handle*, unsigned))                                                      \
   X(recordEvent, "cuEventRecord", Result, (Handle, Handle))                                                         \
   X(awaitEvent, "cuEventSynchronize", Result, (Handle))                                                             \
+  X(queryEvent, "cuEventQuery", Result, (Handle))                                                                   \
   X(elapsed, "cuEventElapsedTime", Result, (float*, Handle, Handle))                                                \
   X(destroyEvent, "cuEventDestroy_v2", Result, (Handle))                                                            \
   X(loadModule, "cuModuleLoadData", Result, (Handle*, const void*))                                                 \

@@ -1,7 +1,8 @@
 // Copies of device memory in pinned host memory, made and brought back beside the computation: a stream for each direction, since a device
 // has an engine for each. Streams wait for each other by events, never the program: a copy for what was computed before it was asked for and
 // for the last copy through its pinned memory, and the computation for a copy where it says so.
-#include <algorithm>
+#include <deque>
+#include <utility>
 
 #include "device.h"
 
@@ -82,37 +83,56 @@ void givePiece(const Piece& piece) {
 struct Span {
   abi::Handle from = nullptr, to = nullptr;
 };
-/** What is timed, once somebody has asked for times: copies, and the computation's waiting for them. */
-bool isTimed = false;
-std::vector<Span> copies, waits;
-double copiesMs = 0, waitsMs = 0;
-constexpr size_t MOST_SPANS = 1024;
 
-void addUp(std::vector<Span>& spans, double& total) {
-  while (!spans.empty()) {
-    const Span span = spans.back();
+/** Times of one kind, once somebody has asked for them: events are read when they have come, and all that there are when it is asked for. */
+class Times {
+ public:
+  double total() {
+    isOn_ = true;
+    while (!spans_.empty()) {
+      check(cuda.driver.awaitEvent(spans_.front().to), "waiting for an event");
+      addFirst();
+    }
+    return total_;
+  }
+
+  /** Asks a stream for something, between two events where that is timed. */
+  template <class Ask>
+  void take(abi::Handle stream, Ask ask) {
+    if (!isOn_) return ask();
+    OwnEvent from, to;
+    check(cuda.driver.recordEvent(from.of, stream), "recording an event");
+    ask();
+    check(cuda.driver.recordEvent(to.of, stream), "recording an event");
+    spans_.push_back({from.of, to.of});
+    from.of = to.of = nullptr;
+    while (spans_.size() > MANY && cuda.driver.queryEvent(spans_.front().to) == abi::SUCCESS) addFirst();
+  }
+
+  void forget() {
+    for (const Span& span : spans_) freeEvents.insert(freeEvents.end(), {span.from, span.to});
+    spans_.clear();
+  }
+
+ private:
+  static constexpr size_t MANY = 64;
+
+  void addFirst() {
+    const Span span = spans_.front();
     float milliseconds = 0;
-    check(cuda.driver.awaitEvent(span.to), "waiting for an event");
     check(cuda.driver.elapsed(&milliseconds, span.from, span.to), "reading the time between two events");
-    total += milliseconds;
-    spans.pop_back();
+    total_ += milliseconds;
+    spans_.pop_front();
     giveEvent(span.from);
     giveEvent(span.to);
   }
-}
 
-/** Asks a stream for something, between two events where that is timed. */
-template <class Ask>
-void timed(std::vector<Span>& spans, double& total, abi::Handle stream, Ask ask) {
-  if (!isTimed) return ask();
-  if (spans.size() >= MOST_SPANS) addUp(spans, total);
-  OwnEvent from, to;
-  check(cuda.driver.recordEvent(from.of, stream), "recording an event");
-  ask();
-  check(cuda.driver.recordEvent(to.of, stream), "recording an event");
-  spans.push_back({from.of, to.of});
-  from.of = to.of = nullptr;
-}
+  std::deque<Span> spans_;
+  double total_ = 0;
+  bool isOn_ = false;
+};
+/** Copies, and the computation's waiting for them. */
+Times copies, waits;
 
 /** A copy in host memory. */
 struct Transfer {
@@ -135,7 +155,7 @@ struct Transfer {
     check(cuda.driver.waitEvent(way.stream, ready.of, 0), "waiting for an event");
     check(cuda.driver.waitEvent(way.stream, piece.done, 0), "waiting for an event");
     try {
-      timed(copies, copiesMs, way.stream, [&] { check(copy(way.stream), what); });
+      copies.take(way.stream, [&] { check(copy(way.stream), what); });
       check(cuda.driver.recordEvent(piece.done, way.stream), "recording an event");
       underWay = &way;
     } catch (...) {
@@ -147,7 +167,7 @@ struct Transfer {
 
   void await() {
     if (underWay == nullptr) return;
-    timed(waits, waitsMs, cuda.stream, [&] { check(cuda.driver.waitEvent(cuda.stream, piece.done, 0), "waiting for an event"); });
+    waits.take(cuda.stream, [&] { check(cuda.driver.waitEvent(cuda.stream, piece.done, 0), "waiting for an event"); });
     underWay = nullptr;
   }
 };
@@ -197,17 +217,13 @@ napi_value endTransfer(Call& call) {
 // copyTimes() -> milliseconds of all copies since one of these two was first called
 napi_value copyTimes(Call& call) {
   mustBeOpen();
-  isTimed = true;
-  addUp(copies, copiesMs);
-  return call.give(copiesMs);
+  return call.give(copies.total());
 }
 
 // waitTimes() -> milliseconds that the computation waited for copies
 napi_value waitTimes(Call& call) {
   mustBeOpen();
-  isTimed = true;
-  addUp(waits, waitsMs);
-  return call.give(waitsMs);
+  return call.give(waits.total());
 }
 
 // pinnedMemory() -> [bytes in use, bytes kept for reuse]
@@ -238,10 +254,7 @@ void releaseTransfers() {
 }
 
 void closeTransfers() {
-  for (std::vector<Span>* spans : {&copies, &waits}) {
-    for (const Span& span : *spans) freeEvents.insert(freeEvents.end(), {span.from, span.to});
-    spans->clear();
-  }
+  for (Times* times : {&copies, &waits}) times->forget();
   releaseTransfers();
   for (Direction* way : {&out, &back}) {
     if (way->stream != nullptr) cuda.driver.destroyStream(way->stream);

@@ -222,6 +222,10 @@ STANDIN_API int cuEventSynchronize(void* event) {
   // On a thread of its own, where it is a read that waits: nothing is planned for it.
   return lost != 0 ? lost : outcome(reachNow(*static_cast<Event*>(event)));
 }
+STANDIN_API int cuEventQuery(void* event) {
+  const auto& mark = static_cast<Event*>(event)->mark;
+  return lost != 0 ? lost : mark != nullptr && !mark->isReached ? 600 : 0;
+}
 STANDIN_API int cuEventElapsedTime(float* milliseconds, void* first, void* second) {
   const Mark *from = static_cast<Event*>(first)->mark.get(), *to = static_cast<Event*>(second)->mark.get();
   if (from == nullptr || to == nullptr) return 400;

@@ -28,6 +28,8 @@ export const tinySizes: OffloadSizes = {
 export interface LinkSpeed {
   readonly outGBs: number;
   readonly backGBs: number;
+  /** What the program spends on asking for one copy out, waiting for it on the device, bringing it back, and giving it up. */
+  readonly hostUs: number;
 }
 
 /** What one large copy reaches in each direction while nothing else is done. */
@@ -57,13 +59,24 @@ export function linkSpeed(backend: CudaBackend, bytes: number): LinkSpeed {
     }),
   );
   copy.release();
+  const many = Array.from({ length: 200 }, () => {
+    const start = performance.now();
+    const one = hostCopies.copy(data, "i32", 1024);
+    one.settle();
+    one.copyTo(data);
+    one.settle();
+    one.release();
+    return 1000 * (performance.now() - start);
+  });
   backend.free(data);
-  return { outGBs: median(outs), backGBs: median(backs) };
+  return { outGBs: median(outs), backGBs: median(backs), hostUs: median(many) };
 }
 
 export interface OffloadedPass {
   readonly name: string;
   readonly passMs: number;
+  /** Until the program has asked for all of it. */
+  readonly hostMs: number;
   readonly peakBytes: number;
   /** Copied in a pass, in both directions, and what that took by itself. */
   readonly copiedBytes: number;
@@ -111,12 +124,14 @@ function subjectOf(backend: CudaBackend, { layers, width, batch, length, vocabul
   return { engine, model, offload, pass, dispose };
 }
 
-function timed(backend: CudaBackend, work: () => void): number {
+/** Milliseconds of work on the device, and until the program has asked for it. */
+function timed(backend: CudaBackend, work: () => void): { readonly ms: number; readonly hostMs: number } {
   backend.synchronize();
   const start = performance.now();
   work();
+  const hostMs = performance.now() - start;
   backend.synchronize();
-  return performance.now() - start;
+  return { ms: performance.now() - start, hostMs };
 }
 
 /** Passes whose layers are offloaded, beside those whose layers are not, one after the other. */
@@ -148,7 +163,7 @@ export function offloadedPasses(backend: CudaBackend, sizes: OffloadSizes): Offl
       copiesMs: hostCopies.copiesMs() - before[1],
       waitsMs: hostCopies.waitsMs() - before[2],
       isSame: found.every((g, i) => firstUnlike(g, first![i]!) < 0),
-      times: [] as number[],
+      times: [] as ReturnType<typeof timed>[],
     };
   });
   for (let round = 0; round < sizes.rounds; round++) {
@@ -159,7 +174,11 @@ export function offloadedPasses(backend: CudaBackend, sizes: OffloadSizes): Offl
     });
   }
   dispose();
-  return rows.map(({ times, ...row }) => ({ ...row, passMs: median(times) }));
+  return rows.map(({ times, ...row }) => ({
+    ...row,
+    passMs: median(times.map(({ ms }) => ms)),
+    hostMs: median(times.map(({ hostMs }) => hostMs)),
+  }));
 }
 
 export interface PlannedPass {
@@ -200,7 +219,7 @@ export function plannedPasses(backend: CudaBackend, { rounds, ...sizes }: Offloa
     return {
       name: [...counts].map(([policy, count]) => `${count} ${policy}`).join(", "),
       ...{ budgetBytes, rehearsedBytes: peakBytes - startBytes, peakBytes: found },
-      ...{ predictedMs: timeMs, passMs: median(Array.from({ length: rounds }, () => timed(backend, pass))) },
+      ...{ predictedMs: timeMs, passMs: median(Array.from({ length: rounds }, () => timed(backend, pass).ms)) },
     };
   });
   dispose();
