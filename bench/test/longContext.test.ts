@@ -9,9 +9,15 @@ import { expect, test } from "vitest";
 import { needleBatch, needles, vocabulary } from "../src/longContext/needles.ts";
 
 /** A language model for long sequences: hierarchical attention with recall, MLPs in chunks, dropout. */
-function model(engine: Engine, numLayers: number, maxSeqLen: number, reversibility: ReversibleMode = "exact") {
+function model(
+  engine: Engine,
+  numLayers: number,
+  maxSeqLen: number,
+  { reversibility = "exact", vocabSize = 256 }: { reversibility?: ReversibleMode; vocabSize?: number } = {},
+) {
   return new ReversibleTransformer({
-    ...{ numLayers, dModel: 16, numHeads: 2, numKeyValueHeads: 1, maxSeqLen, dropout: 0.1, reversibility },
+    ...{ numLayers, dModel: 16, numHeads: 2, numKeyValueHeads: 1, maxSeqLen, dropout: 0.1 },
+    ...{ reversibility, vocabSize },
     ...{ feedForwardTokens: 50, key: randomKey(1), engine },
     attention: (options) =>
       new HierarchicalReversibleAttention({
@@ -22,9 +28,9 @@ function model(engine: Engine, numLayers: number, maxSeqLen: number, reversibili
 }
 
 /** Peak bytes of activations of a step, and the gradients. */
-function step(backend: Backend, numLayers: number, time: number, mode?: ReversibleMode) {
+function step(backend: Backend, numLayers: number, time: number, reversibility?: ReversibleMode) {
   const engine = new Engine(backend);
-  const made = model(engine, numLayers, time, mode);
+  const made = model(engine, numLayers, time, { ...(reversibility && { reversibility }) });
   const words = Int32Array.from({ length: time }, (_, i) => (i * 37) % 251);
   engine.ledger.resetPeak();
   engine.scope(() => {
@@ -44,10 +50,29 @@ test("its activations do not grow with depth, and grow in proportion to the toke
   const bytes = (layers: number, time: number): number =>
     step(MetaBackend.like(new CpuBackend()) as Backend, layers, time).activationBytes;
   const short = bytes(2, 1024);
-  // Keys of dropout, and what was recalled, are kept for each layer.
-  const recalled = (layers: number): number => layers * 1024 * 2 * 4 * 4;
+  // Keys of dropout, and what was recalled, are kept for each layer: two runs for every eight tokens.
+  const recalled = (layers: number): number => layers * (1024 / 8) * 2 * 4 * 4;
   expect(bytes(12, 1024) - recalled(12)).toBeLessThan(1.02 * (short - recalled(2)));
   expect(bytes(2, 8 * 1024)).toBeLessThan(8.6 * short);
+});
+
+test("no tensor of a step is as large as all tokens' hidden layer or logits", () => {
+  const engine = new Engine(MetaBackend.like(new CpuBackend()) as Backend);
+  const [time, width, vocabSize] = [8192, 16, 4096];
+  const made = model(engine, 2, time, { vocabSize });
+  const wide: string[] = [];
+  const stop = engine.trace.listen(({ op, outputs }) => {
+    for (const { shape } of outputs) {
+      const [last, size] = [shape[shape.length - 1]!, shape.reduce((n, s) => n * s, 1)];
+      if ((last === 4 * width || last === vocabSize) && size >= time * last) wide.push(`${op} [${shape.join(", ")}]`);
+    }
+  });
+  engine.scope(() => {
+    const tokens = tensor(new Int32Array(time), { shape: [1, time], engine });
+    engine.withKey(foldKey(randomKey(2), 0), () => made.loss(tokens, tokens).backward());
+  });
+  stop();
+  expect(wide).toEqual([]);
 });
 
 test("needles: every question's answer is what its needle says, as far back as is said", () => {

@@ -19,13 +19,6 @@ static __device__ __forceinline__ void storeRow(T* to, const W (&sums)[PARTS], i
   }
 }
 
-/** a · b by all lanes. */
-static __device__ __forceinline__ W warpDot(const T* a, const T* b, int width) {
-  W sum = 0;
-  for (int c = threadIdx.x & 31; c < width; c += 32) sum = multiplyAdd(wide(a[c]), wide(b[c]), sum);
-  return foldWarp<Sum>(sum);
-}
-
 /** A query's softmax, which goes along with its keys, and the values it has gathered. */
 struct RowSoftmax {
   W top, total, sums[E];

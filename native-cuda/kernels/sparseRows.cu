@@ -40,17 +40,6 @@ KERNEL(sparseForward, Sparse, 256) {
   row.store(p.out.of(at.head, p.heads) + at.i * p.out.row, p.e, p.lse + at.row);
 }
 
-/** shift and delta of every query, which its slopes are made with. */
-KERNEL(sparsePrepare, Sparse, 256) {
-  const Query at = queryOf(p);
-  if (at.head >= p.allHeads) return;
-  const W sum = warpDot(p.g.of(at.head, p.heads) + at.i * p.g.row, p.o.of(at.head, p.heads) + at.i * p.o.row, p.e);
-  if (at.lane != 0) return;
-  const W lse = p.lse[at.row];
-  p.delta[at.row] = sum - p.ofLse[at.row];
-  p.shift[at.row] = lse == -(W)INFINITY ? (W)INFINITY : lse;
-}
-
 /** dq of a query, and where a bias is one a pair, its gradient. */
 KERNEL(sparseQueries, Sparse, 256) {
   const Query at = queryOf(p);

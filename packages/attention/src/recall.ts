@@ -17,9 +17,9 @@ export interface RecallOptions {
   readonly queriesPerChoice?: number;
 }
 
-/** Scores exist for as many queries at a time as have a sixteenth of the queries' own elements, or so many. */
-const LEAST_SCORES = 2 ** 22;
-const QUERY_ELEMENTS = 16;
+/** So many scores exist at a time, or a part of the queries' own elements: memory is linear in the sequence. */
+const LEAST_SCORES = 2 ** 18;
+const QUERY_ELEMENTS_PER_SCORE = 4;
 
 /**
  * The tokens of the groups whose summaries score highest: what coarse summaries lost. Queries choose together, `queriesPerChoice` of them and
@@ -77,8 +77,9 @@ export class RecallBranch extends Module {
     const runs = engine.remember(() =>
       engine.noGrad(() =>
         engine.scope(() => {
-          const chosen = choose(choosers(q.detach(), k, queriesPerChoice), summaries.detach(), candidates, topK);
-          return runsOf(chosen, candidates, level);
+          const sums = choosers(q.detach(), k, queriesPerChoice);
+          const mostScores = Math.max(LEAST_SCORES, q.size / QUERY_ELEMENTS_PER_SCORE);
+          return runsOf(choose(sums, summaries.detach(), candidates, { topK, mostScores }), candidates, level);
         }),
       ),
     );
@@ -110,12 +111,16 @@ function choosers(q: Tensor, k: Tensor, queriesPerChoice: number): Tensor {
 }
 
 /** The groups [b, hk, choices, topK] whose summaries score highest, of the candidates of each choice; others where there are fewer. */
-function choose(choosers: Tensor, summaries: Tensor, candidates: Int32Array, topK: number): Tensor {
+function choose(
+  choosers: Tensor,
+  summaries: Tensor,
+  candidates: Int32Array,
+  { topK, mostScores }: { readonly topK: number; readonly mostScores: number },
+): Tensor {
   const { engine } = choosers;
-  const [b, hk, choices, d] = choosers.shape as readonly number[] as [number, number, number, number];
+  const [b, hk, choices] = choosers.shape as readonly number[] as [number, number, number];
   const most = summaries.shape[2]!;
-  const elements = Math.max(LEAST_SCORES, (b * hk * choices * d) / QUERY_ELEMENTS);
-  const rows = Math.max(1, Math.floor(elements / (b * hk * most)));
+  const rows = Math.max(1, Math.floor(mostScores / (b * hk * most)));
   const parts: Tensor[] = [];
   for (let start = 0; start < choices; start += rows) {
     const count = Math.min(rows, choices - start);

@@ -66,6 +66,23 @@ describe.each(tierNames)("tier %s", (tier) => {
     );
   });
 
+  test("sums over the rows of many matrices have the bits of each matrix alone, whatever the threads", () => {
+    const [backend, single] = [backendOf(tier, { threads: 2 }), backendOf(tier, { threads: 1 })];
+    if (backend === undefined || single === undefined) return;
+    const [matrices, rows, columns] = [600, 67, 37];
+    const values = Float32Array.from({ length: matrices * rows * columns }, (_, i) => ((i * 7919) % 1013) / 9 - 50);
+    const on = (b: typeof backend): Tensor =>
+      tensor(values, { engine: new Engine(b) }).reshape([matrices, rows, columns]);
+    const [all, alone] = [on(backend), on(single)];
+    const found = all.sum(1).dataSync();
+    for (const n of [0, 299, 599])
+      expectBitEqual(
+        found.slice(n * columns, (n + 1) * columns),
+        alone.narrow(0, n, 1).clone().sum(1).dataSync(),
+        `matrix ${n}`,
+      );
+  });
+
   test("sums of whole numbers have the oracle's bits, also where they wrap", () => {
     const backend = backendOf(tier, { threads: 2 });
     if (backend === undefined) return;

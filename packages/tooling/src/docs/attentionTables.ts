@@ -11,13 +11,25 @@ interface AttentionRow {
 }
 
 type ByTokens = Readonly<Record<string, number>>;
-interface AttentionSummary {
+export interface Growth {
+  readonly exponent: number;
+  readonly exponentOfNLogN: number;
+  readonly nanosecondsPerToken: {
+    readonly intercept: number;
+    readonly perDoubling: number;
+    readonly deviation: number;
+  };
+  readonly from: number;
+  readonly to: number;
+  readonly bytesPerToken: readonly [number, number];
+}
+export interface AttentionSummary {
   readonly tiledOverUnfused?: ByTokens;
   readonly hierarchicalOverTiled?: ByTokens;
   readonly recallOverHierarchical?: ByTokens;
   /** On a GPU: how much faster each way is than PyTorch's flash attention. */
   readonly flashOver?: Readonly<Record<string, ByTokens>>;
-  readonly growth: Readonly<Record<string, { readonly exponent: number; readonly exponentOfNLogN: number }>>;
+  readonly growth: Readonly<Record<string, Growth>>;
 }
 
 /** Milliseconds by length, and what follows from them. */

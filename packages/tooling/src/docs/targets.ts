@@ -1,3 +1,4 @@
+import { attentionTargets } from "./attentionTargets.ts";
 import { figure, number, percent, type Ratios, type Report, type Row, type Spread, spreadOf, table } from "./report.ts";
 
 /** What the CPU kernels were asked for, and what the saved results say. */
@@ -177,4 +178,5 @@ const targets: readonly Target[] = [
         .map((r) => `${r.op} ${figure(number(r.timeUs))}, best ${figure(number(r.timeUsMinimum))}`)
         .join("; "),
   },
+  ...attentionTargets,
 ];

@@ -23,6 +23,21 @@ export function emitSumIntegerRows(m: ModuleBuilder, multiply: Multiply): void {
   });
 }
 
+/** The same of many matrices [rows, size], one after another; units are matrices. */
+export function emitSumMatrices(m: ModuleBuilder, multiply: Multiply): void {
+  const types = Array.from({ length: 7 }, () => "i32" as const);
+  m.function("sumMatrices", types, (f, _scratch, from, to, x, y, rows, size) => {
+    const v = new VectorCode(f, 4, multiply);
+    const matrix = f.local("i32");
+    f.for(matrix, from, to, 1, () => {
+      const [own, sum] = [f.let(rowAt(x, i32.mul(matrix, rows), size)), f.let(rowAt(y, matrix, size))];
+      sumColumns(v, { from: i32.const(0), to: size }, rows, [sum], (w, row, columnBytes) => [
+        loadRow(w, f.let(i32.add(rowAt(own, row, size), columnBytes))),
+      ]);
+    });
+  });
+}
+
 /** The sum over rows of every column; units are columns. */
 export function emitSumColumns(m: ModuleBuilder, multiply: Multiply): void {
   const types = Array.from({ length: 7 }, () => "i32" as const);

@@ -1,4 +1,4 @@
-import { dtypes } from "@revnet-zero/tensor";
+import { type DType, dtypes } from "@revnet-zero/tensor";
 import { addressOr0, type CudaDevice, THREADS } from "../../device/device.ts";
 import type { Parameters } from "../../device/parameters.ts";
 import { cTypes, type KernelUnit } from "../../device/sources.ts";
@@ -44,14 +44,17 @@ function launchRows(
   device.launch(kernel, Math.ceil(rows / ROWS));
 }
 
+/** Lanes that multiply two rows (rowDot.cu): as many as a row has packs of 16 bytes. */
+export const rowLanes = (dtype: DType, width: number): number =>
+  Math.min(32, 2 ** Math.ceil(Math.log2(Math.max(1, (width * dtypes[dtype].bytes) / 16))));
+
 /** The sums of g · o, which both passes of backward need. */
 export function runDelta(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): void {
   const { batch, heads, t, e } = sizesOf(operands);
   const { dtype } = operands.q;
-  // As many lanes a row as it has packs of 16 bytes.
-  const lanes = Math.min(32, 2 ** Math.ceil(Math.log2(Math.max(1, (e * dtypes[dtype].bytes) / 16))));
+  const lanes = rowLanes(dtype, e);
   const unit: KernelUnit = {
-    files: ["heads", "attentionProblem", "attentionDelta"],
+    files: ["heads", "rowDot", "attentionProblem", "attentionDelta"],
     types: { T: cTypes[dtype] },
     constants: { LANES: lanes },
   };

@@ -1,7 +1,9 @@
 import { dtypes, numel } from "@revnet-zero/tensor";
 import type { CudaDevice } from "../../../device/device.ts";
+import { cTypes, type KernelUnit } from "../../../device/sources.ts";
+import { rowLanes } from "../own.ts";
 import { columnSizes, withColumns } from "./columns.ts";
-import { type SparseAttrs, type SparseOperands, sizesOf, type Workspace } from "./operands.ts";
+import { packSparse, type SparseAttrs, type SparseOperands, sizesOf, type Workspace } from "./operands.ts";
 import { launchSparseRows } from "./rows.ts";
 import { launchTilesOfKeys, launchTilesOfQueries, partialBytes, takesTiles, withKeyBias } from "./tiles.ts";
 
@@ -25,7 +27,7 @@ export function sparseBackward(device: CudaDevice, operands: SparseOperands, att
   device.withWorkspace(2 * ofRows, (shift) =>
     withColumns(device, runs, sizes.s, attrs, ofColumns, (columns) => {
       const given: Workspace = { shift, delta: shift + ofRows, columns };
-      launchSparseRows(device, "sparsePrepare", rows, operands, attrs, given);
+      prepare(device, operands, attrs, given);
       if (hasBias && attrs.bias !== "key") biasByPairs(device, operands, attrs, given);
       if (!isTiled) {
         launchSparseRows(device, "sparseQueries", rows, operands, attrs, given);
@@ -42,6 +44,20 @@ export function sparseBackward(device: CudaDevice, operands: SparseOperands, att
       );
     }),
   );
+}
+
+/** shift and delta of every query. */
+function prepare(device: CudaDevice, operands: SparseOperands, attrs: SparseAttrs, given: Workspace): void {
+  const { dtype } = operands.q;
+  const lanes = rowLanes(dtype, sizesOf(operands).e);
+  const unit: KernelUnit = {
+    files: ["heads", "rowDot", "list", "sparse", "sparsePrepare"],
+    types: { T: cTypes[dtype] },
+    constants: { LANES: lanes },
+  };
+  const kernel = device.kernel(unit, "sparsePrepare");
+  packSparse(device, operands, attrs, given);
+  device.launchOver(kernel, numel(operands.lse.shape) * lanes);
 }
 
 /** The gradient by a bias of a distance or a pair. */
