@@ -100,9 +100,9 @@ struct Heuristic {
 enum : int { R_32F = 0, R_16F = 2, R_16BF = 14 };
 enum : int { COMPUTE_32F = 68, COMPUTE_32F_TF32 = 77 };
 enum : int { PRODUCT_TRANSPOSE_A = 3, PRODUCT_TRANSPOSE_B = 4, PRODUCT_EPILOGUE = 7, PRODUCT_BIAS = 8, PRODUCT_AUX = 11, PRODUCT_AUX_LEADING = 12 };
-/** Bits of an epilogue: 4 adds a bias, 16 stores sums of what is stored, 32 is GELU, 64 times its derivative, 128 with its argument kept or read. */
-enum : int { EPILOGUE_NONE = 1, EPILOGUE_BIAS = 4, EPILOGUE_SUMS = 16, EPILOGUE_AUX = 128 };
-enum : int { EPILOGUE_GELU_AUX = 160, EPILOGUE_GELU_AUX_BIAS = 164, EPILOGUE_GELU_BACK = 192, EPILOGUE_GELU_BACK_SUMS = 208 };
+/** Bits of an epilogue: 4 adds a bias, 32 is GELU, 64 times its derivative, 128 with its argument kept or read. */
+enum : int { EPILOGUE_NONE = 1, EPILOGUE_BIAS = 4, EPILOGUE_AUX = 128 };
+enum : int { EPILOGUE_GELU_AUX = 160, EPILOGUE_GELU_AUX_BIAS = 164, EPILOGUE_GELU_BACK = 192 };
 enum : int { LAYOUT_BATCH = 5, LAYOUT_BATCH_STRIDE = 6 };
 enum : int { PREFERENCE_WORKSPACE = 1, PREFERENCE_ALIGNMENT_A = 5, PREFERENCE_ALIGNMENT_D = 8 };
 

@@ -95,7 +95,7 @@ napi_value planProduct(Call& call) {
   return call.give(static_cast<double>(plans.size() - 1));
 }
 
-// multiply(plan, a, b, d, bias, alpha, workspace, bytes of it, beta, aux): d = alpha a b + beta d. Of the epilogue: a bias or where its gradient goes, and
+// multiply(plan, a, b, d, bias, alpha, workspace, bytes of it, beta, aux): d = alpha a b + beta d. Of the epilogue: a bias, and
 //   where GELU's argument goes or is; else 0.
 napi_value multiply(Call& call) {
   mustBeOpen();
@@ -104,7 +104,7 @@ napi_value multiply(Call& call) {
   auto set = [&](int what, const void* address) {
     checkProduct(products.setProduct(plan.product, what, &address, sizeof address), "setting an epilogue's operand");
   };
-  if ((plan.epilogue & (abi::EPILOGUE_BIAS | abi::EPILOGUE_SUMS)) != 0) set(abi::PRODUCT_BIAS, pointer(4));
+  if ((plan.epilogue & abi::EPILOGUE_BIAS) != 0) set(abi::PRODUCT_BIAS, pointer(4));
   if ((plan.epilogue & abi::EPILOGUE_AUX) != 0) set(abi::PRODUCT_AUX, pointer(9));
   float alpha = static_cast<float>(call.number(5)), beta = static_cast<float>(call.number(8));
   checkProduct(products.multiply(context, plan.product, &alpha, pointer(1), plan.a, pointer(2), plan.b, &beta, pointer(3),

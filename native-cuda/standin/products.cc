@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstring>
 #include <map>
-#include <vector>
 
 #include "standin.h"
 
@@ -12,12 +11,11 @@ namespace {
 enum { R_32F = 0, R_16F = 2, R_16BF = 14 };
 enum { REFUSED = 15 };
 /** Bits of an epilogue; 1 alone is none. */
-enum { BIAS = 4, SUMS = 16, GELU = 32, GELU_BACK = 64 };
+enum { BIAS = 4, GELU = 32, GELU_BACK = 64 };
 
 struct Product {
   int transA = 0, transB = 0, epilogue = 1;
-  /** What is added to every column, or where sums over columns go. */
-  void* bias = nullptr;
+  const void* bias = nullptr;
   /** Where what GELU is taken of goes, or lies. */
   void* aux = nullptr;
   int64_t auxLeading = 0;
@@ -95,7 +93,6 @@ void multiply(const Product& p, Operand left, Operand right, Target to, float by
   void* d = to.at;
   const int64_t m = static_cast<int64_t>(md.rows), n = static_cast<int64_t>(md.columns);
   const int64_t k = static_cast<int64_t>(p.transA != 0 ? ma.rows : ma.columns);
-  std::vector<float> sums((p.epilogue & SUMS) != 0 ? md.rows : 0);
   for (int64_t batch = 0; batch < md.batch; batch++)
     for (int64_t j = 0; j < n; j++)
       for (int64_t i = 0; i < m; i++) {
@@ -114,10 +111,8 @@ void multiply(const Product& p, Operand left, Operand right, Target to, float by
           value = gelu(value);
         }
         if ((p.epilogue & GELU_BACK) != 0) value *= geluDerivative(read(md, p.aux, batch * md.step + j * p.auxLeading + i));
-        if ((p.epilogue & SUMS) != 0) sums[static_cast<size_t>(i)] += value;
         write(md, d, at, value);
       }
-  for (size_t i = 0; i < sums.size(); i++) write(md, p.bias, static_cast<int64_t>(i), sums[i]);
 }
 
 }  // namespace

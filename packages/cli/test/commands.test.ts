@@ -82,11 +82,11 @@ describe("estimate", () => {
       "9 040 parameters, 8 layers, 2 sequences of 8 bytes (* configured)
       reversibility  parameters  gradients  optimizer  activations     peak
       store            35.5 KiB   35.3 KiB   70.6 KiB      105 KiB  211 KiB
-      checkpoint       35.5 KiB   35.3 KiB   70.6 KiB     15.7 KiB  155 KiB
+      checkpoint       35.5 KiB   35.3 KiB   70.6 KiB     11.4 KiB  152 KiB
       float            35.5 KiB   35.3 KiB   70.6 KiB     10.9 KiB  151 KiB
       exact *          35.5 KiB   35.3 KiB   70.6 KiB     9.92 KiB  150 KiB
       activations: the peak less parameters, gradients and optimizer state at that instant
-      into 152 KiB fit: float, exact
+      into 152 KiB fit: checkpoint, float, exact
       "
     `);
     expect(await results(bench, "estimate @config.yaml --budget 1kB")).toMatch(/^nothing here fits into 1000 B$/m);

@@ -22,6 +22,8 @@ export interface Saves {
 export interface VjpContext {
   input(index: number): Tensor;
   output(index: number): Tensor;
+  /** It is not read again: the graph lets go of it, so that disposing of what `output` gave makes room for what follows. */
+  releaseOutput(index: number): void;
   readonly inputs: readonly Meta[];
   readonly outputs: readonly Meta[];
   /** One gradient per output; undefined where none arrived. */

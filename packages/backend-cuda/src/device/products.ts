@@ -35,8 +35,8 @@ export interface Product {
 /** Addresses that an epilogue reads or writes: a `vector` of one number a row of d, and a `matrix` that lies like d. */
 export interface Epilogue {
   /**
-   * `bias`: plus the vector. `gelu`, `geluBias`: GELU (in its tanh form) of the product, and the vector, which is stored in the matrix. `geluBack`, `geluBackSums`:
-   * times GELU's derivative at the matrix, the sums of every row of d stored in the vector.
+   * `bias`: plus the vector. `gelu`, `geluBias`: GELU (in its tanh form) of the product, and the vector, which is stored in the matrix. `geluBack`: times GELU's derivative
+   * at the matrix.
    */
   readonly kind: keyof typeof epilogues;
   readonly vector?: number;
@@ -44,7 +44,7 @@ export interface Epilogue {
 }
 
 /** NVIDIA's numbers for the epilogues and types. */
-const epilogues = { none: 1, bias: 4, gelu: 160, geluBias: 164, geluBack: 192, geluBackSums: 208 } as const;
+const epilogues = { none: 1, bias: 4, gelu: 160, geluBias: 164, geluBack: 192 } as const;
 const types = { f32: 0, bf16: 14, f16: 2 } as const;
 const COMPUTE_F32 = 68;
 const WORKSPACE = 64 * 2 ** 20;

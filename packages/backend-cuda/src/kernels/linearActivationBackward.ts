@@ -21,61 +21,33 @@ export interface LinearActivationBackward {
   readonly activation: Exclude<Activation, "none">;
 }
 
-/** One of the library's kernels with the derivative in its epilogue, and perhaps the sums. */
-interface ByEpilogue {
-  readonly which: number;
-  readonly isSummed: boolean;
-}
-
-/**
- * The product, rounded to the operands' type, and a pass over it that multiplies it by the derivative and adds up columns. The others: the library's epilogue, which multiplies
- * what is not yet rounded, and sums columns itself or leaves that to a pass that only reads.
- */
-const APART = "product and pass";
-const epilogues: ReadonlyMap<string, ByEpilogue> = new Map(
-  [false, true].flatMap((isSummed) =>
-    Array.from({ length: CHOICES }, (_, which): [string, ByEpilogue] => [
-      `cuBLASLt ${which}, derivative ${isSummed ? "and sums " : ""}in it`,
-      { which, isSummed },
-    ]),
-  ),
+/** The library's kernels with the derivative in their epilogue, which multiplies what is not yet rounded. Sums are another pass, which only reads. */
+const epilogues: ReadonlyMap<string, number> = new Map(
+  Array.from({ length: CHOICES }, (_, which) => [`cuBLASLt ${which}, derivative in it`, which]),
 );
+/** The product, rounded to the operands' type, and a pass over it that multiplies it by the derivative and adds up columns. */
+const APART = "product and pass";
 
 /** The kernels that take the problem, the one that serves without a table first. */
-export function kernelsFor({ device }: Context, { by, activation, sums }: LinearActivationBackward): string[] {
-  if (!hasGelu(activation, by) || "missing" in device.products.state) return [APART];
-  return [APART, ...[...epilogues].filter(([, e]) => sums !== undefined || !e.isSummed).map(([name]) => name)];
+export function kernelsFor({ device }: Context, { by, activation }: LinearActivationBackward): string[] {
+  return !hasGelu(activation, by) || "missing" in device.products.state ? [APART] : [...epilogues.keys(), APART];
 }
 
 /** Runs one of `kernelsFor`; false where the library has no such kernel for the problem. */
 export function runBy(context: Context, kernel: string, problem: LinearActivationBackward): boolean {
-  const { device, elementwise } = context;
+  const { device } = context;
   const { g, w, before, by, sums } = problem;
-  const epilogue = epilogues.get(kernel);
-  if (epilogue === undefined) {
+  const which = epilogues.get(kernel);
+  if (which === undefined) {
     multiply(device, g, w, by);
     multiplyByDerivative(context, problem);
     return true;
   }
-  const { which, isSummed } = epilogue;
-  const multiplyWith = (one: Epilogue): boolean => {
-    const product = libraryProduct(g, w, by, { epilogue: one });
-    return product !== undefined && device.products.multiplyBy(which, product);
-  };
-  const matrix = addressOf(before);
-  if (!isSummed) {
-    if (!multiplyWith({ kind: "geluBack", matrix })) return false;
-    if (sums !== undefined) fold(device, "Sum", by, sums, [0]);
-    return true;
-  }
-  if (sums!.dtype === by.dtype) return multiplyWith({ kind: "geluBackSums", matrix, vector: addressOf(sums!) });
-  // The library has sums in the product's type alone.
-  const bytes = sums!.shape[0]! * dtypes[by.dtype].bytes;
-  return device.withWorkspace(bytes, (vector) => {
-    if (!multiplyWith({ kind: "geluBackSums", matrix, vector })) return false;
-    elementwise.cast({ ...sums!, dtype: by.dtype, data: { address: vector, bytes }, offset: 0 }, sums!);
-    return true;
-  });
+  const epilogue: Epilogue = { kind: "geluBack", matrix: addressOf(before) };
+  const product = libraryProduct(g, w, by, { epilogue });
+  if (product === undefined || !device.products.multiplyBy(which, product)) return false;
+  if (sums !== undefined) fold(device, "Sum", by, sums, [0]);
+  return true;
 }
 
 /** by = activation'(before) ⊙ by, and its sums. */

@@ -53,7 +53,7 @@ describe.each(strategyNames)("strategy %s", (strategy) => {
 
 test("a strategy that may use more takes no more time by its own account", () => {
   const subject = languageModel();
-  const budget = budgetOf(subject, 0.6);
+  const budget = budgetOf(subject, 0.5);
   const times = (["conservative", "balanced", "aggressive"] as const).map((strategy) => {
     using scheduler = new IntelligentMemoryScheduler(subject.model, { strategy, budget });
     bitsOf(subject, () => scheduler.step(subject.pass));

@@ -49,10 +49,14 @@ export class OpNode extends GradientNode {
     }
     if (typeof op.gradient === "string" || "through" in op.gradient) return [];
     const outputs = this.outputs;
+    const freeSaved = gradients.find((g) => g !== undefined)!.engine.currentWalk?.options.freeSaved === true;
     const first = outputs[0]!;
     const context: VjpContext = {
       input,
       output: (i) => this.#open(this.#savedOutputs[i], "output", i, createGraph, { node: this, output: i }),
+      releaseOutput: (i) => {
+        if (freeSaved) this.#savedOutputs[i]!.release();
+      },
       inputs: this.inputs,
       outputs,
       gradients,

@@ -5,6 +5,7 @@ import { differentiate } from "../expr/differentiate.ts";
 import { argument, argumentsOf, type Expr, mul, substitute } from "../expr/expr.ts";
 import { type ElementwiseOp, elementwise, type Gradient, type Meta } from "../op.ts";
 import { broadcastShapes, type Shape } from "../shape.ts";
+import { dispatch } from "../tensor/dispatch.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 // Elementwise ops say their body; their shape rule, what they save and their gradients follow from it.
@@ -152,3 +153,10 @@ export function derivativeOf(op: ElementwiseOp): ElementwiseOp {
 /** g · op'(x). */
 export const pullUnary = (op: ElementwiseOp, x: Tensor, g: Tensor): Tensor =>
   g.apply(derivativeOf(op), [x, g], undefined);
+
+/** The same written over g, which the caller gives up, where nobody else holds it. */
+export function pullUnaryInto(op: ElementwiseOp, x: Tensor, g: Tensor): Tensor {
+  const [by] = dispatch(g.engine, derivativeOf(op), [x, g], undefined, { donates: 1 });
+  g.dispose();
+  return by!;
+}

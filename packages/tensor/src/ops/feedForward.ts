@@ -3,7 +3,7 @@ import { DTypeError, describeAll, ShapeError, ValueError } from "../errors.ts";
 import { type FusedOp, fused, type Meta } from "../op.ts";
 import { numel, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { pullUnary } from "./derive.ts";
+import { pullUnary, pullUnaryInto } from "./derive.ts";
 import { type Activation, activations, layerMeta, linear, parameterGradients, rows } from "./linear.ts";
 
 export interface FeedForwardAttrs {
@@ -40,20 +40,27 @@ export const feedForward: FusedOp<FeedForwardAttrs> = fused({
   },
   gradient: {
     saves: () => ({ inputs: [0, 1, 2], outputs: [1, 2] }),
-    vjp: ({ gradients: [gy, gHidden, gBefore], input, output, inputs, needs, gradientTypes }, { activation }) => {
+    vjp: (context, { activation }) => {
+      const { gradients, input, output, releaseOutput, inputs, needs, gradientTypes } = context;
+      const [gy, gHidden, gBefore] = gradients;
       const [needsInput, needsUp, needsDown, needsUpBias = false, needsDownBias = false] = needs;
       const [, upType, downType] = gradientTypes as [DType, DType, DType];
-      const down = gy !== undefined && (needsDown || needsDownBias);
-      const [byDown, byDownBias] = down ? parameterGradients(gy, output(1), needsDownBias, downType) : [];
+      const wantsDown = gy !== undefined && (needsDown || needsDownBias);
+      const [hidden, before] = [output(1), output(2)];
+      const [byDown, byDownBias] = wantsDown ? parameterGradients(gy, hidden, needsDownBias, downType) : [];
+      // What is not read again makes room for what follows, as between two layers.
+      releaseOutput(1);
+      hidden.dispose();
       if (!needsInput && !needsUp && !needsUpBias) return [undefined, undefined, byDown, undefined, byDownBias];
       const [g, sums] = innerGradient();
+      releaseOutput(2);
+      before.dispose();
       const [byUp, byUpBias] = parameterGradients(g, input(0), needsUpBias && sums === undefined, upType);
       const byInput = needsInput ? rows(g).matmul(input(1)).reshape(inputs[0]!.shape) : undefined;
       return [byInput, byUp, byDown, sums ?? byUpBias, byDownBias];
 
       /** The gradient of what the activation was given, and where they come with it the sums of its columns. */
       function innerGradient(): [g: Tensor, sums: Tensor | undefined] {
-        const before = output(2);
         if (gy !== undefined && gHidden === undefined && gBefore === undefined) {
           const attrs = { activation, ...(needsUpBias ? { sums: upType } : {}) };
           const [by, columns] = gy.applyAll(linearActivationBackward, [gy, input(2), before], attrs);
@@ -108,9 +115,9 @@ export const linearActivationBackward: FusedOp<LinearActivationBackwardAttrs> = 
   },
   flops: ([g, w]) => 2 * numel(g!.shape) * w!.shape[1]!,
   decompose: ([g, w, before], { activation, sums }) => {
-    const product = rows(g!).matmul(w!).reshape(before!.shape);
-    const by = pullUnary(activations[activation], before!, product);
-    return sums === undefined ? [by] : [by, rows(by).sum([0]).cast(sums)];
+    const by = pullUnaryInto(activations[activation], rows(before!), rows(g!).matmul(w!));
+    const shaped = by.reshape(before!.shape);
+    return sums === undefined ? [shaped] : [shaped, by.sum([0]).cast(sums)];
   },
   gradient: "decomposition",
 });

@@ -15,8 +15,10 @@ import type { Tensor } from "./tensor.ts";
 type AnyKernel = Kernel<unknown, unknown>;
 
 export interface DispatchOptions {
-  /** The caller gives up the input that the op may overwrite: its buffer is reused when nobody else holds it. */
-  readonly donates?: boolean;
+  /**
+   * The caller gives up the input that the op may overwrite, or this input of an elementwise one: its buffer is reused when nobody else holds it.
+   */
+  readonly donates?: boolean | number;
 }
 
 /**
@@ -98,7 +100,7 @@ function run<A>(
   }
   const mutated = op.mutates?.(inputs);
   if (mutated !== undefined) for (const i of mutated) inputs[i]!.storage.prepareWrite();
-  const given = donates ? donor(engine, op, inputs, metas, attrs) : undefined;
+  const given = donates === false ? undefined : donor(engine, op, inputs, metas, attrs, donates);
   const outputs = claimOutputs(engine, op, inputs, metas, given);
   const views = outputs.map((storage, i) => bufferView(storage, contiguous(metas[i]!.shape)));
   try {
@@ -212,8 +214,9 @@ function donor(
   inputs: readonly Tensor[],
   [meta]: readonly Meta[],
   attrs: unknown,
+  donates: true | number,
 ): number | undefined {
-  const i = op.kind === "elementwise" ? 0 : op.mayAlias;
+  const i = op.kind === "elementwise" ? Number(donates === true ? 0 : donates) : op.mayAlias;
   const t = i === undefined ? undefined : inputs[i];
   if (t === undefined || t.storage.references > 1 || t.dtype !== meta!.dtype) return undefined;
   if (!sameShape(t.shape, meta!.shape) || t.layout.offset !== 0 || !isContiguous(t.layout)) return undefined;

@@ -162,6 +162,7 @@ export function checkSaves(backend: Backend, subject: Subject, sample: Sample): 
           read.outputs.add(i);
           return outputs[i]!;
         },
+        releaseOutput: () => {},
       };
       vjp(context, sample.attrs);
       for (const kind of ["inputs", "outputs"] as const) {
