@@ -46,6 +46,7 @@ if (reason === undefined) {
       "crossEntropyWithGradient",
       "fixedPointAddNorm",
       "headAttention",
+      "decodeAttention",
       "sparseAttention",
       "sparseAttentionBackward",
       "pyramid",
