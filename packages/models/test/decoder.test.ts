@@ -1,12 +1,21 @@
 import { HierarchicalReversibleAttention } from "@revnet-zero/attention";
-import { Engine, expectNoLeak, randomKey, type Tensor, tensor } from "@revnet-zero/tensor";
+import { expectNoLeak, type Tensor, tensor } from "@revnet-zero/tensor";
 import { errorText, expectClose, rejectionText, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Decoder, type LanguageModel, ReversibleTransformer, Transformer } from "../src/index.ts";
-import { engine, key, small } from "./fixtures.ts";
+import { engine, small } from "./fixtures.ts";
 
-const shapes = fc.record({
+interface Shape {
+  readonly kind: "ordinary" | "exact" | "float";
+  readonly positions: "rotary" | "learned";
+  readonly numKeyValueHeads: number;
+  readonly norm: "layer" | "rms";
+  readonly mlp: "gelu" | "swiglu";
+  readonly tieEmbeddings: boolean;
+}
+
+const shapes: fc.Arbitrary<Shape> = fc.record({
   kind: fc.constantFrom("ordinary", "exact", "float"),
   positions: fc.constantFrom("rotary", "learned"),
   numKeyValueHeads: fc.constantFrom(1, 2),
@@ -15,7 +24,7 @@ const shapes = fc.record({
   tieEmbeddings: fc.boolean(),
 } as const);
 
-function build({ kind, ...shape }: fc.TypeOf<typeof shapes>): LanguageModel {
+function build({ kind, ...shape }: Shape): LanguageModel {
   const options = { ...small, ...shape, dropout: 0.3 };
   const model =
     kind === "ordinary" ? new Transformer(options) : new ReversibleTransformer({ ...options, reversibility: kind });
