@@ -67,7 +67,7 @@ export class Decoder {
       bad: engine.keep(zeros([], { engine })),
     };
     const options = { graph, keepsConstants: true };
-    this.#step = compile((tokens: Tensor) => this.#logits(tokens), options);
+    this.#step = compile((tokens: Tensor) => this.#logits(tokens).cast("f32"), options);
     this.#append = compile((history: Tensor) => this.#appendLikeliest(history), options);
     this.#last = this.#step;
   }
@@ -160,7 +160,7 @@ export class Decoder {
     );
   }
 
-  /** i32 [b] -> f32 [b, vocabulary]; the place moves on. */
+  /** i32 [b] -> [b, vocabulary]; the place moves on. */
   #logits(tokens: Tensor): Tensor {
     const engine = this.#engine;
     const { place } = this.#decoding;
@@ -170,7 +170,7 @@ export class Decoder {
         const run = (): Tensor => this.#decoding.during(() => this.#model.call(tokens.reshape([this.batch, 1])));
         const logits = this.#model.inEval(() => (precision === undefined ? run() : engine.autocast(precision, run)));
         place.assign(place.add(1));
-        return logits.reshape([this.batch, -1]).cast("f32");
+        return logits.reshape([this.batch, -1]);
       }),
     );
   }
