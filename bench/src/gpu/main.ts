@@ -28,6 +28,7 @@ import { apart, type Curve, trainOnNovel } from "./novel.ts";
 import { gpt2Sizes, linkSpeed, offloadedPasses, plannedPasses, tinySizes } from "./offload.ts";
 import { OpProfile } from "./profile.ts";
 import { quantiseDifferences } from "./rounding.ts";
+import { type SamplingCase, timeSampling } from "./sampling.ts";
 import { type StepCase, timeStep } from "./speed.ts";
 
 // The checks that need a device: node main.ts <check> [name=value ...]. Each ends with `N passed, N failed, N skipped`.
@@ -40,6 +41,7 @@ const given = new Map(rest.map((word) => word.split("=", 2) as [string, string])
 const option = (name: string, otherwise: string): string => given.get(name) ?? otherwise;
 const list = (name: string, otherwise: string): string[] => option(name, otherwise).split(",");
 const total = { passed: 0, failed: 0, skipped: 0 };
+const shortened = (_: string, v: unknown): unknown => (typeof v === "number" ? Number(v.toPrecision(5)) : v);
 const print = (line: string): void => console.log(line);
 
 function judge(what: string, isRight: boolean, detail = ""): void {
@@ -293,6 +295,24 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
       }
     }
   },
+  // Tokens a second of greedy decoding, and whether a graph finds the tokens that calls find.
+  sampling: async () => {
+    for (const mode of list("modes", "ordinary,exact") as SamplingCase["mode"][])
+      for (const batch of list("batch", "1,64").map(Number)) {
+        const found: string[] = [];
+        for (const run of list("runs", "eager,graph") as SamplingCase["run"][]) {
+          const one: SamplingCase = {
+            ...{ mode, run, batch, dtype: option("dtype", "bf16") as SamplingCase["dtype"], vocabulary: 50304 },
+            ...{ layers: Number(option("layers", "12")), width: Number(option("width", "768")) },
+            ...{ length: Number(option("length", "1024")), tokens: Number(option("tokens", "256")) },
+          };
+          const { found: tokens, ...figures } = await timeSampling(backend, one, Number(option("repeats", "5")));
+          found.push(tokens.join());
+          print(JSON.stringify({ ...one, ...figures }, shortened));
+        }
+        judge(`${mode}, batch ${batch}: the same tokens however steps are run`, new Set(found).size === 1);
+      }
+  },
   speed: () => {
     const modes = list("modes", "ordinary,exact,store") as StepCase["mode"][];
     const runs = list("runs", "eager") as NonNullable<StepCase["run"]>[];
@@ -305,7 +325,7 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     );
     for (const one of cases) {
       const figures = timeStep(backend, one, Number(option("repeats", "8")));
-      print(JSON.stringify({ ...one, ...figures }, (_, v) => (typeof v === "number" ? Number(v.toPrecision(5)) : v)));
+      print(JSON.stringify({ ...one, ...figures }, shortened));
     }
   },
 };

@@ -46,6 +46,7 @@ if (reason === undefined) {
       "crossEntropyWithGradient",
       "fixedPointAddNorm",
       "headAttention",
+      "decodeAttention",
       "sparseAttention",
       "sparseAttentionBackward",
       "pyramid",
@@ -54,6 +55,45 @@ if (reason === undefined) {
       "linearActivationBackward",
       "linearParametersBackward",
     ],
+  });
+  test.each(["f32", "bf16"] as const)(
+    "a linear layer of few rows in %s is the reference's, and its GELU that of the stored argument",
+    (dtype) => {
+      const [engine, oracle] = [new Engine(backend), new Engine(new CpuBackend())];
+      const run = (on: Engine, rows: number, activation: "none" | "gelu" | "silu", hasBias: boolean): HostData =>
+        on.scope(() => {
+          const draw = (shape: readonly number[], seed: number): Tensor =>
+            randomNormal(shape, { key: randomKey(seed), engine: on })
+              .cast("bf16")
+              .cast(on === oracle ? "f32" : dtype);
+          const bias = hasBias ? draw([37], 3) : undefined;
+          return draw([rows, 200], 1)
+            .linear(draw([37, 200], 2).mul(0.05), bias, activation)
+            .cast("f32")
+            .dataSync();
+        });
+      for (const rows of [1, 3, 8])
+        for (const activation of ["none", "gelu", "silu"] as const)
+          for (const hasBias of [true, false]) {
+            const [found, exact] = [engine, oracle].map((on) => run(on, rows, activation, hasBias));
+            const apart = Array.from(found!, (v, i) => Math.abs(Number(v) - Number(exact![i])));
+            expect(Math.max(...apart)).toBeLessThan(dtype === "f32" ? 2 ** -18 : 2 ** -5);
+          }
+    },
+  );
+  test("the place of the largest of a long line is that of the reference, the first of equals and NaN included", () => {
+    for (const harm of [[], [5000], [700, 5000], [2048]] as const) {
+      const values = Float32Array.from({ length: 3 * 6001 }, (_, i) => ((i * 7919) % 1000) - 500);
+      for (const at of harm) values[6001 + at] = Number.NaN;
+      const [found, expected] = [backend, new CpuBackend()].map((on) => {
+        const engine = new Engine(on as Backend);
+        return engine.scope(() => {
+          const x = tensor(values, { shape: [3, 6001], engine });
+          return [Array.from(x.argmax(-1).dataSync()), Array.from(x.argmin(-1).dataSync())];
+        });
+      });
+      expect(found).toEqual(expected);
+    }
   });
   test("rows that begin between packs have the bits of rows that do not", () => {
     const engine = new Engine(backend);

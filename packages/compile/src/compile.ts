@@ -9,6 +9,7 @@ import {
   traceKeys,
   ValueError,
 } from "@revnet-zero/tensor";
+import { Constants } from "./constants.ts";
 import { fuse } from "./fuse.ts";
 import { pathFrom } from "./keys.ts";
 import { Recorder } from "./recorder.ts";
@@ -30,6 +31,11 @@ export interface CompileOptions {
    * where it is run call by call instead. Default false.
    */
   readonly graph?: boolean;
+  /**
+   * Whether what follows from tensors made outside alone (a weight in bfloat16) is computed once and kept, until one of them is written to.
+   * The same bits; for inference. Default false.
+   */
+  readonly keepsConstants?: boolean;
 }
 
 /** A recorded function. */
@@ -55,6 +61,7 @@ export interface RecordingInfo {
 
 interface Recording extends RecordingInfo {
   readonly runner: Runner;
+  readonly constants: Constants | undefined;
   readonly keysDrawn: number;
   readonly rebuild: (tensors: readonly Tensor[]) => unknown;
 }
@@ -107,14 +114,17 @@ class CompiledFunction {
   readonly #f: (...args: readonly Tensor[]) => Tensors;
   readonly #guard: () => string;
   readonly #graph: boolean;
+  readonly #keepsConstants: boolean;
   /** By signature: undefined where the function was run once and not recorded yet, a reason where it cannot be. */
   readonly #known = new Map<string, Recording | string | undefined>();
   reason: string | undefined = "it was not called yet";
 
-  constructor(f: (...args: readonly Tensor[]) => Tensors, { guard = () => "", graph = false }: CompileOptions) {
+  constructor(f: (...args: readonly Tensor[]) => Tensors, options: CompileOptions) {
+    const { guard = () => "", graph = false, keepsConstants = false } = options;
     this.#f = f;
     this.#guard = guard;
     this.#graph = graph;
+    this.#keepsConstants = keepsConstants;
   }
 
   get recordings(): readonly RecordingInfo[] {
@@ -130,8 +140,8 @@ class CompiledFunction {
     }
     const signature = `${signatureOf(args, engine)} ${this.#guard()}`;
     const known = this.#known.get(signature);
-    if (typeof known === "object" && known.runner.replay.isCurrent) return this.#replay(known, args, engine);
-    if (typeof known === "object") known.runner.dispose();
+    if (typeof known === "object" && isCurrent(known)) return this.#replay(known, args, engine);
+    if (typeof known === "object") disposeOf(known);
     this.reason = this.#reasonFor(signature, known);
     if (typeof known === "string" || !this.#known.has(signature)) {
       if (!this.#known.has(signature)) this.#remember(signature, undefined);
@@ -142,7 +152,9 @@ class CompiledFunction {
 
   #reasonFor(signature: string, known: Recording | string | undefined): string {
     if (typeof known === "string") return known;
-    if (typeof known === "object") return "a tensor that it used is nobody's any more: it is recorded anew";
+    if (known?.constants?.isCurrent === false)
+      return "a tensor that it keeps results of was written to: it is recorded anew";
+    if (known !== undefined) return "a tensor that it used is nobody's any more: it is recorded anew";
     return this.#known.has(signature) ? "it is being recorded" : "the first call with such arguments runs the function";
   }
 
@@ -186,13 +198,15 @@ class CompiledFunction {
     );
     const keyOf = (key: Key) => (root === undefined ? undefined : pathFrom(root, key, derivations));
     const keysDrawn = ambient.calls - calls;
-    const runner = new Runner(new Replay(engine, { instructions, results, captured, keyOf }), this.#graph);
+    const program = { instructions, results, captured, keyOf };
+    const constants = this.#keepsConstants ? new Constants(engine, program) : undefined;
+    const runner = new Runner(new Replay(engine, constants?.program ?? program), this.#graph);
     const rebuild = rebuilder(result);
     this.#remember(signature, {
       signature,
       recorded: recorder.instructions.length,
-      instructions: instructions.length,
-      runner,
+      instructions: (constants?.program ?? program).instructions.length,
+      ...{ runner, constants },
       get whyNoGraph() {
         return runner.whyNoGraph;
       },
@@ -212,13 +226,21 @@ class CompiledFunction {
 
   #forget(signature: string): void {
     const entry = this.#known.get(signature);
-    if (typeof entry === "object") entry.runner.dispose();
+    if (typeof entry === "object") disposeOf(entry);
     this.#known.delete(signature);
   }
 
   dispose(): void {
     for (const signature of [...this.#known.keys()]) this.#forget(signature);
   }
+}
+
+const isCurrent = ({ runner, constants }: Recording): boolean =>
+  runner.replay.isCurrent && constants?.isCurrent !== false;
+
+function disposeOf({ runner, constants }: Recording): void {
+  runner.dispose();
+  constants?.dispose();
 }
 
 function checkArguments(args: readonly Tensor[]): Tensor {

@@ -1,5 +1,14 @@
 import { CpuBackend, ReferenceBackend } from "@revnet-zero/backend-cpu";
-import { Engine, foldKey, randomKey, randomNormal, type Tensor, tensor, toWords } from "@revnet-zero/tensor";
+import {
+  Engine,
+  foldKey,
+  hostValues,
+  randomKey,
+  randomNormal,
+  type Tensor,
+  tensor,
+  toWords,
+} from "@revnet-zero/tensor";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compile } from "../src/index.ts";
@@ -263,4 +272,46 @@ test("refuses what it cannot promise, in words", () => {
       hint: return tensors, alone or in arrays and plain objects",
     ]
   `);
+});
+
+test("what follows from tensors made outside alone is computed once, until one of them is written to", () => {
+  const own = new Engine(new CpuBackend());
+  const weight = own.keep(
+    tensor(
+      [
+        [1, 2.3],
+        [3, 4.7],
+      ],
+      { engine: own },
+    ),
+  );
+  const f = (x: Tensor): Tensor => own.autocast("bf16", () => x.matmul(weight.transpose().exp()));
+  const recorded = compile(f, { keepsConstants: true });
+  const run = (g: (x: Tensor) => Tensor, n: number): unknown =>
+    own.scope(() => bits(g(tensor([[n, 1.1]], { engine: own }))));
+  for (let call = 0; call < 4; call++) expect(run(recorded, call)).toEqual(run(f, call));
+  const [{ recorded: before, instructions } = { recorded: 0, instructions: 0 }] = recorded.recordings;
+  // The argument's cast, and the product: the weight's exponential and its cast are kept.
+  expect([before > instructions, instructions]).toEqual([true, 2]);
+  own.scope(() => void weight.assign(weight.mul(0.5)));
+  expect(run(recorded, 5)).toEqual(run(f, 5));
+  expect(recorded.reason).toBe("a tensor that it keeps results of was written to: it is recorded anew");
+  expect(run(recorded, 6)).toEqual(run(f, 6));
+  expect(recorded.reason).toBeUndefined();
+  recorded.dispose();
+  weight.dispose();
+  expect(own.memory().liveBytes).toBe(0);
+});
+
+test("numbers of the host are made anew at every call, before its work", () => {
+  const own = new Engine(new CpuBackend());
+  let count = 0;
+  const recorded = compile((x: Tensor) => x.mul(hostValues(() => [++count], { shape: [1], engine: own })));
+  const results = Array.from({ length: 5 }, () =>
+    own.scope(() => recorded(tensor([2], { engine: own })).dataSync()[0]),
+  );
+  expect(results).toEqual([2, 4, 6, 8, 10]);
+  expect(recorded.reason).toBeUndefined();
+  recorded.dispose();
+  expect(own.memory().liveBytes).toBe(0);
 });

@@ -1,4 +1,6 @@
-import { foldKey, type Key, tensor, ValueError } from "@revnet-zero/tensor";
+import { compile } from "@revnet-zero/compile";
+import { type Engine, foldKey, type Key, type Tensor, tensor, ValueError } from "@revnet-zero/tensor";
+import { Decoder, whyNotDecoded } from "./decoder.ts";
 import type { LanguageModel } from "./languageModel.ts";
 import { checkSampling, checkTokens, draw, uniform } from "./sampling.ts";
 
@@ -12,9 +14,17 @@ export interface GenerateOptions {
   readonly key: Key;
 }
 
+/** Logits `[1, vocabulary]` of the token that follows others. */
+interface Predictor {
+  after(tokens: readonly number[]): Tensor;
+  dispose(): void;
+}
+
 /**
- * Continues a prompt token by token; the model sees the last maxSeqLen tokens. The same key gives the same text.
- * Runs in eval mode and without recording.
+ * Continues a prompt token by token; the model sees the last maxSeqLen tokens. The same key gives the same text. Attention's keys and
+ * values are kept (`Decoder`) until maxSeqLen tokens are there; beyond, and in models whose attention keeps nothing, the context is computed anew
+ * for each token. On CUDA both are one launch a token.
+ * Runs in eval mode and without recording gradients.
  */
 export async function generate(
   model: LanguageModel,
@@ -28,21 +38,65 @@ export async function generate(
   const tokens = Array.from(prompt);
   checkTokens("generate", "the prompt", tokens, vocabSize);
   const { engine } = model.embedding.tokens.weight;
-  for (let i = 0; i < length; i++) {
-    const context = tokens.slice(-maxSeqLen);
-    const scope = engine.openScope("generate");
-    try {
-      const last = engine.noGrad(() => {
-        const input = tensor(Int32Array.from(context), { shape: [1, context.length], engine });
-        return model
-          .inEval(() => model.call(input))
-          .narrow(1, -1, 1)
-          .reshape([vocabSize]);
-      });
-      tokens.push(draw((await last.data()) as Float32Array, temperature, topK ?? vocabSize, uniform(foldKey(key, i))));
-    } finally {
-      scope.close();
+  const isKept = tokens.length < maxSeqLen && whyNotDecoded(model) === undefined;
+  let predictor: Predictor | undefined;
+  try {
+    for (let i = 0; i < length; i++) {
+      if (tokens.length === maxSeqLen + 1) {
+        // What was kept begins at a token that is not seen any more.
+        predictor?.dispose();
+        predictor = undefined;
+      }
+      predictor ??= (isKept && tokens.length <= maxSeqLen ? byKeeping : byContext)(model, engine);
+      const scope = engine.openScope("generate");
+      try {
+        const logits = (await predictor.after(tokens).data()) as Float32Array;
+        tokens.push(draw(logits, temperature, topK ?? vocabSize, uniform(foldKey(key, i))));
+      } finally {
+        scope.close();
+      }
     }
+  } finally {
+    predictor?.dispose();
   }
   return tokens.slice(prompt.length);
+}
+
+/** Each token through the model once. */
+function byKeeping(model: LanguageModel, engine: Engine): Predictor {
+  const decoder = new Decoder(model);
+  const next = (token: number): Tensor => decoder.step(tensor(Int32Array.of(token), { engine }));
+  return {
+    after(tokens) {
+      let logits = next(tokens[decoder.place]!);
+      while (decoder.place < tokens.length) {
+        logits.dispose();
+        logits = next(tokens[decoder.place]!);
+      }
+      return logits;
+    },
+    dispose: () => decoder.dispose(),
+  };
+}
+
+/** The whole context for each token. */
+function byContext(model: LanguageModel, engine: Engine): Predictor {
+  const { maxSeqLen } = model.options;
+  const logits = compile(
+    (context: Tensor) =>
+      engine.noGrad(() =>
+        model
+          .inEval(() => model.call(context))
+          .narrow(1, -1, 1)
+          .reshape([1, -1]),
+      ),
+    { graph: true, keepsConstants: true },
+  );
+  return {
+    after(tokens) {
+      const context = tokens.slice(-maxSeqLen);
+      return logits(tensor(Int32Array.from(context), { shape: [1, context.length], engine }));
+    },
+    dispose: () => logits.dispose(),
+  };
 }

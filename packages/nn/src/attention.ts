@@ -9,6 +9,7 @@ import {
   type Tensor,
   ValueError,
 } from "@revnet-zero/tensor";
+import { type Decoding, decodingOf } from "./decoding.ts";
 import { Dropout } from "./dropout.ts";
 import { normal, residualNormal } from "./initializers.ts";
 import type { AttentionCache, AttentionMask } from "./keyValueCache.ts";
@@ -105,6 +106,8 @@ export class Attention extends Module {
     const projected = this.qkv.call(x);
     const heads = projected.reshape([batch, time, numHeads + 2 * numKeyValueHeads, headDim]);
     projected.dispose();
+    const decoding = cache === undefined ? decodingOf(x.engine) : undefined;
+    if (decoding !== undefined) return this.#attendStep(heads, decoding).reshape([batch, time, numHeads * headDim]);
     const start = cache?.length ?? 0;
     const places = rotaryBase === undefined ? undefined : (positions ?? arange(time, { start, engine: x.engine }));
     const y =
@@ -131,6 +134,20 @@ export class Attention extends Module {
     const [turned, y, lse] = dispatch(heads.engine, ops.headAttention, inputs, attrs, { donates: true });
     for (const t of [heads, turned!, lse!]) t.dispose();
     return y!;
+  }
+
+  /** One step to itself and those that `decoding` keeps: [b, 1, h + 2 · hk, d] -> [b, 1, h, d]. */
+  #attendStep(heads: Tensor, decoding: Decoding): Tensor {
+    const { numKeyValueHeads: keyHeads, headDim, rotaryBase: base, window } = this;
+    const { keys, values } = decoding.keptBy(this, heads, [keyHeads, headDim]);
+    const attrs = { keyHeads, base, scale: 1 / Math.sqrt(headDim), ...(window === undefined ? {} : { window }) };
+    const [, , y] = dispatch(heads.engine, ops.decodeAttention, [heads, decoding.place, keys, values], attrs);
+    return y!;
+  }
+
+  /** Whether steps can be decoded one by one, from what is kept of those before. */
+  get decodes(): boolean {
+    return this.isCausal && this.attend === undefined;
   }
 
   /** The same by a cache or another way. */

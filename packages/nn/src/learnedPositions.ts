@@ -1,4 +1,5 @@
 import { defaultEngine, describe, ShapeError, type Tensor } from "@revnet-zero/tensor";
+import { decodingOf } from "./decoding.ts";
 import { normal } from "./initializers.ts";
 import { Module } from "./module.ts";
 import { checkSizes, type RandomLayerOptions } from "./options.ts";
@@ -33,6 +34,7 @@ export class LearnedPositions extends Module {
         "give x as [..., time, dim], shorten it, or make the layer with a greater length",
       );
     }
-    return x.add(this.weight.narrow(0, start, time));
+    const decoding = decodingOf(x.engine);
+    return x.add(decoding === undefined ? this.weight.narrow(0, start, time) : this.weight.take(decoding.place, 0));
   }
 }

@@ -5,6 +5,7 @@ import {
   type Compiled,
   compile,
   compileGradients,
+  Decoder,
   defaultConfig,
   Engine,
   encodeBytes,
@@ -247,3 +248,39 @@ describe("a graph", () => {
     nothingIsLeft(g);
   });
 });
+
+test.for([
+  ["ordinary", "f32"],
+  ["exact", "bf16"],
+] as const)(
+  "decoding as a graph gives the tokens and the bits of decoding called: %s, in %s",
+  async ([mode, precision]) => {
+    const engine = makeEngine();
+    const size = { numLayers: 2, dModel: 16, numHeads: 2, maxSeqLen: 16, vocabSize: 32 };
+    const options = { ...size, key: randomKey(3), engine };
+    const model =
+      mode === "ordinary" ? new Transformer(options) : new ReversibleTransformer({ ...options, reversibility: mode });
+    const prompts = [[1, 2, 3, 4], [5]];
+    const run = async (graph: boolean) => {
+      const decoder = new Decoder(model, { batch: 2, precision, graph });
+      const tokens = [await decoder.continue(prompts, { length: 8 }), await decoder.continue(prompts, { length: 8 })];
+      const { launches } = backend!.device;
+      tokens.push(await decoder.continue(prompts, { length: 8 }));
+      const perToken = (backend!.device.launches - launches) / 11;
+      decoder.rewind();
+      const logits = Array.from({ length: 6 }, (_, n) =>
+        engine.scope(() => bits(decoder.step(tensor(Int32Array.of(n, 3 * n), { engine })))),
+      );
+      const { whyNoGraph } = decoder;
+      decoder.dispose();
+      return { found: { tokens, logits }, perToken, whyNoGraph };
+    };
+    const [called, graph] = [await run(false), await run(true)];
+    expect(graph.found).toEqual(called.found);
+    expect([called.whyNoGraph, graph.whyNoGraph]).toEqual(["not asked for (graph: true)", undefined]);
+    expect(graph.perToken).toBeLessThan(2);
+    expect(called.perToken).toBeGreaterThan(20);
+    model.dispose();
+    expect([engine.memory().liveBytes, backend!.memory().liveBlocks]).toEqual([0, 0]);
+  },
+);

@@ -1,5 +1,6 @@
 import type { KernelTable } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
+import { decodeAttentionKernels } from "./attention/decode.ts";
 import { headAttentionKernels } from "./attention/heads.ts";
 import { attentionKernels } from "./attention/index.ts";
 import { sparseAttentionKernels } from "./attention/sparse/index.ts";
@@ -31,6 +32,7 @@ export const cudaKernels = (context: Context): KernelTable<Block> => ({
   ...matmulKernels(context),
   ...attentionKernels(context),
   ...headAttentionKernels(context),
+  ...decodeAttentionKernels(context),
   ...sparseAttentionKernels(context),
   ...pyramidKernels(context),
   ...linearKernels(context),

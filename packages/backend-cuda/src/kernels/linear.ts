@@ -2,6 +2,7 @@ import { type BufferView, type FusedKernels, ops } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
 import { addressOf, type CudaView } from "../device/device.ts";
 import type { Context } from "./context.ts";
+import { multiplyFewRows } from "./fewRows.ts";
 import { multiply } from "./matmul.ts";
 import { fold } from "./reduce.ts";
 import { asRows, hasGelu } from "./rowViews.ts";
@@ -32,6 +33,12 @@ export function linearKernels({
         const rows = asRows(product);
         const [a, b] = [asRows(x!), transposed(w!)];
         const vector = bias === undefined ? {} : { vector: addressOf(bias) };
+        const few = { x: a, w: w!, bias };
+        if (activation === "gelu" && multiplyFewRows(device, { ...few, y: asRows(y!), before: rows })) return;
+        if (multiplyFewRows(device, { ...few, y: rows })) {
+          if (activation !== "none") elementwise.run(ops[activation], undefined, [product], y!);
+          return;
+        }
         if (hasGelu(activation, y!)) {
           const kind = bias === undefined ? "gelu" : "geluBias";
           if (multiply(device, a, b, asRows(y!), { kind, ...vector, matrix: addressOf(before!) })) return;

@@ -121,6 +121,9 @@ export function fold(device: CudaDevice, fold: Fold, x: CudaView, y: CudaView, a
   });
 }
 
+/** Elements of a line from which on a block goes through it. */
+const LONG_LINE = 2048;
+
 function extremum(device: CudaDevice, sign: 1 | -1): Kernels["argmax"] {
   return {
     inputs: "contiguous",
@@ -128,10 +131,13 @@ function extremum(device: CudaDevice, sign: 1 | -1): Kernels["argmax"] {
       const { outer, size, inner } = around(x!.shape, axis);
       const lines = outer * inner;
       if (lines === 0) return;
-      const unit = { files: ["extremum"], types: { T: cTypes[x!.dtype] }, constants: { SIGN: sign } };
+      // A warp that goes through a vocabulary alone waits for memory a thousand times.
+      const warps = size > LONG_LINE ? 32 : 1;
+      const unit = { files: ["extremum"], types: { T: cTypes[x!.dtype] }, constants: { SIGN: sign, WARPS: warps } };
       const kernel = device.kernel(unit, "extremum");
       device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(y!)).long(lines).int(size).int(inner);
-      device.launch(kernel, Math.ceil(lines / 8));
+      if (warps === 1) device.launch(kernel, Math.ceil(lines / 8));
+      else device.launch(kernel, lines, 1, 1, 32 * warps);
     },
   };
 }

@@ -33,6 +33,7 @@ export { channelFixedPointAdd, dequantiseChannels, quantiseChannels } from "./ch
 export { conv2d, conv2dInputGradient, conv2dWeightGradient } from "./conv.ts";
 export { assign, cast, copy, fill } from "./copy.ts";
 export { feedForward, linearActivationBackward } from "./feedForward.ts";
+export { decodeAttention } from "./decodeAttention.ts";
 export { dequantise, fixedPointAdd, quantise } from "./fixedPoint.ts";
 export { scatterAdd, scatterAddAlong, take, takeAlong } from "./gather.ts";
 export { gridAdd, snapToGrid } from "./grid.ts";

@@ -109,6 +109,10 @@ interface Attention {
   readonly window?: number;
 }
 
+interface DecodeAttention extends Omit<Attention, "isCausal"> {
+  readonly keyHeads: number;
+  readonly base: number | undefined;
+}
 interface HeadAttention extends Attention {
   readonly keyHeads: number;
   readonly base: number;
@@ -164,6 +168,30 @@ const headAttentionPlan =
         const attrs = { keyHeads, base: 50, scale, isCausal, ...(isCausal && window !== undefined ? { window } : {}) };
         return { operands, attrs };
       });
+
+/** One step among some that are kept. */
+const decodeAttentionPlan = ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<DecodeAttention>> =>
+  fc
+    .record({
+      b: fc.integer({ min: 1, max: 2 }),
+      keyHeads: fc.integer({ min: 1, max: 2 }),
+      group: fc.integer({ min: 1, max: 2 }),
+      length: axisSize({ ...sizes, allowsEmpty: false }),
+      at: fc.nat(),
+      half: fc.integer({ min: 1, max: 4 }),
+      scale: fc.constantFrom(1, 0.5),
+      window: fc.option(fc.integer({ min: 1, max: 4 }), { nil: undefined }),
+      base: fc.constantFrom(undefined, 50),
+    })
+    .map(({ b, keyHeads, group, length, at, half, scale, window, base }) => {
+      const kept: OperandPlan = { shape: [b, keyHeads, length, 2 * half], dtype, isContiguous: true };
+      const operands: OperandPlan[] = [
+        { shape: [b, 1, keyHeads * (group + 2), 2 * half], dtype },
+        { shape: [1], dtype: "i32", values: () => at % length },
+        ...[kept, kept],
+      ];
+      return { operands, attrs: { keyHeads, base, scale, ...(window === undefined ? {} : { window }) } };
+    });
 
 const skips = "kernels skip masked keys, which the decomposition multiplies by zero";
 
@@ -233,6 +261,7 @@ export const fusedSamplers: Pick<
   | "attentionBackward"
   | "headAttention"
   | "headAttentionBackward"
+  | "decodeAttention"
   | "fixedPointAdd"
   | "channelFixedPointAdd"
   | "gridAdd"
@@ -371,6 +400,7 @@ export const fusedSamplers: Pick<
     differentiableOutputs: [0, 1],
     noSpecials: skips,
   },
+  decodeAttention: { dtypes: floats, compare: "rounded", plan: decodeAttentionPlan, noSpecials: skips },
   headAttentionBackward: {
     dtypes: floats,
     compare: "rounded",

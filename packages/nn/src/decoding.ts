@@ -1,0 +1,62 @@
+import { type Engine, type Tensor, zeros } from "@revnet-zero/tensor";
+
+/** Keys and values `[batch, heads, length, dim]` that an attention layer keeps. */
+export interface KeptSteps {
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
+const running = new WeakMap<Engine, Decoding>();
+
+/** What decodes on an engine now. */
+export const decodingOf = (engine: Engine): Decoding | undefined => running.get(engine);
+
+/**
+ * Decoding step by step: the place of the step, in device memory, and what attention layers keep of the steps before it. Inside `during`
+ * `Attention` and `LearnedPositions` are given one step `[batch, 1, dim]`, the one at the place. A step is the same work at every place, so
+ * it can be recorded. Not differentiable.
+ */
+export class Decoding {
+  readonly engine: Engine;
+  /** Steps that can be kept. */
+  readonly length: number;
+  /** i32 `[1]`. */
+  readonly place: Tensor;
+  readonly #kept = new Map<object, KeptSteps>();
+
+  constructor({ engine, length }: { readonly engine: Engine; readonly length: number }) {
+    this.engine = engine;
+    this.length = length;
+    this.place = engine.keep(zeros([1], { dtype: "i32", engine }));
+  }
+
+  during<T>(f: () => T): T {
+    const before = running.get(this.engine);
+    running.set(this.engine, this);
+    try {
+      return f();
+    } finally {
+      if (before === undefined) running.delete(this.engine);
+      else running.set(this.engine, before);
+    }
+  }
+
+  /** What a layer keeps, made when first asked for in the type of `heads` `[batch, 1, …]`. */
+  keptBy(layer: object, heads: Tensor, [keyHeads, dim]: readonly [number, number]): KeptSteps {
+    let kept = this.#kept.get(layer);
+    if (kept === undefined) {
+      const { engine, length } = this;
+      const make = (): Tensor =>
+        engine.keep(zeros([heads.shape[0]!, keyHeads, length, dim], { dtype: heads.dtype, engine }));
+      kept = { keys: make(), values: make() };
+      this.#kept.set(layer, kept);
+    }
+    return kept;
+  }
+
+  dispose(): void {
+    this.place.dispose();
+    for (const { keys, values } of this.#kept.values()) for (const t of [keys, values]) t.dispose();
+    this.#kept.clear();
+  }
+}

@@ -1,0 +1,84 @@
+import { isFloat, statisticsType } from "../dtype.ts";
+import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
+import { type FusedOp, fused, type Meta } from "../op.ts";
+import { numel, sameShape } from "../shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { rope } from "./rope.ts";
+
+export interface DecodeAttentionAttrs {
+  readonly scale: number;
+  /** Heads of keys, and as many of values, behind those of queries. */
+  readonly keyHeads: number;
+  /** Base of the rotary wavelengths; undefined for none. */
+  readonly base: number | undefined;
+  /** Steps a query sees, its own included. */
+  readonly window?: number;
+}
+
+/** [b, h, 1, d] and [b, hk, 1, d] twice. */
+function split(heads: Tensor, { keyHeads }: DecodeAttentionAttrs): [Tensor, Tensor, Tensor] {
+  const parts = heads.split([heads.shape[2]! - 2 * keyHeads, keyHeads, keyHeads], 2);
+  return parts.map((part) => part.permute([0, 2, 1, 3])) as [Tensor, Tensor, Tensor];
+}
+
+/** Which of the places `[length]` the query at `place` sees, as bool. */
+function seen(place: Tensor, length: number, window: number | undefined): Tensor {
+  const places = place.rangeOf(length, "i32");
+  const before = places.lessEqual(place);
+  return window === undefined ? before : before.logicalAnd(places.greater(place.sub(window)));
+}
+
+/**
+ * Attention of one step to all before it, whose keys and values are kept: heads `[b, 1, heads + 2 · keyHeads, d]` (queries, keys, values),
+ * the step's place i32 `[1]`, below `length`, and keys and values `[b, keyHeads, length, d]` of the places before. The step's own are written
+ * there, queries and keys turned by the place where there is a base. Outputs: keys and values, written in place; the attention
+ * `[b, 1, heads, d]`. The place lies on the device, so a step is the same work at every place.
+ */
+export const decodeAttention: FusedOp<DecodeAttentionAttrs> = fused({
+  name: "decodeAttention",
+  arity: 4,
+  doc: "attention of one step to kept keys and values, to which it adds its own",
+  mutates: () => [2, 3],
+  meta: (inputs, { keyHeads }) => {
+    const [x, place, keys, values] = inputs as readonly [Meta, Meta, Meta, Meta];
+    const [batch, time, all, dim] = x.shape as unknown as [number, number, number, number];
+    const heads = all - 2 * keyHeads;
+    if (x.shape.length !== 4 || time !== 1 || !(heads > 0) || heads % keyHeads !== 0)
+      throw new ShapeError(
+        "decodeAttention",
+        `${describe(x)} does not hold one step's query heads and 2 x ${keyHeads} heads of keys and values`,
+        "give [batch, 1, heads + 2 · keyHeads, dim]",
+      );
+    if (!sameShape(place.shape, [1]) || place.dtype !== "i32")
+      throw new DTypeError("decodeAttention", `the place is ${describe(place)}`, "give one i32 number, [1]");
+    const held = keys.shape[2] ?? 0;
+    if (!sameShape(keys.shape, [batch, keyHeads, held, dim]) || !sameShape(values.shape, keys.shape))
+      throw new ShapeError(
+        "decodeAttention",
+        `keys and values ${describeAll([keys, values])} do not fit ${describe(x)}`,
+        `keep both as [${batch}, ${keyHeads}, length, ${dim}]`,
+      );
+    if (!isFloat(x.dtype) || keys.dtype !== x.dtype || values.dtype !== x.dtype)
+      throw new DTypeError("decodeAttention", `types differ: ${describeAll(inputs)}`, "keep keys and values in x's type");
+    return [keys, values, { shape: [batch, 1, heads, dim], dtype: x.dtype }];
+  },
+  flops: ([x, , keys]) => (4 * numel(keys!.shape) * x!.shape[2]!) / Math.max(1, keys!.shape[1]!),
+  decompose: ([heads, place, keys, values], attrs) => {
+    const { base, keyHeads, scale, window } = attrs;
+    const [q, k, v] = split(heads!, attrs);
+    const turn = (x: Tensor): Tensor => (base === undefined ? x : x.apply(rope, [x, place!], { base, direction: 1 }));
+    const length = keys!.shape[2]!;
+    const isHere = place!.rangeOf(length, "i32").equal(place!).reshape([length, 1]);
+    const k1 = keys!.assign(isHere.where(turn(k), keys!));
+    const v1 = values!.assign(isHere.where(v, values!));
+    const wide = statisticsType(heads!.dtype);
+    const [batch, heads_, , dim] = q.shape as unknown as [number, number, number, number];
+    // Query heads that share a key head are rows of one product: [b, hk, h / hk, d] x [b, hk, d, s].
+    const grouped = turn(q).cast(wide).reshape([batch, keyHeads, heads_ / keyHeads, dim]);
+    const scores = grouped.matmul(k1.cast(wide).transpose()).mul(scale);
+    const weights = seen(place!, length, window).where(scores, Number.NEGATIVE_INFINITY).softmax(-1);
+    const y = weights.matmul(v1.cast(wide)).reshape([batch, 1, heads_, dim]);
+    return [k1, v1, y.cast(heads!.dtype)];
+  },
+  gradient: "none",
+});
