@@ -7,6 +7,8 @@
 
 #ifdef HAS_WARPGROUPS
 static constexpr int ROWS = 64 * GROUPS, PANELS = D / 64;
+// A block begins with as many registers a thread as its launch bounds leave, whole eights; who waits for more than others gave waits for ever.
+static_assert(GIVEN + GROUPS * TAKEN <= 65536 / (128 * (GROUPS + 1)) / 8 * 8 * (GROUPS + 1), "registers of a block");
 static constexpr float LOG2E = 1.4426950408889634f, LN2 = 0.6931471805599453f;
 
 struct HopperAttention {

@@ -53,7 +53,7 @@ const keys: Pass = {
   ...{ kernel: "hopperKeys", own: ["k", "v"], other: ["q", "g"] },
   shapes: {
     64: { GROUPS: 2, STEP: 64, STAGES: 4, OWN_STAGES: 1, HOLDS: 1, GIVEN: 56, TAKEN: 224, TURNS: 0 },
-    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, HOLDS: 0, GIVEN: 32, TAKEN: 240, TURNS: 0 },
+    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, HOLDS: 0, GIVEN: 24, TAKEN: 240, TURNS: 0 },
   },
 };
 
