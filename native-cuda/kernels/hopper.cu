@@ -103,26 +103,27 @@ static __device__ __forceinline__ void giveRegisters() {
 #define NAMES_128 \
   NAMES_64 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 #define PRODUCT(n, types) "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." types " {" NAMES_##n "}, "
-// a in shared memory: both matrices' rows lie along the terms
-#define PRODUCT_OF_SHARED(n, H, types, a0, b0, p0)                                                                  \
-  static __device__ __forceinline__ void productOf(H, float (&d)[n / 2], u64 a, u64 b, bool keeps) {                 \
-    asm volatile("{.reg .pred p; setp.ne.b32 p, %" #p0 ", 0; " PRODUCT(n, types) "%" #a0 ", %" #b0 ", p, 1, 1, 0, 0;}" \
-                 : SUMS_##n(d)                                                                                      \
-                 : "l"(a), "l"(b), "r"((int)keeps));                                                                 \
+#define ASKED(p0) "{.reg .pred p; setp.ne.b32 p, %" #p0 ", 0; "
+#define PRODUCT_OF_SHARED(n, H, types, a0, b0, p0)                                                                \
+  static __device__ __forceinline__ void productAlong(H, float (&d)[n / 2], u64 a, u64 b, bool keeps) {            \
+    asm volatile(ASKED(p0) PRODUCT(n, types) "%" #a0 ", %" #b0 ", p, 1, 1, 0, 0;}"                                 \
+                 : SUMS_##n(d)                                                                                    \
+                 : "l"(a), "l"(b), "r"((int)keeps));                                                               \
   }
-// a in registers, b's columns lie along the terms
-#define PRODUCT_OF_REGISTERS(n, H, types, a0, a1, a2, a3, b0, p0)                                                   \
-  static __device__ __forceinline__ void productOf(H, float (&d)[n / 2], const u32 (&a)[4], u64 b, bool keeps) {     \
-    asm volatile("{.reg .pred p; setp.ne.b32 p, %" #p0 ", 0; " PRODUCT(n, types)                                     \
-                 "{%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 "}, %" #b0 ", p, 1, 1, 1;}"                                     \
-                 : SUMS_##n(d)                                                                                      \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)keeps));                             \
+#define PRODUCT_OF_REGISTERS(name, across, n, H, types, a0, a1, a2, a3, b0, p0)                                   \
+  static __device__ __forceinline__ void name(H, float (&d)[n / 2], const u32 (&a)[4], u64 b, bool keeps) {        \
+    asm volatile(ASKED(p0) PRODUCT(n, types) "{%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 "}, %" #b0 ", p, 1, 1, " #across ";}" \
+                 : SUMS_##n(d)                                                                                    \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)keeps));                           \
   }
-#define PRODUCTS(H, types)                                    \
-  PRODUCT_OF_SHARED(64, H, types, 32, 33, 34)                 \
-  PRODUCT_OF_SHARED(128, H, types, 64, 65, 66)                \
-  PRODUCT_OF_REGISTERS(64, H, types, 32, 33, 34, 35, 36, 37) \
-  PRODUCT_OF_REGISTERS(128, H, types, 64, 65, 66, 67, 68, 69)
+#define PRODUCTS(H, types)                                                           \
+  PRODUCT_OF_SHARED(64, H, types, 32, 33, 34)                                        \
+  PRODUCT_OF_SHARED(128, H, types, 64, 65, 66)                                       \
+  PRODUCT_OF_REGISTERS(productAlong, 0, 64, H, types, 32, 33, 34, 35, 36, 37)        \
+  PRODUCT_OF_REGISTERS(productAlong, 0, 128, H, types, 64, 65, 66, 67, 68, 69)       \
+  PRODUCT_OF_REGISTERS(productAcross, 1, 64, H, types, 32, 33, 34, 35, 36, 37)       \
+  PRODUCT_OF_REGISTERS(productAcross, 1, 128, H, types, 64, 65, 66, 67, 68, 69)
+// d (+)= a · b: of a, rows lie along the terms; of b, rows do (productAlong), or columns (productAcross).
 PRODUCTS(bf16, "bf16.bf16")
 PRODUCTS(f16, "f16.f16")
 #else
@@ -135,11 +136,15 @@ struct IsBrain<bf16> {
   static constexpr bool value = true;
 };
 template <class H, int n>
-static inline void productOf(H, float (&d)[n], u64 a, u64 b, bool keeps) {
+static inline void productAlong(H, float (&d)[n], u64 a, u64 b, bool keeps) {
   standInAsk(d, 2 * n, IsBrain<H>::value, nullptr, a, b, false, keeps);
 }
 template <class H, int n>
-static inline void productOf(H, float (&d)[n], const u32 (&a)[4], u64 b, bool keeps) {
+static inline void productAlong(H, float (&d)[n], const u32 (&a)[4], u64 b, bool keeps) {
+  standInAsk(d, 2 * n, IsBrain<H>::value, a, 0, b, false, keeps);
+}
+template <class H, int n>
+static inline void productAcross(H, float (&d)[n], const u32 (&a)[4], u64 b, bool keeps) {
   standInAsk(d, 2 * n, IsBrain<H>::value, a, 0, b, true, keeps);
 }
 #endif
@@ -150,17 +155,23 @@ static __device__ __forceinline__ u64 panelAt(const void* at, u32 panel) {
 }
 static __device__ __forceinline__ u64 furtherIn(u64 matrix, u32 bytes) { return matrix + (bytes >> 4); }
 
-/** d [64, N] (+)= a · bᵀ, rows of a panel tile of ROWS against those of one of COLUMNS, D wide. */
+/** d [64, N] = a · bᵀ, rows of a tile of ROWS_OF_A against those of a tile of ROWS_OF_B. */
 template <int ROWS_OF_A, int ROWS_OF_B, int n>
 static __device__ __forceinline__ void rowsAgainstRows(float (&d)[n], u64 a, u64 b) {
 #pragma unroll
   for (int kk = 0; kk < D / 16; kk++)
-    productOf(T(), d, furtherIn(a, kk / 4 * ROWS_OF_A * 128 + kk % 4 * 32), furtherIn(b, kk / 4 * ROWS_OF_B * 128 + kk % 4 * 32), kk > 0);
+    productAlong(T(), d, furtherIn(a, kk / 4 * ROWS_OF_A * 128 + kk % 4 * 32), furtherIn(b, kk / 4 * ROWS_OF_B * 128 + kk % 4 * 32), kk > 0);
+}
+/** The same of rows in registers. */
+template <int ROWS_OF_B, int n>
+static __device__ __forceinline__ void rowsAgainstRows(float (&d)[n], const u32 (&a)[D / 16][4], u64 b) {
+#pragma unroll
+  for (int kk = 0; kk < D / 16; kk++) productAlong(T(), d, a[kk], furtherIn(b, kk / 4 * ROWS_OF_B * 128 + kk % 4 * 32), kk > 0);
 }
 /** d [64, N] += w · b, weights in registers, 16 of them a step, with the rows of b. */
 template <int steps, int n>
 static __device__ __forceinline__ void weightsTimesRows(float (&d)[n], const u32 (&w)[steps][4], u64 b, bool keeps) {
 #pragma unroll
-  for (int kk = 0; kk < steps; kk++) productOf(T(), d, w[kk], furtherIn(b, kk * 16 * 128), keeps || kk > 0);
+  for (int kk = 0; kk < steps; kk++) productAcross(T(), d, w[kk], furtherIn(b, kk * 16 * 128), keeps || kk > 0);
 }
 #endif

@@ -53,10 +53,12 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
     OwnStage own = {0, 0};
     float w[STEP / 2], sums[D / 2], kept[2];
     u32 weights[STEP / 16][4];
+    OwnRows queries;
     const auto ask = [&]() {
       settle(w);
+      queries.settled();
       productsFence();
-      rowsAgainstRows<ROWS, STEP>(w, panelAt(shared.own[own.at][0][0][ownRow], 0), panelAt(shared.other[stage.at][0], 0));
+      queries.against(w, panelAt(shared.other[stage.at][0], 0));
       productsClose();
     };
     const auto weigh = [&](const Stage& of, bool keeps) {
@@ -69,11 +71,17 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
     };
     Turn turn;
     bool isLeft = turn.next(p);
+    const auto leaveOwn = [&]() {
+      leave(&shared.ownFree[own.at]);
+      own.next();
+    };
     const auto await = [&]() {
       barrierWait(&shared.ownFull[own.at], own.parity);
+      queries.load(shared.own[own.at][0], ownRow);
+      if (HOLDS) leaveOwn();
       barrierWait(&shared.full[stage.at][0], stage.parity);
     };
-    if (isLeft) await();
+    await();  // no block is without a tile
     ask();
     while (isLeft) {
       const Reach reach(p.of, turn.first);
@@ -105,8 +113,7 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
         for (int i = 0; i < D / 2; i++) sums[i] *= kept[i >> 1 & 1];
         roundInto(weights, w);
       }
-      leave(&shared.ownFree[own.at]);
-      own.next();
+      if (!HOLDS) leaveOwn();
       // The last products of this tile, and the first of the next while this one's results are stored.
       const Stage last = stage;
       const Turn done = turn;

@@ -74,24 +74,29 @@ KERNEL_SHARING(hopperKeys, HopperAttention, 128 * (GROUPS + 1), 1) {
     Stage stage = {0, 0};
     OwnStage own = {0, 0};
     for (Turn turn; turn.next(p);) {
-      const u64 keys = panelAt(shared.own[own.at][0][0][ownRow], 0), values = panelAt(shared.own[own.at][1][0][ownRow], 0);
       const Seers seers(p.of, turn.first);
       const int row0 = turn.first + ownRow + warp * 16, count = seers.count * members;
       float byKey[D / 2] = {}, byValue[D / 2] = {};
       // Where registers are few, changes lie where weights did, once those are used.
       u32 weights[STEP / 16][4], others[D == 64 ? STEP / 16 : 1][4];
+      OwnRows keys, values;
       barrierWait(&shared.ownFull[own.at], own.parity);
+      keys.load(shared.own[own.at][0], ownRow);
+      values.load(shared.own[own.at][1], ownRow);
+      if (HOLDS) leave(&shared.ownFree[own.at]);
       Stage before = stage;
       for (int n = 0; n < count; n++) {
         const int i0 = seers.from + n % seers.count * STEP;
         float w[STEP / 2], dw[STEP / 2];
         barrierWait(&shared.full[stage.at][0], stage.parity);
+        keys.settled();
+        values.settled();
         productsFence();
-        rowsAgainstRows<ROWS, STEP>(w, keys, panelAt(shared.other[stage.at][0], 0));
+        keys.against(w, panelAt(shared.other[stage.at][0], 0));
         productsClose();
         barrierWait(&shared.full[stage.at][1], stage.parity);
         productsFence();
-        rowsAgainstRows<ROWS, STEP>(dw, values, panelAt(shared.other[stage.at][1], 0));
+        values.against(dw, panelAt(shared.other[stage.at][1], 0));
         productsClose();
         productsWait<1>();  // the scores, and the sums of the tile before
         settle(w);
@@ -128,7 +133,7 @@ KERNEL_SHARING(hopperKeys, HopperAttention, 128 * (GROUPS + 1), 1) {
         before = stage;
         stage.next();
       }
-      leave(&shared.ownFree[own.at]);
+      if (!HOLDS) leave(&shared.ownFree[own.at]);
       own.next();
       productsWait<0>();
       settle(byKey);

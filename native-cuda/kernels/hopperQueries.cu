@@ -16,7 +16,6 @@ KERNEL_SHARING(hopperQueries, HopperAttention, 128 * (GROUPS + 1), 1) {
     Stage stage = {0, 0};
     OwnStage own = {0, 0};
     for (Turn turn; turn.next(p);) {
-      const u64 queries = panelAt(shared.own[own.at][0][0][ownRow], 0), gradients = panelAt(shared.own[own.at][1][0][ownRow], 0);
       const Reach reach(p.of, turn.first);
       const int row0 = turn.first + ownRow + warp * 16;
       float lse[2], delta[2], sums[D / 2];
@@ -28,18 +27,24 @@ KERNEL_SHARING(hopperQueries, HopperAttention, 128 * (GROUPS + 1), 1) {
         lse[h] = i < p.of.t ? p.of.lse[at] * LOG2E : 0;
         delta[h] = i < p.of.t ? p.of.delta[at] : 0;
       }
+      OwnRows queries, gradients;
       barrierWait(&shared.ownFull[own.at], own.parity);
+      queries.load(shared.own[own.at][0], ownRow);
+      gradients.load(shared.own[own.at][1], ownRow);
+      if (HOLDS) leave(&shared.ownFree[own.at]);
       Stage before = stage;
       for (int n = reach.count - 1; n >= 0; n--) {
         const int j0 = reach.from + n * STEP;
         float w[STEP / 2], dw[STEP / 2];
         barrierWait(&shared.full[stage.at][0], stage.parity);
+        queries.settled();
+        gradients.settled();
         productsFence();
-        rowsAgainstRows<ROWS, STEP>(w, queries, panelAt(shared.other[stage.at][0], 0));
+        queries.against(w, panelAt(shared.other[stage.at][0], 0));
         productsClose();
         barrierWait(&shared.full[stage.at][1], stage.parity);
         productsFence();
-        rowsAgainstRows<ROWS, STEP>(dw, gradients, panelAt(shared.other[stage.at][1], 0));
+        gradients.against(dw, panelAt(shared.other[stage.at][1], 0));
         productsClose();
         productsWait<1>();  // the scores, and the sums of the tile before
         settle(w);
@@ -65,7 +70,7 @@ KERNEL_SHARING(hopperQueries, HopperAttention, 128 * (GROUPS + 1), 1) {
         before = stage;
         stage.next();
       }
-      leave(&shared.ownFree[own.at]);
+      if (!HOLDS) leave(&shared.ownFree[own.at]);
       own.next();
       productsWait<0>();
       settle(sums);

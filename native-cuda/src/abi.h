@@ -66,11 +66,6 @@ enum : int { MAP_PLAIN = 0, MAP_SWIZZLE_128B = 3, MAP_CACHE_256B = 3, MAP_ZEROS_
   X(destroyGraph, "cuGraphDestroy", Result, (Handle))                                                               \
   X(destroyLaunchable, "cuGraphExecDestroy", Result, (Handle))
 
-// What cuLaunchKernel's last argument is made of when the parameters come as one packed buffer.
-inline void* const LAUNCH_END = nullptr;
-inline void* const LAUNCH_BUFFER = reinterpret_cast<void*>(1);
-inline void* const LAUNCH_BUFFER_SIZE = reinterpret_cast<void*>(2);
-
 // -- the compiler of generated kernels: libnvrtc.so.13 or .12
 
 #define REVNET_COMPILER(X)                                                                                          \

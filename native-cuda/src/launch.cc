@@ -58,14 +58,15 @@ napi_value encodeTensorMap(Call& call) {
   return call.nothing();
 }
 
-// launch(kernel, blocks x, y, z, threads, dynamic shared bytes, bytes of parameters)
+// launch(kernel, blocks x, y, z, threads, dynamic shared bytes)
 napi_value launch(Call& call) {
   mustBeOpen();
-  size_t bytes = static_cast<size_t>(call.number(6));
-  void* extra[] = {abi::LAUNCH_BUFFER, parameters, abi::LAUNCH_BUFFER_SIZE, &bytes, abi::LAUNCH_END};
+  // The driver knows how long the kernel's one parameter is, and where it goes: a struct that is aligned to more than others (one with
+  // tensor maps) lies further behind the start of the parameters, where a buffer of all parameters would have to have it.
+  void* one[] = {parameters};
   auto unsignedAt = [&](size_t i) { return static_cast<unsigned>(call.number(i)); };
   check(cuda.driver.launch(handle(call, 0), unsignedAt(1), unsignedAt(2), unsignedAt(3), unsignedAt(4), 1, 1,
-                           unsignedAt(5), cuda.stream, nullptr, extra),
+                           unsignedAt(5), cuda.stream, one, nullptr),
         "launching a kernel");
   return call.nothing();
 }

@@ -29,10 +29,11 @@ std::map<Pointer, size_t> allocations;
 std::map<const char*, size_t> pinned;
 size_t used = 0;
 
-/** A kernel and whether its threads meet. */
+/** A kernel, whether its threads meet, and how long its one parameter is. */
 struct Function {
   Kernel kernel;
   bool isCooperative;
+  unsigned parameterBytes;
 };
 
 /** An error that stays, as on a device whose kernel faulted, until another failure is planned. */
@@ -259,12 +260,13 @@ STANDIN_API int cuModuleLoadData(void** module, const void* data) {
 }
 STANDIN_API int cuModuleGetFunction(void** function, void* module, const char* name) {
   if (isIdle()) {
-    *function = new Function{nullptr, false};
+    *function = new Function{nullptr, false, 0};
     return 0;
   }
   const auto kernel = reinterpret_cast<Kernel>(dlsym(module, name));
   if (kernel == nullptr) return 500;
-  *function = new Function{kernel, *static_cast<int*>(dlsym(module, "standInCooperative")) != 0};
+  const auto* bytes = static_cast<unsigned*>(dlsym(module, (std::string(name) + "Bytes").c_str()));
+  *function = new Function{kernel, *static_cast<int*>(dlsym(module, "standInCooperative")) != 0, *bytes};
   return 0;
 }
 /** What hopper.h reads of a map, in the 128 bytes that NVIDIA's has. */
@@ -297,13 +299,13 @@ STANDIN_API int cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void*
 STANDIN_API int cuFuncSetAttribute(void*, int, int) { return 0; }
 
 STANDIN_API int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
-                               void* stream, void**, void** extra) {
+                               void* stream, void** given, void**) {
   ANSWER;
   if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx * by * bz == 0 || bx * by * bz > 1024) return 1;
   if (shared > 232448) return 1;
   const Function f = *static_cast<Function*>(function);
-  const auto* first = static_cast<const char*>(extra[1]);
-  const std::vector<char> parameters(first, first + *static_cast<size_t*>(extra[3]));
+  const auto* first = static_cast<const char*>(given[0]);
+  const std::vector<char> parameters(first, first + f.parameterBytes);
   return enqueue(stream, [=] {
     if (!isIdle()) runGrid(f.kernel, parameters.data(), f.isCooperative, {gx, gy, gz}, {bx, by, bz}, shared);
     return 0;

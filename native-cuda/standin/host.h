@@ -47,6 +47,7 @@ extern "C" const int standInCooperative = 0;
 #define KERNEL(name, Parameters, threads)                                  \
   static void name##Body(const Parameters& p);                             \
   extern "C" void name(const void* p) { name##Body(*(const Parameters*)p); } \
+  extern "C" const unsigned name##Bytes = sizeof(Parameters);                \
   static void name##Body(const Parameters& p)
 #define KERNEL_SHARING(name, Parameters, threads, blocks) KERNEL(name, Parameters, threads)
 #define DYNAMIC_SHARED(T, name) T* const name = (T*)standIn->dynamicShared

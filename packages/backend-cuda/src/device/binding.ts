@@ -52,15 +52,7 @@ export interface NativeCuda {
   setParameters(buffer: Uint8Array): void;
   /** Writes what leads the copy engine to a tensor (launch.cc says which numbers). */
   encodeTensorMap(to: Uint8Array, offset: number, address: number, type: number, ...numbers: number[]): void;
-  launch(
-    kernel: number,
-    blocksX: number,
-    blocksY: number,
-    blocksZ: number,
-    threads: number,
-    sharedBytes: number,
-    parameterBytes: number,
-  ): void;
+  launch(kernel: number, blocksX: number, blocksY: number, blocksZ: number, threads: number, sharedBytes: number): void;
   /** What the stream is asked for is taken down until `endCapture` gives a graph of it, or `abandonCapture` forgets it. */
   beginCapture(): void;
   endCapture(): number;

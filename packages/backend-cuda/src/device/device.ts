@@ -173,7 +173,7 @@ export class CudaDevice {
     this.launches++;
     try {
       // Not through guard: a closure a launch.
-      this.native.launch(kernel, blocksX, blocksY, blocksZ, threads, sharedBytes, this.parameters.size);
+      this.native.launch(kernel, blocksX, blocksY, blocksZ, threads, sharedBytes);
     } catch (error) {
       throw deviceError(error);
     }

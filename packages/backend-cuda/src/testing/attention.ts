@@ -65,12 +65,14 @@ export function tilesAgainstRows(
   const attrs = { scale: d ** -0.5, isCausal, ...(window === undefined ? {} : { window }) };
   const run = (dtype: "bf16" | "f16" | "f32"): Float64Array[] =>
     engine.scope(() => {
-      const draw = (shape: number[], seed: number): Tensor =>
-        randomNormal(shape, { key: randomKey(seed), engine })
+      // Heads side by side, as a projection leaves them.
+      const draw = (count: number, length: number, width: number, seed: number): Tensor =>
+        randomNormal([2, length, count, width], { key: randomKey(seed), engine })
           .cast(short)
-          .cast(dtype);
-      const [q, k, v] = [draw([2, heads, t, d], 1), draw([2, keyHeads, s, d], 2), draw([2, keyHeads, s, e], 3)];
-      const g = draw([2, heads, t, e], 4);
+          .cast(dtype)
+          .permute([0, 2, 1, 3]);
+      const [q, k, v] = [draw(heads, t, d, 1), draw(keyHeads, s, d, 2), draw(keyHeads, s, e, 3)];
+      const g = draw(heads, t, e, 4);
       const [o, lse] = q.applyAll(ops.attention, [q, k, v], attrs);
       const gradients = q.applyAll(ops.attentionBackward, [q, k, v, o!, lse!, g], attrs);
       return [o!, lse!, ...gradients].map((x) => Float64Array.from(x.cast("f32").dataSync()));

@@ -17,6 +17,7 @@ interface Shape {
   readonly STEP: number;
   readonly STAGES: number;
   readonly OWN_STAGES: number;
+  readonly HOLDS: 0 | 1;
   readonly GIVEN: number;
   readonly TAKEN: number;
   /** Whether two groups take turns. */
@@ -37,22 +38,22 @@ interface Pass {
 const forward: Pass = {
   ...{ kernel: "hopperForward", own: ["q"], other: ["k", "v"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 56, TAKEN: 224, TURNS: 0 },
-    128: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 40, TAKEN: 232, TURNS: 0 },
+    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 1, HOLDS: 1, GIVEN: 56, TAKEN: 224, TURNS: 0 },
+    128: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 1, HOLDS: 1, GIVEN: 40, TAKEN: 232, TURNS: 0 },
   },
 };
 const queries: Pass = {
   ...{ kernel: "hopperQueries", own: ["q", "g"], other: ["k", "v"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 1, GIVEN: 40, TAKEN: 232, TURNS: 0 },
-    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, GIVEN: 56, TAKEN: 224, TURNS: 0 },
+    64: { GROUPS: 2, STEP: 64, STAGES: 4, OWN_STAGES: 1, HOLDS: 1, GIVEN: 56, TAKEN: 224, TURNS: 0 },
+    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, HOLDS: 0, GIVEN: 56, TAKEN: 224, TURNS: 0 },
   },
 };
 const keys: Pass = {
   ...{ kernel: "hopperKeys", own: ["k", "v"], other: ["q", "g"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 64, STAGES: 4, OWN_STAGES: 1, GIVEN: 56, TAKEN: 224, TURNS: 0 },
-    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, GIVEN: 32, TAKEN: 240, TURNS: 0 },
+    64: { GROUPS: 2, STEP: 64, STAGES: 4, OWN_STAGES: 1, HOLDS: 1, GIVEN: 56, TAKEN: 224, TURNS: 0 },
+    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, HOLDS: 0, GIVEN: 24, TAKEN: 240, TURNS: 0 },
   },
 };
 
