@@ -17,6 +17,8 @@ if (reason === undefined) {
     expect(found.assumptions).toEqual([]);
     expect(found.tensorBytes).toBeGreaterThanOrEqual(found.estimatedBytes);
     expect(found.tensorBytes).toBeLessThanOrEqual(1.03 * found.estimatedBytes);
+    expect(found.usedBytes).toBe(found.estimatedUsedBytes);
+    expect(found.reservedBytes).toBe(found.estimatedReservedBytes);
     expect(found.takenBytes).toBe(found.addedBytes);
     expect(backend.memory().usedBytes).toBe(0);
   });

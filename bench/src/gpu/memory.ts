@@ -165,6 +165,9 @@ function build(name: string, sizes: MemorySizes, engine: Engine): Built {
 
 export interface MemoryOfStep {
   readonly estimatedBytes: number;
+  /** Handed out at once at most, to tensors and kernels, and taken from the driver: as estimated. */
+  readonly estimatedUsedBytes: number;
+  readonly estimatedReservedBytes: number;
   /** Whether what the estimate's peak consists of is what the ledger's does. */
   readonly isSameAtPeak: boolean;
   readonly assumptions: readonly string[];
@@ -194,6 +197,8 @@ export function memoryOfStep(backend: CudaBackend, name: string, sizes: MemorySi
     const { peakTensorBytes, peakUsedBytes, reservedBytes, freeBytes } = backend.memory();
     return {
       estimatedBytes: estimate.peakBytes,
+      estimatedUsedBytes: estimate.device!.usedBytes,
+      estimatedReservedBytes: estimate.device!.reservedBytes,
       isSameAtPeak: isSame(estimate.atPeak, atPeak),
       assumptions: estimate.assumptions,
       ledgerBytes: peakBytes,

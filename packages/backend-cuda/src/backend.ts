@@ -7,6 +7,7 @@ import {
   type GraphMemory,
   type HostCopies,
   type KernelTable,
+  type MemoryModel,
   type TypedArray,
 } from "@revnet-zero/tensor";
 import { type TuneReport, tune } from "./choice/tune.ts";
@@ -16,6 +17,7 @@ import { deviceError } from "./device/errors.ts";
 import type { LibraryState } from "./device/libraries.ts";
 import { ElementwiseRunner } from "./elementwise/run.ts";
 import { cudaKernels } from "./kernels/index.ts";
+import { DeviceMemoryModel } from "./memoryModel.ts";
 
 export interface CudaOptions {
   /** Which of the machine's devices. Default 0. */
@@ -134,6 +136,10 @@ export class CudaBackend implements Backend<Block> {
    */
   tune(log?: (line: string) => void): TuneReport {
     return tune(this.device, log);
+  }
+
+  memoryModel(): MemoryModel<Block> {
+    return new DeviceMemoryModel(this.device, this.kernels);
   }
 
   get hostCopies(): HostCopies<Block> {

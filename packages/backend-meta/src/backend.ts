@@ -1,12 +1,14 @@
 import {
   type Backend,
   BackendError,
+  type BufferView,
   type DType,
   type FusedName,
   type GraphMemory,
   type HostCopies,
   type Kernel,
   type KernelTable,
+  type MemoryModel,
   type OpName,
   ops,
   type TypedArray,
@@ -16,6 +18,8 @@ import {
 export interface MetaBuffer {
   readonly dtype: DType;
   readonly elements: number;
+  /** What a model of the device's memory gave for it. */
+  readonly modelled?: unknown;
 }
 
 /** A value was asked for where there are only shapes. */
@@ -27,7 +31,9 @@ export class NoValuesError extends BackendError {
 type Declared = Pick<Kernel<never, never>, "inputs" | "dtypes">;
 
 /** What a device says of its buffers. */
-type Memory = Pick<Backend<MetaBuffer>, "dtypes" | "bytesOf" | "largestTemporary" | "hostCopies" | "openGraphs">;
+type Memory = Pick<Backend<MetaBuffer>, "dtypes" | "bytesOf" | "largestTemporary" | "hostCopies" | "openGraphs"> & {
+  readonly model?: MemoryModel<unknown> | undefined;
+};
 
 /** The fused ops a backend has kernels for; all others run as their decompositions, which need more memory. */
 export type FusedSupport = { readonly [K in FusedName]?: Declared };
@@ -48,35 +54,46 @@ export class MetaBackend implements Backend<MetaBuffer> {
   readonly largestTemporary?: number;
   readonly hostCopies?: HostCopies<MetaBuffer>;
   readonly openGraphs?: (onRevoked: () => void) => GraphMemory<MetaBuffer>;
+  /** What the device's memory comes to, where that is modelled. */
+  readonly model: MemoryModel<unknown> | undefined;
 
   /** With no arguments: a backend of primitives only, like the reference. */
   constructor(declared: { readonly [K in OpName]?: Declared } = {}, name = "meta", memory: Memory = {}) {
     this.name = name;
-    this.kernels = tableOf(declared);
-    Object.assign(this, memory);
+    const { model, ...own } = memory;
+    this.model = model;
+    this.kernels = tableOf(declared, model);
+    Object.assign(this, own);
   }
 
   /**
    * The memory behaviour of another backend: its fused kernels, and which of its kernels need contiguous copies. The
-   * same program has the same ledger on both, byte for byte.
+   * same program has the same ledger on both, byte for byte. `modelsMemory`: what the device's allocator makes of it, and what kernels take beside
+   * tensors, is followed too, if the backend can say it.
    */
-  static like(backend: Backend): MetaBackend {
+  static like(backend: Backend, { modelsMemory = false }: { readonly modelsMemory?: boolean } = {}): MetaBackend {
     const { dtypes, bytesOf, largestTemporary, hostCopies } = backend;
+    const model = modelsMemory ? backend.memoryModel?.() : undefined;
     return new MetaBackend(backend.kernels, `meta (${backend.name})`, {
       ...(dtypes === undefined ? {} : { dtypes }),
       ...(bytesOf === undefined ? {} : { bytesOf: bytesOf.bind(backend) }),
       ...(largestTemporary === undefined ? {} : { largestTemporary }),
       ...(hostCopies === undefined ? {} : { hostCopies: noCopies }),
-      ...(backend.openGraphs === undefined ? {} : { openGraphs: () => noMemory }),
+      ...(backend.openGraphs === undefined ? {} : { openGraphs: () => graphMemory(model) }),
+      model,
     });
   }
 
   elementwise(): void {}
 
   allocate(dtype: DType, elements: number): MetaBuffer {
-    return { dtype, elements };
+    return this.model === undefined
+      ? { dtype, elements }
+      : { dtype, elements, modelled: this.model.allocate(dtype, elements) };
   }
-  free(): void {}
+  free({ modelled }: MetaBuffer): void {
+    this.model?.free(modelled);
+  }
   write(): void {}
   read(): Promise<TypedArray> {
     return Promise.reject(this.#noValues("read"));
@@ -102,26 +119,40 @@ const noCopies: HostCopies<MetaBuffer> = {
 };
 
 /** Graphs of nothing, in memory that is only sizes. */
-const noMemory: GraphMemory<MetaBuffer> = {
-  allocate: (bytes) => ({ dtype: "u8", elements: bytes }),
-  part: (_, __, bytes) => ({ dtype: "u8", elements: bytes }),
-  capture: (_, work) => {
-    work();
-    return { launch: () => {}, dispose: () => {} };
-  },
-  dispose: () => {},
-};
+function graphMemory(model: Model): GraphMemory<MetaBuffer> {
+  const pieces: MetaBuffer[] = [];
+  const bufferOf = (elements: number, modelled: unknown): MetaBuffer => ({ dtype: "u8", elements, modelled });
+  return {
+    allocate: (bytes) => {
+      const piece = bufferOf(bytes, model?.allocate("u8", bytes));
+      pieces.push(piece);
+      return piece;
+    },
+    part: ({ modelled }, offset, bytes) => bufferOf(bytes, model?.part(modelled, offset, bytes)),
+    capture: (_, work) => {
+      work();
+      return { launch: () => {}, dispose: () => {} };
+    },
+    dispose: () => {
+      for (const { modelled } of pieces.splice(0)) model?.free(modelled);
+    },
+  };
+}
 
-function tableOf(declared: Readonly<Record<string, Declared | undefined>>): KernelTable<MetaBuffer> {
+type Model = MemoryModel<unknown> | undefined;
+
+function tableOf(declared: Readonly<Record<string, Declared | undefined>>, model: Model): KernelTable<MetaBuffer> {
   const names = Object.values(ops).flatMap((op) =>
     op.kind === "primitive" || (op.kind === "fused" && declared[op.name] !== undefined) ? [op.name] : [],
   );
-  const kernels = names.map((name) => [name, kernel(declared[name])] as const);
+  const kernels = names.map((name) => [name, kernel(name, declared[name], model)] as const);
   return Object.fromEntries(kernels) as unknown as KernelTable<MetaBuffer>;
 }
 
-const kernel = ({ inputs, dtypes }: Declared = {}): Kernel<MetaBuffer, unknown> => ({
+const kernel = (name: string, { inputs, dtypes }: Declared = {}, model: Model): Kernel<MetaBuffer, unknown> => ({
   ...(inputs === undefined ? {} : { inputs }),
   ...(dtypes === undefined ? {} : { dtypes }),
-  run: () => {},
+  run: (from, to, attrs) => model?.run(name, from.map(modelledView), to.map(modelledView), attrs),
 });
+
+const modelledView = (view: BufferView<MetaBuffer>): BufferView<unknown> => ({ ...view, data: view.data.modelled });

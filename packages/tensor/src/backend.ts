@@ -74,6 +74,23 @@ export interface HostCopies<S> {
   waitsMs(): number;
 }
 
+/**
+ * A device's memory for a program that is not run: its allocator, and what its kernels take beside tensors for as long as they run. Buffers have
+ * no values and no place.
+ */
+export interface MemoryModel<S> {
+  allocate(dtype: DType, elements: number): S;
+  free(data: S): void;
+  /** A part of a buffer, from a byte on. */
+  part(of: S, offset: number, bytes: number): S;
+  /** Takes what the kernel of an op would take, and gives it back. */
+  run(op: string, inputs: readonly BufferView<S>[], outputs: readonly BufferView<S>[], attrs: unknown): void;
+  /** Most bytes handed out at once so far. */
+  readonly peakUsedBytes: number;
+  /** Most bytes taken from the system: those, what is kept for reuse, and the gaps between. */
+  readonly peakReservedBytes: number;
+}
+
 export interface Backend<S = unknown> {
   readonly name: string;
   /** True when `readSync` works (host memory); false on devices that can only be read asynchronously. */
@@ -110,6 +127,8 @@ export interface Backend<S = unknown> {
    * is disposed or `onRevoked` is called because memory is short, which has to dispose it and every graph in it.
    */
   openGraphs?(onRevoked: () => void): GraphMemory<S>;
+  /** Only devices have it whose memory is handed out by an allocator of ours. */
+  memoryModel?(): MemoryModel<S>;
   /** Only devices have it whose memory is not the host's. */
   readonly hostCopies?: HostCopies<S>;
   /** Called when memory runs out, before the engine gives up. */

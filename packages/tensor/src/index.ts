@@ -24,6 +24,7 @@ export {
   type HostCopy,
   type Kernel,
   type KernelTable,
+  type MemoryModel,
   type OpName,
   type PrimitiveKernels,
   type PrimitiveName,

@@ -25,9 +25,19 @@ export const targetOf = (major: number, minor: number): string => `sm_${major}${
 /** Threads of a block, wherever a kernel does not say otherwise. */
 export const THREADS = 256;
 
+const NO_KERNEL = 0;
+const nothing = (): void => {};
+/** What the addon is asked for where only memory is of interest. */
+const noWork: Partial<NativeCuda> = {
+  ...{ launch: nothing, multiply: nothing, runAttention: nothing, fill: nothing, copy: nothing, upload: nothing },
+};
+
 /** The open device: memory, kernels and their launches, all on one stream in program order; beside it, copies to host memory. */
 export class CudaDevice {
-  readonly native: NativeCuda;
+  readonly #native: NativeCuda;
+  /** The same without what computes or moves. */
+  readonly #idle: NativeCuda;
+  #isIdle = false;
   readonly name: string;
   /** sm_90a: what kernels are compiled for. */
   readonly target: string;
@@ -58,7 +68,8 @@ export class CudaDevice {
 
   constructor(ordinal: number) {
     const native = loadAddon();
-    this.native = native;
+    this.#native = native;
+    this.#idle = { ...native, ...noWork };
     this.driverVersion = openDriver(native);
     try {
       this.name = native.deviceName(ordinal);
@@ -90,6 +101,28 @@ export class CudaDevice {
       // Else whoever tries again is told that it is open.
       native.closeDevice();
       throw deviceError(error);
+    }
+  }
+
+  /** The addon. */
+  get native(): NativeCuda {
+    return this.#isIdle ? this.#idle : this.#native;
+  }
+
+  /** Whether kernels are asked for what they take alone. */
+  get isIdle(): boolean {
+    return this.#isIdle;
+  }
+
+  /** Runs `f`, which asks for kernels, with none of them compiled or launched: for what they take of an allocator over no memory. */
+  withoutWork(allocator: CachingAllocator, f: () => void): void {
+    const { launches } = this;
+    this.#isIdle = true;
+    try {
+      this.withAllocator(allocator, f);
+    } finally {
+      this.#isIdle = false;
+      this.launches = launches;
     }
   }
 
@@ -143,6 +176,7 @@ export class CudaDevice {
 
   /** A kernel of a unit, compiled when first asked for. */
   kernel(unit: KernelUnit, name: string, sharedBytes = 0): number {
+    if (this.#isIdle) return NO_KERNEL;
     const key = unitKey(unit);
     let kernel = this.#kernels.get(`${key} ${name}`);
     if (kernel === undefined) {
@@ -154,6 +188,7 @@ export class CudaDevice {
 
   /** A kernel of printed source. */
   printed(name: string, source: string): number {
+    if (this.#isIdle) return NO_KERNEL;
     return this.#function(source, () => source, name, name, 0);
   }
 

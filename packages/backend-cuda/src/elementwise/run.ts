@@ -64,7 +64,8 @@ export class ElementwiseRunner {
   #map(kernels: Map<string, number>, key: string, body: () => MapBody, operands: readonly CudaView[]): void {
     const [output] = operands as [CudaView];
     const elements = numel(output.shape);
-    if (elements === 0) return;
+    // It takes no memory besides.
+    if (elements === 0 || this.#device.isIdle) return;
     const loops = collapse(
       output.shape,
       operands.map((v) => v.strides),

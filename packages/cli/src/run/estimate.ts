@@ -12,6 +12,8 @@ import { openEngine } from "./session.ts";
 export function estimateLines(config: TrainConfig, backend: Backend, budget?: number): string[] {
   const estimates = estimateModes(config, backend);
   const chosen = config.model.reversibility;
+  // A device's memory also holds what kernels take as they run, and what its allocator keeps.
+  const hasDevice = estimates.every((e) => e.device !== undefined);
   const header = ["reversibility", "parameters", "gradients", "optimizer", "activations", "peak"];
   const rows = estimates.map((e) => [
     e.reversibility === chosen ? `${e.reversibility} *` : e.reversibility,
@@ -20,12 +22,16 @@ export function estimateLines(config: TrainConfig, backend: Backend, budget?: nu
     formatBytes(e.optimizerBytes),
     formatBytes(e.activationBytes),
     formatBytes(e.peakBytes),
+    ...(e.device === undefined ? [] : [formatBytes(e.device.usedBytes), formatBytes(e.device.reservedBytes)]),
   ]);
   const { batchSize, sequenceLength } = config.train;
   const lines = [
     `${groupDigits(estimates[0]!.parameters)} parameters, ${config.model.numLayers} layers, ${batchSize} sequences of ${sequenceLength} bytes (* configured)`,
-    ...formatTable([header, ...rows]),
+    ...formatTable([hasDevice ? [...header, "with kernels'", "taken"] : header, ...rows]),
     "activations: the peak less parameters, gradients and optimizer state at that instant",
+    ...(hasDevice
+      ? ["with kernels': and what kernels need as they run; taken: from the device, without its context"]
+      : []),
   ];
   if (budget === undefined) return lines;
   const fitting = estimates.filter((e) => e.peakBytes <= budget).map((e) => e.reversibility);

@@ -28,6 +28,11 @@ export interface ProgramEstimate {
   readonly optimizerBytes: number;
   /** Most bytes of gradients that were alive at once in the counted steps. */
   readonly gradientBytes: number;
+  /**
+   * Most bytes of the device's memory in all of the program's steps, where the backend `like` can say it: handed out to tensors and to kernels for as
+   * long as they run, rounded up as they are; and taken from the driver, with what is kept for reuse. Its context (some hundred MiB) is apart.
+   */
+  readonly device: { readonly usedBytes: number; readonly reservedBytes: number } | undefined;
   /** What was taken for granted because values decide it; where this is empty the peak is exact. */
   readonly assumptions: readonly string[];
 }
@@ -42,7 +47,7 @@ export function estimateProgram(
   program: StepProgram,
   { like, steps = 2, countsFrom = steps - 1 }: EstimateOptions,
 ): ProgramEstimate {
-  const backend = MetaBackend.like(like);
+  const backend = MetaBackend.like(like, { modelsMemory: true });
   const engine = new Engine(backend as Backend, { memoryLimitBytes: Number.POSITIVE_INFINITY });
   let gradientBytes = 0;
   const noteGradients = (): void => {
@@ -61,6 +66,7 @@ export function estimateProgram(
   stop();
   const { peakBytes, atPeak, activationBytes } = highest!;
   const { live } = engine.memory();
+  const { model } = backend;
   return {
     peakBytes,
     atPeak,
@@ -68,6 +74,7 @@ export function estimateProgram(
     parameterBytes: live.parameters,
     optimizerBytes: live.optimizer,
     gradientBytes,
+    device: model && { usedBytes: model.peakUsedBytes, reservedBytes: model.peakReservedBytes },
     assumptions: [...backend.assumptions],
   };
 }
