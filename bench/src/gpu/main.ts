@@ -254,11 +254,11 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     for (const one of [...sparseCases, ...long]) prove(one, "bf16");
     for (const one of long.slice(0, 3)) for (const dtype of ["f16", "f32"] as const) prove(one, dtype);
   },
-  // Time by op, of a training step or, with of=attention, of hierarchical attention: tokens=131072 leaf=32 recall=3 (a level) choice=8
+  // Time by op, of a training step or, with of=attention, of hierarchical attention: tokens=131072 leaf=32 recall=3 (a level) choice=16
   profile: () => {
     if (option("of", "step") === "attention") {
       const number = (name: string, otherwise: number): number => Number(option(name, String(otherwise)));
-      const recall = { topK: number("topK", 4), level: number("recall", 0), queriesPerChoice: number("choice", 8) };
+      const recall = { topK: number("topK", 4), level: number("recall", 0), queriesPerChoice: number("choice", 16) };
       const profile = new OpProfile(backend);
       profileAttention(profile, {
         ...{ tokens: number("tokens", 131072), leafSize: number("leaf", 32), keyHeads: number("keyHeads", 16) },

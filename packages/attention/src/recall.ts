@@ -12,7 +12,7 @@ export interface RecallOptions {
   readonly level?: number;
   /**
    * Neighbouring queries that share what is recalled: what as many queries, up to the first of them, ask for together, so that none feels a later
-   * one. Default 8. With 1 every query has what it asks for itself, which is what finding a single token takes, at several times the cost.
+   * one. Default 16, what a tensor core takes at once. With 1 every query has what it asks for itself, which is what finding a single token takes, at several times the cost.
    */
   readonly queriesPerChoice?: number;
 }
@@ -35,7 +35,7 @@ export class RecallBranch extends Module {
   readonly queriesPerChoice: number;
 
   constructor(
-    { topK, level = 3, queriesPerChoice = 8 }: RecallOptions,
+    { topK, level = 3, queriesPerChoice = 16 }: RecallOptions,
     ladder: Pick<LadderOptions, "isCausal" | "compressionRatios">,
   ) {
     super();
@@ -48,7 +48,7 @@ export class RecallBranch extends Module {
       throw new ValueError(
         "RecallBranch",
         `queriesPerChoice is ${queriesPerChoice}`,
-        "use a positive number of queries, such as 8; 1 lets every query choose for itself",
+        "use a positive number of queries, such as 16; 1 lets every query choose for itself",
       );
     }
     if (!Number.isInteger(level) || level < 1 || level > levels) {

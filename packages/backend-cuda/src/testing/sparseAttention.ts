@@ -28,11 +28,11 @@ export interface SparseCase {
 export const sparseCases: readonly SparseCase[] = [
   { heads: 2, keyHeads: 1, t: 150, s: 150, d: 64, e: 64, blockSize: 128, list: "causal" },
   {
-    ...{ heads: 2, keyHeads: 1, t: 90, s: 100, d: 64, e: 64, blockSize: 32, list: { runs: 4 } },
+    ...{ heads: 2, keyHeads: 1, t: 90, s: 100, d: 64, e: 64, blockSize: 16, list: { runs: 4 } },
     bias: { kind: "key", isShared: true },
   },
   {
-    ...{ heads: 4, keyHeads: 2, t: 70, s: 80, d: 24, e: 40, blockSize: 16, list: { runs: 3 } },
+    ...{ heads: 4, keyHeads: 2, t: 70, s: 80, d: 24, e: 40, blockSize: 8, list: { runs: 3 } },
     bias: { kind: "key", isShared: false },
   },
   {

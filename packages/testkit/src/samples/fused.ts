@@ -413,7 +413,7 @@ export const fusedSamplers: Pick<
     },
   },
   fixedPointAdd: {
-    dtypes: ["f32"],
+    dtypes: ["f32", "bf16"],
     compare: "bits",
     straightThrough: ({ sign }) => [1, sign],
     plan: ({ dtype, ...sizes }) =>

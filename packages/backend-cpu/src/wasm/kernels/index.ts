@@ -47,7 +47,7 @@ export function kernelTable(device: Device, elementwise: ElementwiseKernels): Ke
     ...optimizerKernels(device),
     ...addNormKernels(device, elementwise),
     channelFixedPointAdd: channelFixedPointKernel(device),
-    fixedPointAdd: fixedPointKernel(device),
+    fixedPointAdd: fixedPointKernel(device, elementwise),
     randomBits,
     scatterAdd: scatterKernel(device),
   };

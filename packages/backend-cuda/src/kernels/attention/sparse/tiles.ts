@@ -27,19 +27,17 @@ const files: Readonly<Record<Side, readonly string[]>> = {
   keys: ["sparseTilesKeys"],
 };
 
-/**
- * A multiprocessor's register file holds so many blocks of four warps: fewer where sums are wide, there are two of them, or one warp
- * loads a whole tile.
- */
-const sharing = (side: Side, width: number, step: number, warps: number): number =>
-  width > 64 || (side === "keys" && step > 32) || warps === 1 ? 2 : 3;
+/** A multiprocessor's register file holds so many blocks of four warps: fewer where sums are wide, or there are two of them. */
+const sharing = (side: Side, width: number, step: number): number =>
+  width > 64 || (side === "keys" && step > 32) ? 2 : 3;
 
 /**
- * What a tile holds of the other side: less where more sums are held beside it, or a bias is looked up pair by pair. Keys prefer tiles that are part
- * of one block of queries.
+ * What a tile holds of the other side: less where more sums are held beside it, a bias is looked up pair by pair, or one warp loads it, so that shared
+ * memory holds the tiles of as many warps. Keys prefer tiles that are part of one block of queries.
  */
-function stepOf(side: Side, width: number, { bias, blockSize }: SparseAttrs): number {
-  const isNarrow = width > 64 || (bias !== undefined && bias !== "key") || (side === "keys" && blockSize % 64 !== 0);
+function stepOf(side: Side, width: number, warps: number, { bias, blockSize }: SparseAttrs): number {
+  const isPaired = bias !== undefined && bias !== "key";
+  const isNarrow = width > 64 || isPaired || warps === 1 || (side === "keys" && blockSize % 64 !== 0);
   return isNarrow ? 32 : 64;
 }
 
@@ -62,7 +60,7 @@ function biasOf(operands: SparseOperands, attrs: SparseAttrs, step: number): 0 |
 function unitOf(side: Side, operands: SparseOperands, attrs: SparseAttrs): KernelUnit {
   const width = widthOf(sizesOf(operands));
   const warps = side === "keys" ? MOST_WARPS : warpsOf(operands, attrs);
-  const step = stepOf(side, width, attrs);
+  const step = stepOf(side, width, warps, attrs);
   const bias = biasOf(operands, attrs, side === "keys" ? step : WARP_ROWS * warps);
   return {
     files: ["heads", "list", "sparse", "tensorCore", "tiles", ...files[side]],
@@ -74,7 +72,7 @@ function unitOf(side: Side, operands: SparseOperands, attrs: SparseAttrs): Kerne
         WARPS: warps,
         STEP: step,
         BIAS: bias,
-        SHARING: (MOST_WARPS / warps) * sharing(side, width, step, warps),
+        SHARING: (MOST_WARPS / warps) * sharing(side, width, step),
       },
       ...(side === "keys" && { UNIFORM: Number(attrs.blockSize % step === 0) }),
     },
