@@ -99,6 +99,20 @@ if (reason === undefined) {
       expect(sums!.dataSync()).toEqual(expected);
     });
   });
+  test("softmax of rows that shared memory holds is that of shorter ones with nothing behind them", () => {
+    const engine = new Engine(backend);
+    engine.scope(() => {
+      const short = randomNormal([3, 4096], { key: randomKey(1), engine }).mul(4);
+      // As much again that weighs nothing: rows of 8192 elements are held in registers, of 8200 in shared memory.
+      const long = short.concat([short.fullOf([3, 4104], Number.NEGATIVE_INFINITY)], 1);
+      for (const op of [ops.softmax, ops.logSoftmax]) {
+        const [of, from] = [short, long].map((x) => x.apply(op, [x], undefined).narrow(1, 0, 4096).dataSync());
+        for (const [i, v] of of!.entries())
+          if (!(Math.abs(from![i]! - v) <= 1e-5 * Math.max(1, Math.abs(v))))
+            throw new Error(`${op.name} ${i}: ${from![i]}, ${v}`);
+      }
+    });
+  });
   test("rotary positions are the reference's over more times and rows than a block has, whatever their place", () => {
     const draw = (on: Engine): Tensor => randomNormal([3, 37, 30, 32], { key: randomKey(1), engine: on });
     // In float64 on the reference: of positions like these float32 leaves angles few digits.
