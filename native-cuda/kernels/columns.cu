@@ -1,25 +1,27 @@
 // Sums down the columns of a row-major [rows, length]. T; Y: what is stored; S: what is summed in; PACKED: whether rows begin at 16
 // bytes, which changes no order.
 
-/** y[c] for few rows: a block 32 columns, 32 threads a column, whose sums are added in order. */
+/** y[c] for few rows: a block 32 columns, 32 threads a column, whose sums are added in order. A second row of blocks takes the next matrix. */
 struct Columns {
   const T* x;
   Y* y;
+  Y* second;
   u32 rows, length;
 };
 KERNEL(sumColumns, Columns, 1024) {
   __shared__ S sums[32][33];
   const u32 c = blockIdx.x * 32 + (threadIdx.x & 31), part = threadIdx.x >> 5;
+  const T* x = p.x + (u64)blockIdx.y * p.rows * p.length;
   S sum = 0;
   if (c < p.length) {
 #pragma unroll 4
-    for (u32 row = part; row < p.rows; row += 32) sum += (S)wide(p.x[(u64)row * p.length + c]);
+    for (u32 row = part; row < p.rows; row += 32) sum += (S)wide(x[(u64)row * p.length + c]);
   }
   sums[part][threadIdx.x & 31] = sum;
   __syncthreads();
   if (part != 0 || c >= p.length) return;
   for (int k = 1; k < 32; k++) sum += sums[k][threadIdx.x & 31];
-  p.y[c] = narrow<Y>(sum);
+  (blockIdx.y == 0 ? p.y : p.second)[c] = narrow<Y>(sum);
 }
 
 /** Adds up what each of eight threads a column has of V columns from c on, in order. */

@@ -51,6 +51,10 @@ static __device__ __forceinline__ void pullRow(const NormBackward& p, u64 row, b
   const W mean = HAS_MEAN ? wide(p.mean[read]) : (W)0, inverse = wide(p.inverse[read]);
   Row<W, threads, isHeld, Normalised> normalised(Normalised{sourceOf(p, read), mean, inverse}, p.length);
   const Stored<G, W, threads, isHeld> gradients(FromMemory<G>(p.gradient, read, p.length));
+#if HAS_DIRECT
+  // Asked for with the others, though it is added last.
+  const Stored<T, W, threads, isHeld> directs(FromMemory<T>(p.direct, read, p.length));
+#endif
   W sum = 0, product = 0;
   normalised.eachFour([&](int part, u32 c, const W* v) {
     W weight[4], g[4];
@@ -70,10 +74,12 @@ static __device__ __forceinline__ void pullRow(const NormBackward& p, u64 row, b
   if (!isInside) return;
   normalised.changeAndStore(
       [&](int part, u32 c, W* v) {
-        W weight[4], g[4], direct[4];
+        W weight[4], g[4], direct[4] = {};
         readFour(p.weight, c, p.length, weight);
         gradients.four(part, c, g);
-        if (HAS_DIRECT) readFour(p.direct + row * p.length, c, p.length, direct);
+#if HAS_DIRECT
+        directs.four(part, c, direct);
+#endif
 #pragma unroll
         for (int j = 0; j < 4; j++) {
           // Rounded where an op of its own would end.

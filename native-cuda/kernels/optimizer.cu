@@ -17,24 +17,41 @@ struct Adamw {
   const T* schedule;
   double beta1, beta2, rest1, rest2, eps, weightDecay;
 };
+/** V neighbouring elements of every tensor at a time. */
+template <int V>
+static __device__ __forceinline__ void updateRun(const Adamw& p, int i, W factor, u64 packs) {
+  const W beta1 = (W)p.beta1, beta2 = (W)p.beta2, rest1 = (W)p.rest1, rest2 = (W)p.rest2;
+  const W learningRate = wide(p.schedule[0]), correction1 = wide(p.schedule[1]), correction2 = wide(p.schedule[2]);
+  const W eps = (W)p.eps, weightDecay = (W)p.weightDecay;
+  typedef Pack<T, V> Many;
+  for (u64 at = (u64)blockIdx.x * 256 + threadIdx.x; at < packs; at += (u64)gridDim.x * 256) {
+    const Many gradient = ((const Many*)p.g[i])[at];
+    Many parameters = ((const Many*)p.p[i])[at], first = ((const Many*)p.m[i])[at], second = ((const Many*)p.v[i])[at];
+#pragma unroll
+    for (int j = 0; j < V; j++) {
+      const W g = wide(gradient.v[j]) * factor;
+      const W m = wide(first.v[j]) * beta1 + g * rest1;
+      const W v = wide(second.v[j]) * beta2 + g * g * rest2;
+      const W parameter = wide(parameters.v[j]);
+      const W direction = m / correction1 / (rootOf(v / correction2) + eps) + parameter * weightDecay;
+      parameters.v[j] = narrow<T>(parameter - direction * learningRate);
+      first.v[j] = narrow<T>(m);
+      second.v[j] = narrow<T>(v);
+    }
+    ((Many*)p.p[i])[at] = parameters;
+    ((Many*)p.m[i])[at] = first;
+    ((Many*)p.v[i])[at] = second;
+  }
+}
 KERNEL(adamw, Adamw, 256) {
   const int i = blockIdx.y;
   const W factor = wide(p.factor[0]);
   // Gradients that are no numbers leave everything as it is.
   if (!(factor - factor == 0)) return;
-  const W beta1 = (W)p.beta1, beta2 = (W)p.beta2, rest1 = (W)p.rest1, rest2 = (W)p.rest2;
-  const W learningRate = wide(p.schedule[0]), correction1 = wide(p.schedule[1]), correction2 = wide(p.schedule[2]);
-  const W eps = (W)p.eps, weightDecay = (W)p.weightDecay;
-  for (u64 at = (u64)blockIdx.x * 256 + threadIdx.x; at < p.n[i]; at += (u64)gridDim.x * 256) {
-    const W g = wide(p.g[i][at]) * factor;
-    const W m = wide(p.m[i][at]) * beta1 + g * rest1;
-    const W v = wide(p.v[i][at]) * beta2 + g * g * rest2;
-    const W parameter = wide(p.p[i][at]);
-    const W direction = m / correction1 / (rootOf(v / correction2) + eps) + parameter * weightDecay;
-    p.p[i][at] = narrow<T>(parameter - direction * learningRate);
-    p.m[i][at] = narrow<T>(m);
-    p.v[i][at] = narrow<T>(v);
-  }
+  constexpr int V = 16 / sizeof(T);
+  const u64 places = (u64)p.p[i] | (u64)p.g[i] | (u64)p.m[i] | (u64)p.v[i];
+  if (p.n[i] % V == 0 && places % 16 == 0) updateRun<V>(p, i, factor, p.n[i] / V);
+  else updateRun<1>(p, i, factor, p.n[i]);
 }
 
 /** Sums of squares in float64, one a block: [tensors, blocks]. */

@@ -1,33 +1,50 @@
-// Sums of updates at indices, each in ascending order of position: no atomics, one thread an output element. T.
+// Sums of updates at indices, each in ascending order of position: no atomics, one thread an output element, or PACK of them. T.
 // What checks an index is in gather.cu, which is put before this.
 
 typedef Number<T>::Wide W;
 
-/** y[o, place, i] = sum over j with indices[j] = place of updates[o, j, i]; `order` holds the j sorted by index, `sorted` the indices in that order. */
-struct Scatter {
-  const T* updates;
+/** starts[place]: how many of the sorted indices are below it. */
+struct PlaceStarts {
   const u32* sorted;
-  const u32* order;
-  T* y;
-  u64 n, places, count, inner;
+  u64* starts;  // [places + 1]
+  u64 places, count;
 };
-static __device__ __forceinline__ u64 firstNotBelow(const u32* sorted, u64 count, u64 place) {
-  u64 low = 0, high = count;
+KERNEL(placeStarts, PlaceStarts, 256) {
+  const u64 place = (u64)blockIdx.x * 256 + threadIdx.x;
+  if (place > p.places) return;
+  u64 low = 0, high = p.count;
   while (low < high) {
     const u64 middle = (low + high) / 2;
-    if (sorted[middle] < place) low = middle + 1;
+    if (p.sorted[middle] < place) low = middle + 1;
     else high = middle;
   }
-  return low;
+  p.starts[place] = low;
 }
+
+/** y[o, place, i] = sum over j with indices[j] = place of updates[o, j, i]; `order` holds the j sorted by index. A thread PACK neighbouring i. */
+struct Scatter {
+  const T* updates;
+  const u64* starts;
+  const u32* order;
+  T* y;
+  u64 packs, places, count, inner;
+};
 KERNEL(scatterAdd, Scatter, 256) {
   const u64 at = (u64)blockIdx.x * 256 + threadIdx.x;
-  if (at >= p.n) return;
-  const u64 i = at % p.inner, place = at / p.inner % p.places, o = at / p.inner / p.places;
-  W total = 0;
-  for (u64 k = firstNotBelow(p.sorted, p.count, place); k < p.count && p.sorted[k] == place; k++)
-    total += wide(p.updates[(o * p.count + p.order[k]) * p.inner + i]);
-  p.y[at] = narrow<T>(total);
+  if (at >= p.packs) return;
+  typedef Pack<T, PACK> Many;
+  const u64 across = p.inner / PACK;
+  const u64 i = at % across * PACK, place = at / across % p.places, o = at / across / p.places;
+  W totals[PACK] = {};
+  for (u64 k = p.starts[place]; k < p.starts[place + 1]; k++) {
+    const Many update = *(const Many*)(p.updates + (o * p.count + p.order[k]) * p.inner + i);
+#pragma unroll
+    for (int j = 0; j < PACK; j++) totals[j] += wide(update.v[j]);
+  }
+  Many y;
+#pragma unroll
+  for (int j = 0; j < PACK; j++) y.v[j] = narrow<T>(totals[j]);
+  *(Many*)(p.y + at * PACK) = y;
 }
 
 /** The sort keys of indices: themselves, those that name no place noted and put behind all places. */

@@ -176,6 +176,51 @@ KERNEL(crossEntropyWithGradient, CrossEntropyWithGradient, 512) {
   }
 }
 
+/** Softmax of a row that shared memory holds, or its logarithm: read once and written once. Packs of 16 bytes. */
+struct HeldSoftmax {
+  const T* x;
+  T* y;
+  u32 length;
+};
+template <bool isLogarithm>
+static __device__ __forceinline__ void softmaxHeldRow(const HeldSoftmax& p) {
+  __shared__ W shared[33];
+  constexpr int V = 16 / sizeof(T);
+  typedef Pack<T, V> Many;
+  DYNAMIC_SHARED(Many, row);
+  const Many* x = (const Many*)(p.x + (u64)blockIdx.x * p.length);
+  Many* y = (Many*)(p.y + (u64)blockIdx.x * p.length);
+  const u32 packs = p.length / V;
+  W top = -(W)INFINITY;
+#pragma unroll 4
+  for (u32 at = threadIdx.x; at < packs; at += 512) {
+    const Many pack = x[at];
+    row[at] = pack;
+#pragma unroll
+    for (int k = 0; k < V; k++) top = greater(top, wide(pack.v[k]));
+  }
+  const W all = foldBlock<Max>(top, shared);
+  W sum = 0;
+  for (u32 at = threadIdx.x; at < packs; at += 512) {
+    const Many pack = row[at];
+#pragma unroll
+    for (int k = 0; k < V; k++) sum += expOf(wide(pack.v[k]) - all);
+  }
+  const W total = foldBlock<Sum>(sum, shared), shift = isLogarithm ? logOf(total) : 1 / total;
+#pragma unroll 4
+  for (u32 at = threadIdx.x; at < packs; at += 512) {
+    Many pack = row[at];
+#pragma unroll
+    for (int k = 0; k < V; k++) {
+      const W v = wide(pack.v[k]) - all;
+      pack.v[k] = narrow<T>(isLogarithm ? v - shift : expOf(v) * shift);
+    }
+    y[at] = pack;
+  }
+}
+KERNEL(softmaxHeld, HeldSoftmax, 512) { softmaxHeldRow<false>(p); }
+KERNEL(logSoftmaxHeld, HeldSoftmax, 512) { softmaxHeldRow<true>(p); }
+
 struct CrossEntropyBackward {
   const T* x;
   const int* targets;

@@ -155,10 +155,15 @@ const cases: Readonly<Record<string, MakeCase>> = {
   softmax: ({ draw, sizes: { chunk, classes } }) => ({
     ...{ op: ops.softmax, attrs: undefined, inputs: [draw([chunk, classes], "bf16")], bytes: 4 * chunk * classes },
   }),
-  crossEntropyWithGradient: ({ draw, engine, sizes: { chunk, classes } }) => ({
-    ...{ op: ops.crossEntropyWithGradient, attrs: undefined, bytes: 4 * chunk * classes },
-    inputs: [draw([chunk, classes], "bf16"), zeros([chunk], { dtype: "i32", engine })],
-  }),
+  crossEntropyWithGradient: ({ draw, engine, sizes: { chunk, classes } }) => {
+    const [logits, targets] = [draw([chunk, classes], "bf16"), zeros([chunk], { dtype: "i32", engine })];
+    const parts = (): readonly Tensor[] => {
+      const [loss, lse] = ops.crossEntropy.decompose([logits, targets], undefined) as [Tensor, Tensor];
+      return ops.crossEntropyBackward.decompose([logits, targets, lse, loss.onesLike()], undefined);
+    };
+    const inputs = [logits, targets];
+    return { op: ops.crossEntropyWithGradient, attrs: undefined, bytes: 4 * chunk * classes, inputs, parts };
+  },
   adamw: ({ draw, engine, sizes }) => {
     const shape = [sizes.classes, widthOf(sizes)];
     const moments = [zeros(shape, { engine }), zeros(shape, { engine })];

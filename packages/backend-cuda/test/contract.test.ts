@@ -117,6 +117,42 @@ if (reason === undefined) {
       for (const [i, t] of run(apart).entries()) expect(t.dataSync()).toEqual(packed[i]!.dataSync());
     });
   });
+  test("a long line is sorted by many blocks as by one, and sums at its indices go in ascending order", () => {
+    const engine = new Engine(backend);
+    const random = new Random(2);
+    const [count, places, inner] = [9000, 300, 4];
+    const keys = Float32Array.from({ length: count }, () => random.integer(-20, 20) / 4);
+    const indices = Int32Array.from({ length: count }, () => random.integer(0, places - 1));
+    const updates = Float32Array.from({ length: count * inner }, () => random.between(-1, 1));
+    engine.scope(() => {
+      const [, positions] = tensor(keys, { engine }).applyAll(ops.sort, [tensor(keys, { engine })], {
+        ...{ axis: 0, descending: false },
+      });
+      const stable = Array.from(keys.keys()).sort((a, b) => keys[a]! - keys[b]! || a - b);
+      expect(Array.from(positions!.dataSync())).toEqual(stable);
+      const expected = new Float32Array(places * inner);
+      indices.forEach((place, j) => {
+        for (let i = 0; i < inner; i++) expected[place * inner + i]! += updates[j * inner + i]!;
+      });
+      const given = [tensor(indices, { engine }), tensor(updates, { shape: [count, inner], engine })];
+      const [sums] = given[1]!.applyAll(ops.scatterAdd, given, { axis: 0, size: places });
+      expect(sums!.dataSync()).toEqual(expected);
+    });
+  });
+  test("softmax of rows that shared memory holds is that of shorter ones with nothing behind them", () => {
+    const engine = new Engine(backend);
+    engine.scope(() => {
+      const short = randomNormal([3, 4096], { key: randomKey(1), engine }).mul(4);
+      // As much again that weighs nothing: rows of 8192 elements are held in registers, of 8200 in shared memory.
+      const long = short.concat([short.fullOf([3, 4104], Number.NEGATIVE_INFINITY)], 1);
+      for (const op of [ops.softmax, ops.logSoftmax]) {
+        const [of, from] = [short, long].map((x) => x.apply(op, [x], undefined).narrow(1, 0, 4096).dataSync());
+        for (const [i, v] of of!.entries())
+          if (!(Math.abs(from![i]! - v) <= 1e-5 * Math.max(1, Math.abs(v))))
+            throw new Error(`${op.name} ${i}: ${from![i]}, ${v}`);
+      }
+    });
+  });
   test("rotary positions are the reference's over more times and rows than a block has, whatever their place", () => {
     const draw = (on: Engine): Tensor => randomNormal([3, 37, 30, 32], { key: randomKey(1), engine: on });
     // In float64 on the reference: of positions like these float32 leaves angles few digits.

@@ -1,4 +1,5 @@
 import {
+  type DType,
   defineFunction,
   describeAll,
   dispatch,
@@ -7,7 +8,6 @@ import {
   statisticsType,
   type Tensor,
   ValueError,
-  zeros,
 } from "@revnet-zero/tensor";
 
 /** Logits that exist at a time, where the backend does not say: 64 MiB of f32. */
@@ -61,6 +61,13 @@ function chunksOf(rows: number, most: number): number[] {
 
 const donating = { donates: true };
 
+/** What a chunk of rows leaves: its losses' sum, and in training its rows' gradient; the first also the weight's, which the others add to. */
+interface ChunkResult {
+  readonly total: Tensor;
+  readonly byRows?: Tensor;
+  readonly byWeight?: Tensor;
+}
+
 function inChunks(x: Tensor, weight: Tensor, targets: Tensor, sizes: readonly number[], count: Tensor): Tensor {
   const { engine } = x;
   const wide = statisticsType(weight.dtype);
@@ -70,28 +77,38 @@ function inChunks(x: Tensor, weight: Tensor, targets: Tensor, sizes: readonly nu
     forward: (context, rows, w) => {
       const low = engine.ambient.autocast;
       const [given, factor] = low === undefined ? [rows!, w!] : [rows!.cast(low), w!.cast(low)];
-      const byWeight = isTraining ? zeros(w!.shape, { dtype: wide, engine }) : undefined;
+      let byWeight: Tensor | undefined;
       const labels = targets.split(sizes, 0);
-      const parts = given.split(sizes, 0).map((chunk, i) =>
-        engine.scope(() => {
+      const parts = given.split(sizes, 0).map((chunk, i) => {
+        const part = engine.scope((): ChunkResult => {
           const logits = chunk.linear(factor);
-          if (byWeight === undefined) return { total: logits.crossEntropy(labels[i]!).sum() };
+          if (!isTraining) return { total: logits.crossEntropy(labels[i]!).sum() };
           const operands = [logits, labels[i]!];
           const [change, loss] = dispatch(engine, ops.crossEntropyWithGradient, operands, undefined, donating);
-          byWeight.apply(ops.matmulAdd, [byWeight, change!.transpose(), chunk], undefined);
-          return { total: loss!.sum(), byRows: change!.matmul(factor) };
-        }),
-      );
+          const first = byWeight === undefined ? { byWeight: weightGradient(change!, chunk, wide) } : {};
+          byWeight?.apply(ops.matmulAdd, [byWeight, change!.transpose(), chunk], undefined);
+          return { total: loss!.sum(), byRows: change!.matmul(factor), ...first };
+        });
+        byWeight ??= part.byWeight;
+        return part;
+      });
       const gradients = parts.flatMap(({ byRows }) => (byRows === undefined ? [] : [byRows]));
       if (byWeight !== undefined) context.save(gradients[0]!.concat(gradients.slice(1)), byWeight);
       return parts.map(({ total }) => total).reduce((all, part) => all.add(part));
     },
     backward: (context, g) => {
       const [byRows, byWeight] = context.takeSaved() as [Tensor, Tensor];
-      const scaled = (t: Tensor, like: Tensor): Tensor =>
-        dispatch(engine, ops.mul, [t.cast(wide), g!], undefined, donating)[0]!.cast(like.dtype);
+      // Nothing else holds what was saved: it is written over, and a parameter's gradient is its buffer.
+      const scaled = (t: Tensor, like: Tensor): Tensor => {
+        const [product] = dispatch(engine, ops.mul, [t.cast(wide), g!], undefined, donating);
+        t.dispose();
+        return product!.cast(like.dtype);
+      };
       return [scaled(byRows, x), scaled(byWeight, weight)];
     },
   });
   return sum(x, weight)[0]!.div(count);
 }
+
+const weightGradient = (change: Tensor, rows: Tensor, to: DType): Tensor =>
+  change.apply(ops.linearParametersBackward, [change, rows], { hasBias: false, to });

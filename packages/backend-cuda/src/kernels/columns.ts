@@ -1,5 +1,5 @@
 import { type DType, dtypes } from "@revnet-zero/tensor";
-import { addressOf, type CudaDevice, type CudaView } from "../device/device.ts";
+import { addressOf, addressOr0, type CudaDevice, type CudaView } from "../device/device.ts";
 import { cTypes, type KernelUnit } from "../device/sources.ts";
 import { computeFunction, type MapBody } from "../elementwise/source.ts";
 
@@ -21,11 +21,13 @@ const columnsUnit = (from: DType, to: DType, held: DType, isPacked: boolean): Ke
   constants: { PACKED: Number(isPacked) },
 });
 
-/** y[c] = the sum of column c of few rows, in the type they are summed in. */
-export function sumColumns(device: CudaDevice, { dtype, address, rows, length }: Rows, held: DType, y: CudaView): void {
+/** y[c] = the sum of column c of few rows, in the type they are summed in; and the same of the matrix behind it, where a second y is given. */
+export function sumColumns(device: CudaDevice, of: Rows, held: DType, y: CudaView, second?: CudaView): void {
+  const { dtype, address, rows, length } = of;
   const kernel = device.kernel(columnsUnit(dtype, y.dtype, held, true), "sumColumns");
-  device.parameters.start().pointer(address).pointer(addressOf(y)).int(rows).int(length);
-  device.launch(kernel, Math.ceil(length / 32), 1, 1, 1024);
+  const p = device.parameters.start().pointer(address).pointer(addressOf(y)).pointer(addressOr0(second));
+  p.int(rows).int(length);
+  device.launch(kernel, Math.ceil(length / 32), second === undefined ? 1 : 2, 1, 1024);
 }
 
 /** Whether `sumManyRows` takes a matrix: rows of whole packs of 16 bytes. */

@@ -1,4 +1,4 @@
-import { numel, type PrimitiveKernels } from "@revnet-zero/tensor";
+import { dtypes, numel, type PrimitiveKernels } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
 import { addressOf, type CudaView } from "../device/device.ts";
 import { cTypes, wordType } from "../device/sources.ts";
@@ -23,7 +23,11 @@ export function gatherKernels({ device }: Context): Kernels {
     p.pointer(device.faults.address).long(n).long(split.size).long(count).long(split.inner);
     device.launchOver(kernel, n);
   };
-  const scatterUnit = (y: CudaView) => ({ files: ["gather", "scatter"], types: { WORD: "u32", T: cTypes[y.dtype] } });
+  const scatterUnit = (y: CudaView, pack = 1) => ({
+    files: ["gather", "scatter"],
+    types: { WORD: "u32", T: cTypes[y.dtype] },
+    constants: { PACK: pack },
+  });
   return {
     take: {
       inputs: "contiguous",
@@ -41,8 +45,12 @@ export function gatherKernels({ device }: Context): Kernels {
         const { size, inner } = around(y!.shape, axis);
         const n = numel(y!.shape);
         const count = numel(indices!.shape);
-        const unit = scatterUnit(y!);
         if (n === 0) return;
+        // 16 bytes of neighbours a thread, where they lie so.
+        const most = 16 / dtypes[y!.dtype].bytes;
+        const isPacked = inner % most === 0 && [updates!, y!].every((v) => addressOf(v) % 16 === 0);
+        const pack = isPacked ? most : 1;
+        const unit = scatterUnit(y!, pack);
         sortLines(
           device,
           { key: "u32", lines: 1, size: count, bits: Math.max(1, Math.ceil(Math.log2(size + 1))) },
@@ -53,12 +61,20 @@ export function gatherKernels({ device }: Context): Kernels {
               p.pointer(device.faults.address).long(count).long(size);
               device.launchOver(kernel, count);
             },
-            use: (sorted, order) => {
-              const kernel = device.kernel(unit, "scatterAdd");
-              const p = device.parameters.start().pointer(addressOf(updates!)).pointer(sorted).pointer(order);
-              p.pointer(addressOf(y!)).long(n).long(size).long(count).long(inner);
-              device.launchOver(kernel, n);
-            },
+            use: (sorted, order) =>
+              device.withWorkspace(8 * (size + 1), (starts) => {
+                const find = device.kernel(unit, "placeStarts");
+                device.parameters.start().pointer(sorted).pointer(starts).long(size).long(count);
+                device.launchOver(find, size + 1);
+                const kernel = device.kernel(unit, "scatterAdd");
+                const p = device.parameters.start().pointer(addressOf(updates!)).pointer(starts).pointer(order);
+                p.pointer(addressOf(y!))
+                  .long(n / pack)
+                  .long(size)
+                  .long(count)
+                  .long(inner);
+                device.launchOver(kernel, n / pack);
+              }),
           },
         );
       },

@@ -74,9 +74,7 @@ function pull(device: CudaDevice, views: Views): void {
       pack();
       device.launch(device.kernel(rowUnit(unit, of), "normParameters"), Math.ceil(length / THREADS), parts);
     }
-    const partial = { dtype: held, rows: parts, length };
-    sumColumns(device, { ...partial, address: sums }, held, byWeight);
-    if (byBias !== undefined) sumColumns(device, { ...partial, address: sums + bytes }, held, byBias);
+    sumColumns(device, { dtype: held, address: sums, rows: parts, length }, held, byWeight, byBias);
   });
 }
 

@@ -3,7 +3,7 @@ import type { Block } from "../device/allocator.ts";
 import { addressOf, addressOr0, type CudaView } from "../device/device.ts";
 import { cTypes } from "../device/sources.ts";
 import type { Context } from "./context.ts";
-import { launchRows, rowUnit } from "./rows.ts";
+import { launchRows, MOST_OF_BLOCK, rowUnit } from "./rows.ts";
 
 type Kernels = Pick<
   FusedKernels<Block>,
@@ -77,9 +77,24 @@ export function softmaxKernels({ device, elementwise }: Context): Kernels {
     p.pointer(addressOf(loss)).pointer(device.faults.address).int(length);
     device.launch(kernel, rows, 1, 1, HOLDING, bytes);
   };
+  /** Rows too long for a block's registers by shared memory, where that holds one. */
+  const softmaxOf = (name: "softmax" | "logSoftmax", x: CudaView, y: CudaView): void => {
+    const length = x.shape[x.shape.length - 1]!;
+    const bytes = length * dtypes[x.dtype].bytes;
+    const rows = length === 0 ? 0 : numel(x.shape) / length;
+    if (length <= MOST_OF_BLOCK || !holdsRow(bytes)) overRows(name, x, undefined, y);
+    else if (rows > 0) {
+      fromPacks(x, (given) => {
+        const unitOfRows = rowUnit(unit(x), { rows, length, operands: [given, y] });
+        const kernel = device.kernel(unitOfRows, `${name}Held`, device.sharedBytes - BESIDES);
+        device.parameters.start().pointer(addressOf(given)).pointer(addressOf(y)).int(length);
+        device.launch(kernel, rows, 1, 1, HOLDING, bytes);
+      });
+    }
+  };
   return {
-    softmax: { inputs: "contiguous", run: ([x], [y]) => overRows("softmax", x!, undefined, y!) },
-    logSoftmax: { inputs: "contiguous", run: ([x], [y]) => overRows("logSoftmax", x!, undefined, y!) },
+    softmax: { inputs: "contiguous", run: ([x], [y]) => softmaxOf("softmax", x!, y!) },
+    logSoftmax: { inputs: "contiguous", run: ([x], [y]) => softmaxOf("logSoftmax", x!, y!) },
     softmaxBackward: { inputs: "contiguous", run: ([x, g], [y]) => overRows("softmaxBackward", x!, g!, y!) },
     crossEntropy: {
       inputs: "contiguous",

@@ -1,6 +1,6 @@
 import { type FusedKernels, numel, type PrimitiveKernels } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
-import { addressOf, type CudaDevice, type CudaView } from "../device/device.ts";
+import { addressOf, type CudaDevice, type CudaView, THREADS } from "../device/device.ts";
 import { cTypes, type KernelUnit } from "../device/sources.ts";
 import type { Context } from "./context.ts";
 import { around } from "./split.ts";
@@ -28,13 +28,49 @@ export function sortLines(device: CudaDevice, { key, lines, size, bits }: Lines,
     device.withWorkspace(2 * n * 4, (order) => {
       if (n > 0) writeKeys(keys);
       const passes = Math.ceil(bits / 4);
-      const kernel = device.kernel({ files: ["sort"], types: { KEY: key } }, "sortLines");
-      device.parameters.start().pointer(keys).pointer(order).long(lines).long(size).int(passes);
-      if (n > 0) device.launch(kernel, lines);
+      if (lines === 1 && size >= LEAST_OF_PARTS) sortParts(device, key, { keys, order, size, passes });
+      else if (n > 0) {
+        const kernel = device.kernel({ files: ["sort"], types: { KEY: key } }, "sortLines");
+        device.parameters.start().pointer(keys).pointer(order).long(lines).long(size).int(passes);
+        device.launch(kernel, lines);
+      }
       const half = (passes % 2) * n;
       use(keys + half * keyBytes, order + half * 4);
     }),
   );
+}
+
+/** A line of so many keys is sorted by many blocks, whose threads take at least so many keys each and are at most so many: counts are summed by one block. */
+const LEAST_OF_PARTS = 4096;
+const LEAST_OF_PART = 8;
+const MOST_PARTS = 2 ** 16;
+
+interface OneLine {
+  readonly keys: number;
+  readonly order: number;
+  readonly size: number;
+  readonly passes: number;
+}
+
+function sortParts(device: CudaDevice, key: "u32" | "u64", { keys, order, size, passes }: OneLine): void {
+  const length = Math.max(LEAST_OF_PART, Math.ceil(size / MOST_PARTS));
+  const blocks = Math.ceil(size / length / THREADS);
+  const parts = blocks * THREADS;
+  const unit = { files: ["sort"], types: { KEY: key } };
+  device.withWorkspace(16 * parts * 4, (counts) => {
+    for (let pass = 0; pass < passes; pass++) {
+      for (const [name, across, threads] of [
+        ["countDigits", blocks, THREADS],
+        ["sumCounts", 1, 1024],
+        ["moveByDigit", blocks, THREADS],
+      ] as const) {
+        const kernel = device.kernel(unit, name);
+        const p = device.parameters.start().pointer(keys).pointer(order).pointer(counts).long(size);
+        p.ints([length, parts, pass]);
+        device.launch(kernel, across, 1, 1, threads);
+      }
+    }
+  });
 }
 
 /** Up to here the largest of a line are found one by one; beyond, lines are sorted. */
