@@ -267,6 +267,8 @@ test.for([
       const { launches } = backend!.device;
       tokens.push(await decoder.continue(prompts, { length: 8 }));
       const perToken = (backend!.device.launches - launches) / 11;
+      const drawn = { length: 8, temperature: 1.5, topK: 9 };
+      for (const seed of [8, 9]) tokens.push(await decoder.continue(prompts, { ...drawn, key: randomKey(seed) }));
       decoder.rewind();
       const logits = Array.from({ length: 6 }, (_, n) =>
         engine.scope(() => bits(decoder.step(tensor(Int32Array.of(n, 3 * n), { engine })))),
