@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { HierarchicalReversibleAttention } from "@revnet-zero/attention";
 import { useStandIn } from "@revnet-zero/backend-cuda/testing";
-import { type AttentionMaker, ReversibleTransformer, Transformer } from "@revnet-zero/models";
+import { type AttentionMaker, Decoder, ReversibleTransformer, Transformer, whyNotDecoded } from "@revnet-zero/models";
 import { type Backend, Engine, randomKey, tensor } from "@revnet-zero/tensor";
 import {
   applyGradients,
@@ -12,7 +12,7 @@ import {
   runKey,
 } from "@revnet-zero/train";
 
-// Leaves the source of every kernel that training needs in a folder: node record.ts <folder>. On the stand-in driver, which is
+// Leaves the source of every kernel that training and decoding need in a folder: node record.ts <folder>. On the stand-in driver, which is
 // told to compile and run none.
 
 /** Widths and heads decide which kernels there are; batch, length and depth do not. */
@@ -74,6 +74,15 @@ for (const { sequenceLength, ...shape } of shapes) {
       engine.scope(step);
       if (mode === "ordinary") backend.device.choices.preferring("tiles", () => engine.scope(step));
       optimizer.dispose();
+      if (whyNotDecoded(model) === undefined)
+        for (const batch of [1, 8, 16]) {
+          const decoder = new Decoder(model, { batch, precision });
+          const prompts = Array.from({ length: batch }, () => [1]);
+          // What is not computed is no number either.
+          await decoder.continue(prompts, { length: 1 }).catch(() => {});
+          await decoder.continue(prompts, { length: 1, temperature: 1, topK: 5, key: randomKey(1) }).catch(() => {});
+          decoder.dispose();
+        }
       model.dispose();
     }
   }

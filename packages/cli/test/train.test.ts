@@ -113,6 +113,23 @@ describe("training", () => {
     const { out } = await bench.run(`train @config.yaml --model.reversibility ${mode} --optimizer.name lion`);
     expect(out).toMatch(/^peak memory: predicted ([\d.]+ KiB), measured \1 \(equal to the byte\)$/m);
   });
+
+  test("as graphs is the run without, resumed either way, and says why there are none on the CPU", async () => {
+    const settings = { schedule: { name: "constant", warmupSteps: 0 } } as const;
+    const [plain, graph] = [await Bench.open(settings), await Bench.open(settings)];
+    await plain.run("train @config.yaml");
+    const { out, status } = await graph.run("train @config.yaml --graph --train.steps 4");
+    expect(status).toBe(0);
+    expect(out).toContain("the last step was no graph: the cpu backend has no graphs\n");
+    expect(out).toMatch(/^peak memory: predicted ([\d.]+ KiB), measured \1 \(equal to the byte\)$/m);
+    const rest = await graph.run("train @config.yaml --resume");
+    expect(rest).toMatchObject({ status: 0, error: expect.not.stringContaining("train.graph") });
+    const weights = async (bench: Bench): Promise<unknown> =>
+      Object.entries(await bench.files()).filter(([name]) => name.startsWith("run/step-000006/model"));
+    const found = await weights(graph);
+    expect(found).toHaveLength(1);
+    expect(found).toEqual(await weights(plain));
+  });
 });
 
 describe("resuming", () => {

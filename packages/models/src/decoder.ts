@@ -1,8 +1,18 @@
 import { type Compiled, compile } from "@revnet-zero/compile";
 import { Attention, Decoding } from "@revnet-zero/nn";
-import { type DType, type Engine, NonFiniteError, type Tensor, tensor, ValueError, zeros } from "@revnet-zero/tensor";
+import {
+  type DType,
+  type Engine,
+  foldKey,
+  type Key,
+  NonFiniteError,
+  type Tensor,
+  tensor,
+  ValueError,
+  zeros,
+} from "@revnet-zero/tensor";
 import type { LanguageModel } from "./languageModel.ts";
-import { checkTokens } from "./sampling.ts";
+import { checkSampling, checkTokens, drawAll, type Sampling } from "./sampling.ts";
 
 export interface DecoderOptions {
   /** Sequences that are continued at once. Default 1. */
@@ -11,6 +21,17 @@ export interface DecoderOptions {
   readonly precision?: "f32" | "bf16" | "f16";
   /** Whether a step is a graph of the device, one launch, where the device has graphs (CUDA). Default true. */
   readonly graph?: boolean;
+}
+
+export interface ContinueOptions {
+  /** How many tokens to add to each prompt. */
+  readonly length: number;
+  /** Divides the logits: below 1 safer, above 1 wilder, 0 always the likeliest. Default 0. */
+  readonly temperature?: number;
+  /** Draw only among this many likeliest tokens. Default all. */
+  readonly topK?: number;
+  /** Decides what is drawn; needed where the temperature is not 0. */
+  readonly key?: Key;
 }
 
 /** Why a model cannot be decoded step by step; undefined where it can. */
@@ -45,6 +66,7 @@ export class Decoder {
   readonly #append: Compiled<[Tensor], readonly Tensor[]>;
   /** Tokens i32 [b, length], prompts' lengths i32 [b, 1], and how many logits were no numbers. Where they lie is part of a graph. */
   readonly #written: { readonly history: Tensor; readonly lengths: Tensor; readonly bad: Tensor };
+  #sampling: Pick<Sampling, "temperature" | "topK"> = { temperature: 0, topK: undefined };
   #last: Compiled<[Tensor], Tensor | readonly Tensor[]>;
   #place = 0;
 
@@ -68,7 +90,10 @@ export class Decoder {
     };
     const options = { graph, keepsConstants: true };
     this.#step = compile((tokens: Tensor) => this.#logits(tokens).cast("f32"), options);
-    this.#append = compile((history: Tensor) => this.#appendLikeliest(history), options);
+    this.#append = compile((history: Tensor) => this.#appendDrawn(history), {
+      ...options,
+      guard: () => JSON.stringify(this.#sampling),
+    });
     this.#last = this.#step;
   }
 
@@ -99,12 +124,23 @@ export class Decoder {
   }
 
   /**
-   * The likeliest tokens after each prompt, `length` of them, chosen on the device: nothing is read before the end. Prompts may differ in
-   * length, and go through the model token by token.
+   * Tokens after each prompt, chosen on the device: nothing is read before the end. Prompts may differ in length, and go through the model
+   * token by token. The same key gives the same tokens (others than `generate`, which draws on the host).
    *
    * @throws NonFiniteError where logits are no numbers.
    */
-  async continue(prompts: readonly ArrayLike<number>[], { length }: { readonly length: number }): Promise<number[][]> {
+  async continue(
+    prompts: readonly ArrayLike<number>[],
+    { length, temperature = 0, topK, key }: ContinueOptions,
+  ): Promise<number[][]> {
+    checkSampling("Decoder.continue", { length, temperature, topK });
+    if (temperature > 0 && key === undefined)
+      throw new ValueError(
+        "Decoder.continue",
+        `temperature is ${temperature}, and no key is given`,
+        "key: randomKey(seed)",
+      );
+    this.#sampling = { temperature, topK };
     const { batch } = this;
     const engine = this.#engine;
     const { vocabSize, maxSeqLen } = this.#model.options;
@@ -133,7 +169,8 @@ export class Decoder {
       );
       bad.assign(bad.zerosLike());
       for (let i = 1; i < longest + length; i++) {
-        this.#append(history);
+        if (key === undefined) this.#append(history);
+        else engine.withKey(foldKey(key, i), () => this.#append(history));
         this.#place++;
       }
       this.#last = this.#append;
@@ -176,14 +213,15 @@ export class Decoder {
   }
 
   /** One step of `continue`. */
-  #appendLikeliest(history: Tensor): Tensor[] {
+  #appendDrawn(history: Tensor): Tensor[] {
     const engine = this.#engine;
     const { lengths, bad } = this.#written;
     const { place } = this.#decoding;
     return engine.noGrad(() =>
       engine.scope(() => {
         const logits = this.#logits(history.take(place, 1).reshape([this.batch]));
-        const next = logits.argmax(-1).reshape([this.batch, 1]);
+        const key = (): Key => engine.nextKey("Decoder.continue");
+        const next = drawAll(logits, this.#sampling, key).reshape([this.batch, 1]);
         // The place has moved on to where the next token goes, unless the prompt has one there.
         const isNext = history.rangeOf(history.shape[1]!, "i32").equal(place);
         const isWritten = isNext.logicalAnd(lengths.lessEqual(place));

@@ -24,7 +24,7 @@ export {
 export { type Gpt2Options, gpt2FromWeights } from "./convert/gpt2.ts";
 export { type ConversionReport, type LogitModel, measureConversion } from "./convert/measureConversion.ts";
 export { type VitOptions, vitFromWeights } from "./convert/vit.ts";
-export { Decoder, type DecoderOptions, whyNotDecoded } from "./decoder.ts";
+export { type ContinueOptions, Decoder, type DecoderOptions, whyNotDecoded } from "./decoder.ts";
 export { type GenerateOptions, generate } from "./generate.ts";
 export { type ClassificationLossOptions, ImageClassifier, type ImageOptions } from "./imageClassifier.ts";
 export { LanguageModel, PredictionHead, TokenEmbedding } from "./languageModel.ts";

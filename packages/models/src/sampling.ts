@@ -1,4 +1,4 @@
-import { type Key, NonFiniteError, randomWord, ValueError } from "@revnet-zero/tensor";
+import { type Key, NonFiniteError, randomUniform, randomWord, type Tensor, ValueError } from "@revnet-zero/tensor";
 
 export interface Sampling {
   readonly length: number;
@@ -23,6 +23,28 @@ export function checkTokens(op: string, what: string, tokens: readonly number[],
     `${what} has ${tokens[wrong]} at place ${wrong}`,
     `tokens are whole numbers from 0 to ${vocabSize - 1}`,
   );
+}
+
+/**
+ * A token of each row of logits `[batch, vocabulary]`, i32 `[batch]`, drawn on the device: the largest of logit / temperature plus noise,
+ * which has the softmax's distribution. Among the topK likeliest, and what equals the last of them.
+ * Source: Maddison, Tarlow & Minka 2014 (arXiv:1411.0030), section 2 (the Gumbel-max trick).
+ */
+export function drawAll(
+  logits: Tensor,
+  { temperature, topK }: Pick<Sampling, "temperature" | "topK">,
+  key: () => Key,
+): Tensor {
+  if (temperature === 0) return logits.argmax(-1);
+  const { engine } = logits;
+  const x = logits.cast("f32");
+  const least = topK === undefined ? undefined : x.topk(Math.min(topK, x.shape[1]!)).values.narrow(1, -1, 1);
+  const kept = least === undefined ? x : x.greaterEqual(least).where(x, Number.NEGATIVE_INFINITY);
+  const noise = randomUniform(x.shape, { key: key(), engine }).log().neg().log().neg();
+  return kept
+    .mul(1 / temperature)
+    .add(noise)
+    .argmax(-1);
 }
 
 /** A number in [0, 1). */

@@ -1,5 +1,5 @@
 import { Attention } from "@revnet-zero/nn";
-import { expectNoLeak, type Tensor, tensor } from "@revnet-zero/tensor";
+import { expectNoLeak, randomKey, type Tensor, tensor } from "@revnet-zero/tensor";
 import { errorText, expectClose, rejectionText, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -109,6 +109,46 @@ describe("decoding step by step", () => {
       decoder.dispose();
     });
     expect(model.training).toBe(true);
+    model.dispose();
+  });
+
+  test("draws by the softmax of the logits, decided by the key alone: frequencies within five standard errors", async () => {
+    const model = build({
+      ...({ kind: "ordinary", positions: "rotary", numKeyValueHeads: 1, norm: "layer", mlp: "gelu" } as const),
+      tieEmbeddings: false,
+    });
+    const batch = 400;
+    const decoder = new Decoder(model, { batch });
+    const prompts = new Array<number[]>(batch).fill([3]);
+    const run = async (seed: number, more: object = {}): Promise<number[]> =>
+      (await decoder.continue(prompts, { length: 1, temperature: 2, key: randomKey(seed), ...more })).flat();
+    const logits = engine.scope(() => Array.from(anew(model, [[3]]).dataSync()));
+    const frequencies = (found: readonly number[], weights: readonly number[]): void => {
+      const total = weights.reduce((a, b) => a + b);
+      weights.forEach((weight, token) => {
+        const p = weight / total;
+        const count = found.filter((t) => t === token).length;
+        expect(Math.abs(count - found.length * p)).toBeLessThanOrEqual(5 * Math.sqrt(found.length * p * (1 - p)) + 1);
+      });
+    };
+    const all = [await run(1), await run(2), await run(3), await run(4), await run(5)];
+    expect(await run(1)).toEqual(all[0]);
+    expect(all[1]).not.toEqual(all[0]);
+    const weights = logits.map((l) => Math.exp(l / 2));
+    frequencies(all.flat(), weights);
+    const third = logits.toSorted((a, b) => b - a)[2]!;
+    const some = [await run(6, { topK: 3 }), await run(7, { topK: 3 })].flat();
+    frequencies(
+      some,
+      weights.map((w, i) => (logits[i]! >= third ? w : 0)),
+    );
+    const likeliest = logits.indexOf(Math.max(...logits));
+    expect(new Set(await run(8, { topK: 1 }))).toEqual(new Set([likeliest]));
+    expect(await rejectionText(decoder.continue(prompts, { length: 1, temperature: 1 }))).toMatchInlineSnapshot(`
+      "ValueError: Decoder.continue: temperature is 1, and no key is given
+        hint: key: randomKey(seed)"
+    `);
+    decoder.dispose();
     model.dispose();
   });
 
