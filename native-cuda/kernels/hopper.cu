@@ -110,20 +110,18 @@ static __device__ __forceinline__ void giveRegisters() {
                  : SUMS_##n(d)                                                                                    \
                  : "l"(a), "l"(b), "r"((int)keeps));                                                               \
   }
-#define PRODUCT_OF_REGISTERS(name, across, n, H, types, a0, a1, a2, a3, b0, p0)                                   \
-  static __device__ __forceinline__ void name(H, float (&d)[n / 2], const u32 (&a)[4], u64 b, bool keeps) {        \
-    asm volatile(ASKED(p0) PRODUCT(n, types) "{%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 "}, %" #b0 ", p, 1, 1, " #across ";}" \
+#define PRODUCT_OF_REGISTERS(n, H, types, a0, a1, a2, a3, b0, p0)                                                 \
+  static __device__ __forceinline__ void productAcross(H, float (&d)[n / 2], const u32 (&a)[4], u64 b, bool keeps) { \
+    asm volatile(ASKED(p0) PRODUCT(n, types) "{%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 "}, %" #b0 ", p, 1, 1, 1;}"       \
                  : SUMS_##n(d)                                                                                    \
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)keeps));                           \
   }
 #define PRODUCTS(H, types)                                                           \
   PRODUCT_OF_SHARED(64, H, types, 32, 33, 34)                                        \
   PRODUCT_OF_SHARED(128, H, types, 64, 65, 66)                                       \
-  PRODUCT_OF_REGISTERS(productAlong, 0, 64, H, types, 32, 33, 34, 35, 36, 37)        \
-  PRODUCT_OF_REGISTERS(productAlong, 0, 128, H, types, 64, 65, 66, 67, 68, 69)       \
-  PRODUCT_OF_REGISTERS(productAcross, 1, 64, H, types, 32, 33, 34, 35, 36, 37)       \
-  PRODUCT_OF_REGISTERS(productAcross, 1, 128, H, types, 64, 65, 66, 67, 68, 69)
-// d (+)= a · b: of a, rows lie along the terms; of b, rows do (productAlong), or columns (productAcross).
+  PRODUCT_OF_REGISTERS(64, H, types, 32, 33, 34, 35, 36, 37)                         \
+  PRODUCT_OF_REGISTERS(128, H, types, 64, 65, 66, 67, 68, 69)
+// d (+)= a · b: a and the rows of b lie along the terms, in shared memory; or a is in registers, and b's columns lie along them.
 PRODUCTS(bf16, "bf16.bf16")
 PRODUCTS(f16, "f16.f16")
 #else
@@ -138,10 +136,6 @@ struct IsBrain<bf16> {
 template <class H, int n>
 static inline void productAlong(H, float (&d)[n], u64 a, u64 b, bool keeps) {
   standInAsk(d, 2 * n, IsBrain<H>::value, nullptr, a, b, false, keeps);
-}
-template <class H, int n>
-static inline void productAlong(H, float (&d)[n], const u32 (&a)[4], u64 b, bool keeps) {
-  standInAsk(d, 2 * n, IsBrain<H>::value, a, 0, b, false, keeps);
 }
 template <class H, int n>
 static inline void productAcross(H, float (&d)[n], const u32 (&a)[4], u64 b, bool keeps) {
@@ -161,12 +155,6 @@ static __device__ __forceinline__ void rowsAgainstRows(float (&d)[n], u64 a, u64
 #pragma unroll
   for (int kk = 0; kk < D / 16; kk++)
     productAlong(T(), d, furtherIn(a, kk / 4 * ROWS_OF_A * 128 + kk % 4 * 32), furtherIn(b, kk / 4 * ROWS_OF_B * 128 + kk % 4 * 32), kk > 0);
-}
-/** The same of rows in registers. */
-template <int ROWS_OF_B, int n>
-static __device__ __forceinline__ void rowsAgainstRows(float (&d)[n], const u32 (&a)[D / 16][4], u64 b) {
-#pragma unroll
-  for (int kk = 0; kk < D / 16; kk++) productAlong(T(), d, a[kk], furtherIn(b, kk / 4 * ROWS_OF_B * 128 + kk % 4 * 32), kk > 0);
 }
 /** d [64, N] += w · b, weights in registers, 16 of them a step, with the rows of b. */
 template <int steps, int n>

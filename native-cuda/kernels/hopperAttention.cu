@@ -3,7 +3,7 @@
 // and take tile after tile, so that the next tile's copies go on while the last one's products do. D: 64 or 128, which heads are filled up
 // to with zeros; OWNED: operands of the block's own rows; GIVEN, TAKEN: registers of a thread that copies, and of one that computes. Sums in
 // float32, each with one owner, in one order. OWN_STAGES: how many tiles of its own rows
-// a block has; HOLDS: whether those are held in registers while it works, which spares shared memory. Source: Shah et al. 2024 (arXiv:2407.08608), without their exchange between groups.
+// a block has. Source: Shah et al. 2024 (arXiv:2407.08608), without their exchange between groups.
 
 #ifdef HAS_WARPGROUPS
 static constexpr int ROWS = 64 * GROUPS, PANELS = D / 64;
@@ -23,6 +23,7 @@ struct SharedTiles {
   float statistics[STAGES][2][STEP];
   Barrier ownFull[OWN_STAGES], ownFree[OWN_STAGES], full[STAGES][2], free[STAGES][2];
 };
+static_assert(sizeof(SharedTiles) + 1008 <= SHARED_BYTES, "shared memory of a block, which begins at a multiple of 16");
 static constexpr u32 OWN_BYTES = OWNED * PANELS * ROWS * 128, OTHER_BYTES = PANELS * STEP * 128, OTHER_PANEL = STEP * 128;
 
 /** From the next multiple of 1024, with all barriers started. */
@@ -173,29 +174,6 @@ struct Sight {
   __device__ __forceinline__ bool has(int i) const {
     const int column = i / 4 * 8 + (i & 1);
     return column < to[i >> 1 & 1] && column >= from[i >> 1 & 1];
-  }
-};
-
-/** A group's own 64 rows of an operand, as left operands of products: in shared memory, or, where HOLDS, in registers. */
-struct OwnRows {
-  u64 shared;
-  u32 held[HOLDS ? D / 16 : 1][4];
-  /** Of a tile, from row `first` of it on. */
-  __device__ __forceinline__ void load(const u16 (&tile)[PANELS][ROWS][64], int first) {
-    shared = panelAt(tile[0][first], 0);
-    if (!HOLDS) return;
-    const int lane = threadIdx.x & 31, row = first + (int)threadIdx.x / 32 % 4 * 16 + (lane & 15);
-#pragma unroll
-    for (int kk = 0; kk < (HOLDS ? D / 16 : 0); kk++)
-      loadTiles<false>(held[kk], sharedAt(&tile[kk / 4][row][((kk % 4 * 2 + (lane >> 4)) ^ (row & 7)) * 8]));
-  }
-  /** d = own · tileᵀ, for a tile of the other side. */
-  __device__ __forceinline__ void against(float (&d)[STEP / 2], u64 tile) {
-    if (HOLDS) rowsAgainstRows<STEP>(d, *(const u32(*)[D / 16][4])held, tile);
-    else rowsAgainstRows<ROWS, STEP>(d, shared, tile);
-  }
-  __device__ __forceinline__ void settled() {
-    if (HOLDS) settle(held);
   }
 };
 

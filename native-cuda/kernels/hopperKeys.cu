@@ -79,24 +79,19 @@ KERNEL_SHARING(hopperKeys, HopperAttention, 128 * (GROUPS + 1), 1) {
       float byKey[D / 2] = {}, byValue[D / 2] = {};
       // Where registers are few, changes lie where weights did, once those are used.
       u32 weights[STEP / 16][4], others[D == 64 ? STEP / 16 : 1][4];
-      OwnRows keys, values;
+      const u64 keys = panelAt(shared.own[own.at][0][0][ownRow], 0), values = panelAt(shared.own[own.at][1][0][ownRow], 0);
       barrierWait(&shared.ownFull[own.at], own.parity);
-      keys.load(shared.own[own.at][0], ownRow);
-      values.load(shared.own[own.at][1], ownRow);
-      if (HOLDS) leave(&shared.ownFree[own.at]);
       Stage before = stage;
       for (int n = 0; n < count; n++) {
         const int i0 = seers.from + n % seers.count * STEP;
         float w[STEP / 2], dw[STEP / 2];
         barrierWait(&shared.full[stage.at][0], stage.parity);
-        keys.settled();
-        values.settled();
         productsFence();
-        keys.against(w, panelAt(shared.other[stage.at][0], 0));
+        rowsAgainstRows<ROWS, STEP>(w, keys, panelAt(shared.other[stage.at][0], 0));
         productsClose();
         barrierWait(&shared.full[stage.at][1], stage.parity);
         productsFence();
-        values.against(dw, panelAt(shared.other[stage.at][1], 0));
+        rowsAgainstRows<ROWS, STEP>(dw, values, panelAt(shared.other[stage.at][1], 0));
         productsClose();
         productsWait<1>();  // the scores, and the sums of the tile before
         settle(w);
@@ -133,7 +128,7 @@ KERNEL_SHARING(hopperKeys, HopperAttention, 128 * (GROUPS + 1), 1) {
         before = stage;
         stage.next();
       }
-      if (!HOLDS) leave(&shared.ownFree[own.at]);
+      leave(&shared.ownFree[own.at]);
       own.next();
       productsWait<0>();
       settle(byKey);

@@ -27,24 +27,19 @@ KERNEL_SHARING(hopperQueries, HopperAttention, 128 * (GROUPS + 1), 1) {
         lse[h] = i < p.of.t ? p.of.lse[at] * LOG2E : 0;
         delta[h] = i < p.of.t ? p.of.delta[at] : 0;
       }
-      OwnRows queries, gradients;
+      const u64 queries = panelAt(shared.own[own.at][0][0][ownRow], 0), gradients = panelAt(shared.own[own.at][1][0][ownRow], 0);
       barrierWait(&shared.ownFull[own.at], own.parity);
-      queries.load(shared.own[own.at][0], ownRow);
-      gradients.load(shared.own[own.at][1], ownRow);
-      if (HOLDS) leave(&shared.ownFree[own.at]);
       Stage before = stage;
       for (int n = reach.count - 1; n >= 0; n--) {
         const int j0 = reach.from + n * STEP;
         float w[STEP / 2], dw[STEP / 2];
         barrierWait(&shared.full[stage.at][0], stage.parity);
-        queries.settled();
-        gradients.settled();
         productsFence();
-        queries.against(w, panelAt(shared.other[stage.at][0], 0));
+        rowsAgainstRows<ROWS, STEP>(w, queries, panelAt(shared.other[stage.at][0], 0));
         productsClose();
         barrierWait(&shared.full[stage.at][1], stage.parity);
         productsFence();
-        gradients.against(dw, panelAt(shared.other[stage.at][1], 0));
+        rowsAgainstRows<ROWS, STEP>(dw, gradients, panelAt(shared.other[stage.at][1], 0));
         productsClose();
         productsWait<1>();  // the scores, and the sums of the tile before
         settle(w);
@@ -70,7 +65,7 @@ KERNEL_SHARING(hopperQueries, HopperAttention, 128 * (GROUPS + 1), 1) {
         before = stage;
         stage.next();
       }
-      if (!HOLDS) leave(&shared.ownFree[own.at]);
+      leave(&shared.ownFree[own.at]);
       own.next();
       productsWait<0>();
       settle(sums);

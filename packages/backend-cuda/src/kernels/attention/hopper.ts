@@ -17,11 +17,12 @@ interface Shape {
   readonly STEP: number;
   readonly STAGES: number;
   readonly OWN_STAGES: number;
-  readonly HOLDS: 0 | 1;
   readonly GIVEN: number;
   readonly TAKEN: number;
   /** Whether two groups take turns. */
   readonly TURNS: 0 | 1;
+  /** Of eight exponentials, how many are found by sums and products. */
+  readonly SUMS_OF_8: number;
 }
 
 type OperandName = "q" | "k" | "v" | "g";
@@ -38,22 +39,22 @@ interface Pass {
 const forward: Pass = {
   ...{ kernel: "hopperForward", own: ["q"], other: ["k", "v"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 1, HOLDS: 1, GIVEN: 56, TAKEN: 224, TURNS: 0 },
-    128: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 1, HOLDS: 1, GIVEN: 40, TAKEN: 232, TURNS: 0 },
+    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 56, TAKEN: 224, TURNS: 0, SUMS_OF_8: 0 },
+    128: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 40, TAKEN: 232, TURNS: 0, SUMS_OF_8: 0 },
   },
 };
 const queries: Pass = {
   ...{ kernel: "hopperQueries", own: ["q", "g"], other: ["k", "v"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 64, STAGES: 4, OWN_STAGES: 1, HOLDS: 1, GIVEN: 56, TAKEN: 224, TURNS: 0 },
-    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, HOLDS: 0, GIVEN: 56, TAKEN: 224, TURNS: 0 },
+    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 40, TAKEN: 232, TURNS: 0, SUMS_OF_8: 0 },
+    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, GIVEN: 56, TAKEN: 224, TURNS: 0, SUMS_OF_8: 0 },
   },
 };
 const keys: Pass = {
   ...{ kernel: "hopperKeys", own: ["k", "v"], other: ["q", "g"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 64, STAGES: 4, OWN_STAGES: 1, HOLDS: 1, GIVEN: 56, TAKEN: 224, TURNS: 0 },
-    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, HOLDS: 0, GIVEN: 24, TAKEN: 240, TURNS: 0 },
+    64: { GROUPS: 2, STEP: 64, STAGES: 4, OWN_STAGES: 2, GIVEN: 56, TAKEN: 224, TURNS: 0, SUMS_OF_8: 0 },
+    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, GIVEN: 24, TAKEN: 240, TURNS: 0, SUMS_OF_8: 0 },
   },
 };
 
@@ -91,14 +92,14 @@ function run(device: CudaDevice, pass: Pass, operands: AttentionOperands, attrs:
   const shape = pass.shapes[D];
   const { GROUPS, STEP, STAGES, OWN_STAGES } = shape;
   const [rows, OWNED, panels] = [64 * GROUPS, pass.own.length, D / 64];
-  const unit: KernelUnit = {
-    files: ["heads", "attentionProblem", "tensorCore", "hopper", "hopperAttention", pass.kernel],
-    types: { T: cTypes[operands.q.dtype] },
-    constants: { D, ...shape, OWNED },
-  };
   // SharedTiles of hopperAttention.cu, from the next multiple of 1024.
   const tiles = panels * 128 * (OWN_STAGES * OWNED * rows + 2 * STAGES * STEP);
   const sharedBytes = 1024 + tiles + STAGES * 2 * STEP * 4 + 8 * (2 * OWN_STAGES + 4 * STAGES);
+  const unit: KernelUnit = {
+    files: ["heads", "attentionProblem", "tensorCore", "hopper", "hopperAttention", pass.kernel],
+    types: { T: cTypes[operands.q.dtype] },
+    constants: { D, ...shape, OWNED, SHARED_BYTES: sharedBytes },
+  };
   const kernel = device.kernel(unit, pass.kernel, sharedBytes);
 
   const ofKeys = pass.own[0] === "k";
