@@ -44,14 +44,6 @@ static __device__ __forceinline__ void barrierWait(Barrier* at, u32 parity) {
       ::"r"(sharedAddress(at)), "r"(parity)
       : "memory");
 }
-/** A barrier of `count` threads of the block, number 1 to 15. */
-static __device__ __forceinline__ void meetSome(u32 barrier, u32 count) {
-  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(count) : "memory");
-}
-/** Counts as arrived there, and goes on. */
-static __device__ __forceinline__ void arriveSome(u32 barrier, u32 count) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(count) : "memory");
-}
 
 /** Copies the box that begins there to shared memory, zeros where it reaches beyond the tensor; one thread. */
 static __device__ __forceinline__ void copyBox(void* to, const TensorMap* map, Barrier* barrier, int column, int row, int head, int batch) {

@@ -70,8 +70,6 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
     takeRegisters<TAKEN>();
     const float scale = (float)p.of.scale * LOG2E;
     const int ownRow = (group - 1) * 64, warp = (int)threadIdx.x / 32 % 4;
-    // Two groups take turns to ask for products, so that one's run while the other weighs.
-    if (TURNS && group == 2) arriveSome(1, 256);
     Stage stage = {0, 0};
     OwnStage own = {0, 0};
     float w[STEP / 2], sums[D / 2], kept[2];
@@ -111,11 +109,9 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
       for (int n = reach.count - 2; n >= 0; n--) {
         const Stage before = stage;
         stage.next();
-        if (TURNS) meetSome(group, 256);
         barrierWait(&shared.full[stage.at][0], stage.parity);
         ask();
         weigh(before, n < reach.count - 2);
-        if (TURNS) arriveSome(3 - group, 256);
         productsWait<1>();
         settle(w);
         leave(&shared.free[stage.at][0]);

@@ -55,8 +55,6 @@ static inline void barrierExpect(Barrier* at, unsigned bytes) {
 }
 static inline bool standInIsPast(const void* at, unsigned parity) { return (((const StandInBarrier*)at)->countAndPhase & 1u) != parity; }
 static inline void barrierWait(Barrier* at, unsigned parity) { standIn->wait(standInIsPast, at, parity); }
-static inline void meetSome(unsigned barrier, unsigned count) { standIn->meetSome(barrier, count, true); }
-static inline void arriveSome(unsigned barrier, unsigned count) { standIn->meetSome(barrier, count, false); }
 
 // -- copies of boxes: a map as the stand-in's cuTensorMapEncodeTiled (driver.cc) fills it
 

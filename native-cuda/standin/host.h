@@ -18,8 +18,6 @@ struct StandIn {
   unsigned long sharedBytes;
   /** Goes on when `isReady(on, with)`. */
   void (*wait)(bool (*isReady)(const void* on, unsigned with), const void* on, unsigned with);
-  /** A barrier of `count` threads of the block, one of 16, those that do not wait included. */
-  void (*meetSome)(unsigned barrier, unsigned count, bool waits);
   /** What goes on beside the threads: done at once, or when no thread can go on without it (REVNET_STANDIN_ORDER). */
   void (*later)(void (*run)(void* what), void* what);
 };

@@ -21,7 +21,6 @@ struct StandIn {
   void (*meet)(const void* mine, const void** all);
   size_t sharedBytes;
   void (*wait)(bool (*isReady)(const void* on, unsigned with), const void* on, unsigned with);
-  void (*meetSome)(unsigned barrier, unsigned count, bool waits);
   void (*later)(void (*run)(void* what), void* what);
 };
 extern StandIn standIn;

@@ -16,7 +16,7 @@ StandIn standIn;
 namespace {
 
 constexpr size_t STACK = 256 * 1024;
-enum class State { Runs, AtBarrier, AtExchange, AtSome, Waits, Done };
+enum class State { Runs, AtBarrier, AtExchange, Waits, Done };
 
 struct Fiber {
   ucontext_t context;
@@ -69,19 +69,6 @@ void wait(bool (*isReady)(const void*, unsigned), const void* on, unsigned with)
   pause(State::Waits);
 }
 
-/** Barriers of some of a block's threads: how many have come. */
-unsigned arrived[16];
-void meetSome(unsigned barrier, unsigned count, bool waits) {
-  fibers[current].with = barrier;
-  if (++arrived[barrier] < count) {
-    if (waits) pause(State::AtSome);
-    return;
-  }
-  arrived[barrier] = 0;
-  for (Fiber& fiber : fibers)
-    if (fiber.state == State::AtSome && fiber.with == barrier) fiber.state = State::Runs;
-}
-
 // The order is no part of what a kernel may rely on: REVNET_STANDIN_ORDER=reverse turns that of threads round, and what goes
 // on beside them is then done as early as it may be, else as late.
 bool isReversed() {
@@ -132,7 +119,6 @@ bool release(unsigned from, unsigned to, State waited) {
 
 void runBlock(unsigned count) {
   for (unsigned i = 0; i < count; i++) start(i);
-  for (unsigned& some : arrived) some = 0;
   const bool reversed = isReversed();
   for (;;) {
     bool ran = false, isDone = true;
@@ -175,7 +161,7 @@ void runGrid(Kernel kernel, const void* parameters, bool isCooperative, Dim3 blo
   std::vector<uint64_t> shared((sharedBytes + 7) / 8 + 2);
   // Aligned to 16 bytes, as kernels may assume.
   void* dynamicShared = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(shared.data()) + 15) & ~uintptr_t{15});
-  standIn = {{0, 0, 0}, {0, 0, 0}, threads, blocks, dynamicShared, barrier, exchange, meet, sharedBytes, wait, meetSome, later};
+  standIn = {{0, 0, 0}, {0, 0, 0}, threads, blocks, dynamicShared, barrier, exchange, meet, sharedBytes, wait, later};
   for (standIn.block.z = 0; standIn.block.z < blocks.z; standIn.block.z++)
     for (standIn.block.y = 0; standIn.block.y < blocks.y; standIn.block.y++)
       for (standIn.block.x = 0; standIn.block.x < blocks.x; standIn.block.x++) {
