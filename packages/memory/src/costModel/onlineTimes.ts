@@ -37,11 +37,16 @@ export interface OnlineOptions {
 }
 
 /** Runs of an arm count at most so many: what is newer weighs more. */
-const MOST_RUNS = 4;
+const MOST_RUNS = 8;
 /** What was seen of its kind says so much of an arm, in runs of its own. */
 const KIND_SHARE = 0.5;
-/** A time that is off by this much (a logarithm) is no noise: what was known before counts for less. */
-const SURPRISE = 0.35;
+/**
+ * A time that is off by this much (a logarithm) is an accident (garbage was collected, another program ran), and hardly counts; the second one
+ * after another, in the same direction, is a change: what was known before counts for less.
+ */
+const SURPRISE = 0.25;
+/** What an accident counts, in runs. */
+const ACCIDENT = 0.1;
 
 /** A step that was slower or faster as a whole moves the load by this share. */
 const LOAD_SHARE = 0.5;
@@ -51,6 +56,8 @@ interface Belief {
   runs: number;
   /** Mean of the logarithm of the time, without the load. */
   logMs: number;
+  /** The last time, where it was taken for an accident. */
+  suspectMs?: number | undefined;
 }
 
 /**
@@ -117,7 +124,18 @@ const blend = (before: number, belief: Belief | undefined, runs: number): number
 function learn(beliefs: Map<string, Belief>, key: string, logMs: number, isSurprise: boolean): void {
   const belief = beliefs.get(key) ?? { runs: 0, logMs };
   beliefs.set(key, belief);
-  if (isSurprise) belief.runs = Math.min(belief.runs, 0.5);
+  const { suspectMs } = belief;
+  belief.suspectMs = undefined;
+  if (isSurprise && belief.runs >= 1) {
+    const isConfirmed = suspectMs !== undefined && suspectMs > belief.logMs === logMs > belief.logMs;
+    if (!isConfirmed) {
+      belief.suspectMs = logMs;
+      belief.logMs += (ACCIDENT * (logMs - belief.logMs)) / (belief.runs + ACCIDENT);
+      return;
+    }
+    belief.runs = 1;
+    belief.logMs = suspectMs;
+  }
   belief.runs = Math.min(belief.runs + 1, MOST_RUNS);
   belief.logMs += (logMs - belief.logMs) / belief.runs;
 }
