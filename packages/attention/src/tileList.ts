@@ -37,7 +37,7 @@ export class TileList {
   readonly slots: number;
   /** Keys in the runs of one row, at most. */
   readonly mostKeys: number;
-  /** Pairs of a query's row and a key that are computed: attention's cost. */
+  /** Pairs of a query and a key that it sees: attention's cost. */
   readonly pairs: number;
   /** [batch, 1, blocks, slots, 4] */
   readonly words: Int32Array;
@@ -65,7 +65,9 @@ export class TileList {
     const counts = rows.map((runs) => runs.reduce((n, { first, end }) => n + end - first, 0));
     this.slots = rows.reduce((n, runs) => Math.max(n, runs.length), 1);
     this.mostKeys = counts.reduce((a, b) => Math.max(a, b), 1);
-    this.pairs = counts.reduce((n, count, i) => n + count * this.#rows(i % this.blocks), 0);
+    this.pairs = rows
+      .flatMap((runs, i) => runs.map((run) => pairsOf(run, this.#rows(i % this.blocks))))
+      .reduce((a, b) => a + b, 0);
     this.words = new Int32Array(rows.length * this.slots * RUN_WORDS);
     rows.forEach((runs, row) => {
       runs.forEach(({ first, end, low = -NO_EDGE, high = NO_EDGE }, slot) => {
@@ -97,4 +99,12 @@ export class TileList {
     }
     return seen;
   }
+}
+
+/** Keys of a run that each of the first `rows` queries of a block sees, together. */
+function pairsOf({ first, end, low = -NO_EDGE, high = NO_EDGE }: KeyRun, rows: number): number {
+  if (low + rows - 1 <= first && end <= high) return rows * (end - first);
+  let pairs = 0;
+  for (let r = 0; r < rows; r++) pairs += Math.max(0, Math.min(end, high + r) - Math.max(first, low + r));
+  return pairs;
 }

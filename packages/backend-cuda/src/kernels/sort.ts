@@ -73,8 +73,8 @@ function sortParts(device: CudaDevice, key: "u32" | "u64", { keys, order, size, 
   });
 }
 
-/** Up to here the largest of a line are found one by one; beyond, lines are sorted. */
-const FEW = 16;
+/** How many of the largest of a line a kernel keeps; for more than these, lines are sorted. */
+const few = [1, 4, 16] as const;
 
 /** A line of [outer, size, inner] as keys that count up in the wanted order. */
 const unitOf = ({ dtype }: CudaView, file: string): KernelUnit => ({
@@ -135,12 +135,13 @@ export function sortKernels({
       inputs: "contiguous",
       run: ([x], [values, positions], { axis, k }) => {
         if (numel(values!.shape) === 0) return;
-        if (k > FEW) {
+        const kept = few.find((most) => k <= most);
+        if (kept === undefined) {
           sortFirst(device, [x!, values!, positions!], { axis, descending: true, k });
           return;
         }
         const { outer, size, inner } = around(x!.shape, axis);
-        const kernel = device.kernel(unitOf(x!, "topk"), "topkFew");
+        const kernel = device.kernel({ ...unitOf(x!, "topk"), constants: { FEW: kept } }, "topkFew");
         const p = device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(values!));
         p.pointer(addressOf(positions!))
           .long(outer * inner)
