@@ -39,13 +39,13 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    def __init__(self, is_checkpointed):
+    def __init__(self, is_checkpointed, length=LENGTH):
         super().__init__()
         self.is_checkpointed = is_checkpointed
         self.tokens = nn.Embedding(VOCABULARY, WIDTH)
         self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
         self.norm = nn.LayerNorm(WIDTH)
-        angle = torch.outer(torch.arange(LENGTH), 10000 ** (-torch.arange(32) / 32))
+        angle = torch.outer(torch.arange(length), 10000 ** (-torch.arange(32) / 32))
         self.register_buffer("cos", angle.cos().bfloat16())
         self.register_buffer("sin", angle.sin().bfloat16())
 

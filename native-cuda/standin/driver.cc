@@ -301,7 +301,7 @@ STANDIN_API int cuFuncSetAttribute(void*, int, int) { return 0; }
 STANDIN_API int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
                                void* stream, void** given, void**) {
   ANSWER;
-  if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx * by * bz == 0 || bx * by * bz > 1024) return 1;
+  if (gx > 2147483647u || gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx * by * bz == 0 || bx * by * bz > 1024) return 1;
   if (shared > 232448) return 1;
   const Function f = *static_cast<Function*>(function);
   const auto* first = static_cast<const char*>(given[0]);

@@ -22,6 +22,7 @@ import { attentionShapes, timeAttention } from "./attention.ts";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, firstDifferentLoss, isExact, peakOfGraphs, train } from "./exactness.ts";
 import { hierarchicalApart, profileAttention } from "./hierarchical.ts";
+import { findLargest, type LargestAxis, type LargestCase } from "./largest.ts";
 import { memoryOverSteps } from "./leak.ts";
 import { largeSizes, memoryOfStep, memorySubjects, smallSizes } from "./memory.ts";
 import { apart, type Curve, trainOnNovel } from "./novel.ts";
@@ -272,6 +273,18 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     const profile = new OpProfile(backend);
     timeStep(backend, { ...one, mode: mode as StepCase["mode"], batch: Number(batch) }, 2, profile);
     for (const line of profile.lines(45)) print(line);
+  },
+  // The largest batch and the longest sequence of GPT-2's shape that make a step: gradients of many equal sequences are those of few.
+  largest: () => {
+    const mostTokens = Number(option("tokens", "262144"));
+    const shape = { layers: 12, width: Number(option("width", "768")), vocabulary: 50304, length: 1024 };
+    for (const mode of list("modes", "ordinary,exact") as LargestCase["mode"][])
+      for (const axis of list("axes", "batch,length") as LargestAxis[]) {
+        const most = axis === "batch" ? Number.POSITIVE_INFINITY : mostTokens;
+        const found = findLargest(backend, { ...shape, mode, axis, mostTokens: most });
+        const isEqual = [found.lossRatio, found.normRatio].every((ratio) => Math.abs(ratio - 1) < 0.02);
+        judge(`${mode}, ${axis} ${found.made}`, axis === "length" || isEqual, JSON.stringify(found, shortened));
+      }
   },
   // Every kernel for the derivative behind a product, at GPT-2's sizes or rows=,width=: what it gives, twice, and how long it takes.
   derivatives: () => {

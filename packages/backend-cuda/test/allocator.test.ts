@@ -93,6 +93,27 @@ describe("caching allocator", () => {
     );
   });
 
+  test("where a few blocks fill the device, none is cut out of a much larger one, and what nobody uses goes back for another", () => {
+    const GIB = 2 ** 30;
+    const segments = new Segments(24 * GIB);
+    const allocator = new CachingAllocator(segments);
+    allocator.free(allocator.allocate(16 * GIB));
+    const small = allocator.allocate(8 * GIB);
+    // Cut out of the first, it would have left 8 there and 8 outside.
+    const large = allocator.allocate(16 * GIB);
+    expect(allocator.reservedBytes).toBe(24 * GIB);
+    allocator.free(small);
+    // There is no room beside the two: the small one goes back to the driver.
+    const [a, b] = [5, 3].map((n) => allocator.allocate(n * GIB));
+    expect(allocator.reservedBytes).toBe(24 * GIB);
+    allocator.free(large);
+    // Inside a segment that is in use what is free is cut.
+    const [c, d] = [12, 4].map((n) => allocator.allocate(n * GIB));
+    for (const block of [a, b, c, d]) allocator.free(block!);
+    allocator.releaseCached();
+    expect([segments.held.size, allocator.usedBytes]).toEqual([0, 0]);
+  });
+
   test("nothing is handed out for nothing, and freeing twice is an error", () => {
     const allocator = new CachingAllocator(new Segments(2 ** 30));
     allocator.free(allocator.allocate(0));

@@ -40,3 +40,10 @@ test("tensor maps lie at multiples of 64, as does what ends with them", () => {
   expect(p.int(5).size).toBe(384);
   expect(new DataView(p.bytes.buffer).getInt32(320, true)).toBe(5);
 });
+
+test("a number of more than 32 bits is an error, not another number", () => {
+  const p = new Parameters().start();
+  p.int(2 ** 32 - 1).int(-(2 ** 31));
+  for (const count of [2 ** 32, 5_000_000_000, -(2 ** 31) - 1])
+    expect(() => p.int(count)).toThrow(`counts what it was given in 32 bits, and ${count} is more`);
+});

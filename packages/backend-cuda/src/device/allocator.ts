@@ -23,6 +23,9 @@ const UNIT = 512;
 const SMALL = 2 ** 20;
 const SMALL_SEGMENT = 2 * 2 ** 20;
 const LARGE_SEGMENT = 32 * 2 ** 20;
+/** From here on a free part serves without being asked for again of the driver only if it is at most so many times as large. */
+const HUGE = 2 ** 31;
+const MOST_OF_HUGE = 1.125;
 
 const roundUp = (n: number, unit: number): number => Math.ceil(n / unit) * unit;
 
@@ -30,7 +33,8 @@ const nothing: Block = { address: 0, bytes: 0 };
 
 /**
  * Device memory kept for reuse: a call to the driver costs microseconds and waits for the device. Small blocks share segments
- * of 2 MiB, large ones have 32 MiB or what they need; the smallest free block that fits is cut, and free neighbours join again.
+ * of 2 MiB, large ones have 32 MiB or what they need; the smallest free block that fits is cut, and free neighbours join again; two
+ * gibibytes and more have segments of their own.
  * All work is on one stream, so what is freed may be handed out at once: its next user runs after its last. What is copied beside it
  * (hostCopies.ts) is freed when the stream has been told to wait for the copy.
  */
@@ -56,7 +60,7 @@ export class CachingAllocator {
     const size = roundUp(bytes, UNIT);
     const isSmall = size < SMALL;
     const pool = isSmall ? this.#small : this.#large;
-    const part = take(pool, size) ?? this.#newSegment(size, pool);
+    const part = size < HUGE ? (take(pool, size) ?? this.#newSegment(size, pool)) : this.#huge(size);
     const rest = part.bytes - size;
     if (rest >= (isSmall ? UNIT : SMALL)) {
       const after: Part = { ...part, address: part.address + size, bytes: rest, before: part };
@@ -110,11 +114,32 @@ export class CachingAllocator {
     }
   }
 
+  /**
+   * Where a few blocks fill the device, one cut out of a much larger one leaves a rest that the next of that size cannot use. So a much larger one is
+   * cut only where the driver has no room, even for what nobody uses any more.
+   */
+  #huge(size: number): Part {
+    const fits = take(this.#large, size, size * MOST_OF_HUGE) ?? this.#segment(size, this.#large);
+    if (fits !== undefined) return fits;
+    const cut = take(this.#large, size);
+    const isWhole = cut?.before === undefined && cut?.after === undefined;
+    if (cut !== undefined && !isWhole) return cut;
+    if (cut !== undefined) put(this.#large, cut);
+    this.releaseCached();
+    return this.#newSegment(size, this.#large);
+  }
+
   #newSegment(size: number, pool: Part[]): Part {
+    const part = this.#segment(size, pool);
+    if (part === undefined) throw new RangeError(`the device has no ${size} bytes left`);
+    return part;
+  }
+
+  #segment(size: number, pool: Part[]): Part | undefined {
     const bytes =
       size < SMALL ? SMALL_SEGMENT : size < LARGE_SEGMENT / 2 ? LARGE_SEGMENT : roundUp(size, SMALL_SEGMENT);
     const address = this.#source.allocate(bytes);
-    if (address === 0) throw new RangeError(`the device has no ${bytes} bytes left`);
+    if (address === 0) return undefined;
     this.reservedBytes += bytes;
     this.peakReservedBytes = Math.max(this.peakReservedBytes, this.reservedBytes);
     return { address, bytes, isFree: true, pool, before: undefined, after: undefined };
@@ -135,9 +160,10 @@ function positionOf(pool: readonly Part[], bytes: number, address: number): numb
   return low;
 }
 
-function take(pool: Part[], bytes: number): Part | undefined {
+/** The smallest free part of at least `bytes`, and at most `most`. */
+function take(pool: Part[], bytes: number, most: number = Number.POSITIVE_INFINITY): Part | undefined {
   const at = positionOf(pool, bytes, 0);
-  return at === pool.length ? undefined : pool.splice(at, 1)[0];
+  return at === pool.length || pool[at]!.bytes > most ? undefined : pool.splice(at, 1)[0];
 }
 
 const put = (pool: Part[], part: Part): void => {

@@ -22,6 +22,10 @@ export { addressOf, addressOr0, type CudaView } from "./view.ts";
 /** What kernels are compiled for: the letter allows the instructions of this very architecture, such as wgmma. */
 export const targetOf = (major: number, minor: number): string => `sm_${major}${minor}${major >= 9 ? "a" : ""}`;
 
+/** Blocks along the first axis of a launch, and what to do where more are asked for. */
+const MOST_BLOCKS = 2 ** 31;
+const SPLIT = "split the batch or the sequence: x.split(sizes, axis)";
+
 /** Threads of a block, wherever a kernel does not say otherwise. */
 export const THREADS = 256;
 
@@ -206,6 +210,8 @@ export class CudaDevice {
   /** Runs a kernel on the parameters packed last. */
   launch(kernel: number, blocksX: number, blocksY = 1, blocksZ = 1, threads: number = THREADS, sharedBytes = 0): void {
     this.launches++;
+    if (blocksX >= MOST_BLOCKS)
+      throw new BackendError("cuda", `${blocksX} blocks of threads are more than a launch may have`, SPLIT);
     try {
       // Not through guard: a closure a launch.
       this.native.launch(kernel, blocksX, blocksY, blocksZ, threads, sharedBytes);

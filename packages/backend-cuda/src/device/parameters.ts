@@ -1,6 +1,13 @@
-import type { Key } from "@revnet-zero/tensor";
+import { BackendError, type Key } from "@revnet-zero/tensor";
 
 const CAPACITY = 4096; // what a kernel takes at most
+
+const tooLarge = (value: number): BackendError =>
+  new BackendError(
+    "cuda",
+    `a kernel counts what it was given in 32 bits, and ${value} is more`,
+    "split the batch or the sequence: x.split(sizes, axis)",
+  );
 
 /** A kernel's parameters, packed as C lays out a struct: every member aligned to its own size. */
 export class Parameters {
@@ -36,7 +43,9 @@ export class Parameters {
     for (let i = 0; i < count; i++) this.long(values[i] ?? 0);
     return this;
   }
+  /** A whole number as 32 bits, with or without a sign: where a kernel counts in so many, more is an error and no other number. */
   int(value: number): this {
+    if (value < -(2 ** 31) || value >= 2 ** 32) throw tooLarge(value);
     this.#view.setInt32(this.#place(4), value, true);
     return this;
   }

@@ -91,7 +91,8 @@ export class ElementwiseRunner {
     for (let k = 0; k < operands.length; k++)
       for (const loop of loops) p.long(loop.strides[k]! * (loop === inner ? pack : 1));
     p.long(elements / pack);
-    for (const loop of loops) p.int(loop === inner ? loop.size / pack : loop.size);
+    // The outermost loop takes what the others leave: its size, which may be beyond 32 bits, is not asked for.
+    for (const [d, loop] of loops.entries()) p.int(d === 0 ? 0 : loop === inner ? loop.size / pack : loop.size);
     this.#device.launch(kernel, Math.ceil(elements / pack / THREADS));
   }
 }
