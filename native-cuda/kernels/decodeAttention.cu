@@ -1,6 +1,7 @@
 // Attention of one step to the keys and values kept of all before it, a block a query head. Its own key, turned, and value are written to
 // where the place, a number in device memory, says. Eight lanes share a key, PACK neighbouring elements each at a time; every such group
-// goes through its keys with running sums, and the block joins the groups in their order. T; PACK; PACKS: packs of a lane; TURNED.
+// goes through its keys with running sums, warps join their groups, and the block its warps. A key and its value are asked for together:
+// what this waits for is memory's latency. T; PACK; PACKS: packs of a lane; TURNED; WARPS.
 // Bytes: keys and values up to the place once for each query head; at 3 TB/s and 1,024 places of 12 heads of 64 in bf16, 1 us a sequence.
 
 struct Decode {
@@ -14,60 +15,83 @@ struct Decode {
   float scale;
 };
 
-static __device__ __forceinline__ float turned(const T* x, int c, const Decode& p, int place) {
-  if (!TURNED) return wide(x[c]);
-  const int half = p.dim / 2, i = c < half ? c : c - half;
-  float cosine, sine;
-  turn((double)place * exp((double)i * p.step), cosine, sine);
-  const float a = wide(x[i]), b = wide(x[i + half]);
-  return wide(narrow<T>(c < half ? a * cosine - b * sine : b * cosine + a * sine));
-}
-
-KERNEL(decodeAttention, Decode, 256) {
-  enum { GROUPS = 32, LANES = 8 };
+KERNEL(decodeAttention, Decode, 32 * WARPS) {
+  enum { LANES = 8, GROUPS = 4 * WARPS, THREADS = 32 * WARPS };
   typedef Pack<T, PACK> Many;
   DYNAMIC_SHARED(float, shared);
   float* const q = shared;                       // [d]
   float* const k = q + p.dim;                    // [d]
   float* const v = k + p.dim;                    // [d]
-  float* const tops = v + p.dim;                 // [GROUPS]
-  float* const totals = tops + GROUPS;           // [GROUPS]
-  float* const sums = totals + GROUPS;           // [GROUPS, d]
+  float* const tops = v + p.dim;                 // [WARPS]
+  float* const totals = tops + WARPS;            // [WARPS]
+  float* const sums = totals + WARPS;            // [WARPS, d]
   const int place = p.place[0];
   const int batch = blockIdx.x / p.queryHeads, head = blockIdx.x % p.queryHeads;
   const int all = p.queryHeads + 2 * p.keyHeads, keyHead = head / (p.queryHeads / p.keyHeads);
   const T* own = p.heads + (u64)batch * all * p.dim;
-  const u64 kept = ((u64)batch * p.keyHeads + keyHead) * p.length * p.dim;
-  // Heads of a group write the same numbers.
-  for (int c = threadIdx.x; c < p.dim; c += 256) {
-    q[c] = turned(own + (u64)head * p.dim, c, p, place) * p.scale;
-    k[c] = turned(own + (u64)(p.queryHeads + keyHead) * p.dim, c, p, place);
-    v[c] = wide(own[(u64)(p.queryHeads + p.keyHeads + keyHead) * p.dim + c]);
-    p.keys[kept + (u64)place * p.dim + c] = narrow<T>(k[c]);
-    p.values[kept + (u64)place * p.dim + c] = narrow<T>(v[c]);
+  const T* ownQuery = own + (u64)head * p.dim;
+  const T* ownKey = own + (u64)(p.queryHeads + keyHead) * p.dim;
+  const T* ownValue = own + (u64)(p.queryHeads + p.keyHeads + keyHead) * p.dim;
+  const u64 kept = ((u64)batch * p.keyHeads + keyHead) * p.length * p.dim, at = kept + (u64)place * p.dim;
+  const int half = p.dim / 2;
+  // A thread a pair that turns, or a pair of halves that stays. Heads of a group write the same numbers.
+  for (int i = threadIdx.x; i < half; i += THREADS) {
+    float cosine = 1, sine = 0;
+    if (TURNED) turn((double)place * exp((double)i * p.step), cosine, sine);
+#pragma unroll
+    for (int which = 0; which < 2; which++) {
+      const T* x = which == 0 ? ownQuery : ownKey;
+      const float a = wide(x[i]), b = wide(x[i + half]);
+      const T near = narrow<T>(a * cosine - b * sine), far = narrow<T>(b * cosine + a * sine);
+      if (which == 0) {
+        q[i] = wide(near) * p.scale;
+        q[i + half] = wide(far) * p.scale;
+      } else {
+        k[i] = wide(near);
+        k[i + half] = wide(far);
+        p.keys[at + i] = near;
+        p.keys[at + i + half] = far;
+      }
+    }
+  }
+  for (int c = threadIdx.x; c < p.dim; c += THREADS) {
+    v[c] = wide(ownValue[c]);
+    p.values[at + c] = ownValue[c];
+    if (p.dim % 2 == 1 && c == p.dim - 1) {
+      q[c] = wide(ownQuery[c]) * p.scale;
+      k[c] = wide(ownKey[c]);
+      p.keys[at + c] = ownKey[c];
+    }
   }
   __syncthreads();
   const int group = threadIdx.x / LANES, lane = threadIdx.x % LANES;
   const int from = p.window > 0 && place + 1 > p.window ? place + 1 - p.window : 0;
   float top = -INFINITY, total = 0, part[PACKS][PACK] = {};
   // All groups of a warp make as many rounds: they exchange numbers.
+#pragma unroll 2
   for (int first = from; first <= place; first += GROUPS) {
     const int j = first + group;
-    const bool isOwn = j == place;
+    const bool isOwn = j == place, isSeen = j <= place;
     const u64 row = kept + (u64)j * p.dim;
+    Many key[PACKS], value[PACKS];
+#pragma unroll
+    for (int n = 0; n < PACKS; n++) {
+      const int c = (n * LANES + lane) * PACK;
+      if (c >= p.dim || isOwn || !isSeen) continue;
+      key[n] = *(const Many*)(p.keys + row + c);
+      value[n] = *(const Many*)(p.values + row + c);
+    }
     float score = 0;
 #pragma unroll
     for (int n = 0; n < PACKS; n++) {
       const int c = (n * LANES + lane) * PACK;
-      if (c >= p.dim || j > place) continue;
-      Many key;
-      if (!isOwn) key = *(const Many*)(p.keys + row + c);
+      if (c >= p.dim || !isSeen) continue;
 #pragma unroll
-      for (int e = 0; e < PACK; e++) score = multiplyAdd(q[c + e], isOwn ? k[c + e] : wide(key.v[e]), score);
+      for (int e = 0; e < PACK; e++) score = multiplyAdd(q[c + e], isOwn ? k[c + e] : wide(key[n].v[e]), score);
     }
 #pragma unroll
     for (int step = LANES / 2; step > 0; step >>= 1) score += __shfl_xor_sync(0xffffffffu, score, step);
-    if (j > place) continue;
+    if (!isSeen) continue;
     const float above = greater(top, score);
     const float keep = expf(top - above), weight = expf(score - above);
     total = total * keep + weight;
@@ -76,34 +100,56 @@ KERNEL(decodeAttention, Decode, 256) {
     for (int n = 0; n < PACKS; n++) {
       const int c = (n * LANES + lane) * PACK;
       if (c >= p.dim) continue;
-      Many value;
-      if (!isOwn) value = *(const Many*)(p.values + row + c);
 #pragma unroll
       for (int e = 0; e < PACK; e++)
-        part[n][e] = multiplyAdd(weight, isOwn ? v[c + e] : wide(value.v[e]), part[n][e] * keep);
+        part[n][e] = multiplyAdd(weight, isOwn ? v[c + e] : wide(value[n].v[e]), part[n][e] * keep);
     }
   }
+  // The four groups of a warp, pair by pair.
 #pragma unroll
-  for (int n = 0; n < PACKS; n++) {
-    const int c = (n * LANES + lane) * PACK;
-    if (c >= p.dim) continue;
+  for (int step = LANES; step < 32; step <<= 1) {
+    const float other = __shfl_xor_sync(0xffffffffu, top, step), above = greater(top, other);
+    const float mine = top == -INFINITY ? 0.0f : expf(top - above), its = other == -INFINITY ? 0.0f : expf(other - above);
+    const float itsTotal = __shfl_xor_sync(0xffffffffu, total, step);
+    total = mine * total + its * itsTotal;
+    top = above;
 #pragma unroll
-    for (int e = 0; e < PACK; e++) sums[group * p.dim + c + e] = part[n][e];
+    for (int n = 0; n < PACKS; n++)
+#pragma unroll
+      for (int e = 0; e < PACK; e++) {
+        const float itsPart = __shfl_xor_sync(0xffffffffu, part[n][e], step);
+        part[n][e] = mine * part[n][e] + its * itsPart;
+      }
   }
-  if (lane == 0) {
-    tops[group] = top;
-    totals[group] = total;
+  const int warp = threadIdx.x / 32;
+  if ((threadIdx.x & 31) < LANES) {
+#pragma unroll
+    for (int n = 0; n < PACKS; n++) {
+      const int c = (n * LANES + lane) * PACK;
+      if (c >= p.dim) continue;
+#pragma unroll
+      for (int e = 0; e < PACK; e++) sums[warp * p.dim + c + e] = part[n][e];
+    }
+    if (lane == 0) {
+      tops[warp] = top;
+      totals[warp] = total;
+    }
   }
   __syncthreads();
-  for (int c = threadIdx.x; c < p.dim; c += 256) {
-    float highest = -INFINITY, all = 0, sum = 0;
-    for (int g = 0; g < GROUPS; g++) highest = greater(highest, tops[g]);
-    for (int g = 0; g < GROUPS; g++) {
-      if (totals[g] == 0) continue;
-      const float share = expf(tops[g] - highest);
-      all = multiplyAdd(share, totals[g], all);
-      sum = multiplyAdd(share, sums[g * p.dim + c], sum);
+  // Every warp finds the warps' shares, a lane each.
+  const int inWarp = threadIdx.x & 31;
+  const float ownTop = inWarp < WARPS ? tops[inWarp] : -INFINITY;
+  const float highest = foldWarp<Max>(ownTop);
+  const float share = ownTop == -INFINITY ? 0.0f : expf(ownTop - highest);
+  const float whole = foldWarp<Sum>(inWarp < WARPS ? share * totals[inWarp] : 0.0f);
+  for (int c0 = 0; c0 < p.dim; c0 += THREADS) {
+    const int c = c0 + threadIdx.x;
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) {
+      const float its = __shfl_sync(0xffffffffu, share, w);
+      if (c < p.dim && its > 0) sum = multiplyAdd(its, sums[w * p.dim + c], sum);
     }
-    p.y[(u64)blockIdx.x * p.dim + c] = narrow<T>(sum / all);
+    if (c < p.dim) p.y[(u64)blockIdx.x * p.dim + c] = narrow<T>(sum / whole);
   }
 }

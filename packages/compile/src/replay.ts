@@ -179,16 +179,16 @@ export class Replay {
   }
 
   #step(instruction: Instruction, isFreed: (slot: Slot) => boolean): Step {
-    const known = new Set(this.#places.keys());
+    const slots = [...new Set(operands(instruction).map((v) => v.slot))].filter((slot) => slot.kind === "made");
+    const isNew = slots.map((slot) => !this.#places.has(slot));
     const inputs = instruction.inputs.map((v) => this.#view(v));
     const outputs = instruction.outputs.map((v) => this.#view(v));
-    const made = [...new Set(operands(instruction).map((v) => v.slot))].filter((slot) => slot.kind === "made");
     const placesOf = (slots: readonly Slot[]): Place[] => slots.map((slot) => this.#places.get(slot)!);
     return {
       instruction,
       work: this.#work(instruction, inputs, outputs),
-      makes: placesOf(made.filter((slot) => !known.has(slot))),
-      frees: placesOf(made.filter(isFreed)),
+      makes: placesOf(slots.filter((_, i) => isNew[i])),
+      frees: placesOf(slots.filter(isFreed)),
     };
   }
 

@@ -4,6 +4,8 @@ import { cTypes } from "../device/sources.ts";
 
 /** Rows up to which reading the weights is all that counts. */
 const MOST_ROWS = 8;
+/** Packs of weights that a lane asks for at once. */
+const MOST_DEPTH = 12;
 /** Columns of a block: a warp each. */
 const COLUMNS = 4;
 
@@ -27,7 +29,8 @@ export function multiplyFewRows(device: CudaDevice, { x, w, bias, y, before }: F
   const pack = 16 / dtypes[dtype].bytes;
   if (k % pack !== 0 || [x, w].some((v) => addressOf(v) % 16 !== 0)) return false;
   const types = { T: cTypes[dtype], B: cTypes[bias?.dtype ?? dtype] };
-  const constants = { ROWS: rows, PACK: pack, GELU: before === undefined ? 0 : 1 };
+  const depth = Math.min(MOST_DEPTH, Math.ceil(k / (32 * pack)));
+  const constants = { ROWS: rows, PACK: pack, DEPTH: depth, GELU: before === undefined ? 0 : 1 };
   const kernel = device.kernel({ files: ["fewRows"], types, constants }, "fewRows");
   const p = device.parameters.start();
   p.pointer(addressOf(x)).pointer(addressOf(w)).pointer(addressOr0(bias));

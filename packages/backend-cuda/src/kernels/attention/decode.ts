@@ -4,9 +4,13 @@ import { addressOf } from "../../device/device.ts";
 import { cTypes } from "../../device/sources.ts";
 import type { Context } from "../context.ts";
 
-/** As in decodeAttention.cu: lanes that share a key, and the groups of a block. */
+/** As in decodeAttention.cu: lanes that share a key. */
 const LANES = 8;
-const GROUPS = 32;
+/** Warps of a block: many where there are few blocks, for each waits for memory again and again; few where blocks fill the device. */
+const LEAST_WARPS = 8;
+const MANY_BLOCKS = 512;
+/** The most whose threads have registers, by the packs of a lane. */
+const mostWarps = (packs: number): number => (packs === 1 ? 32 : packs === 2 ? 16 : LEAST_WARPS);
 
 export const decodeAttentionKernels = ({ device }: Context): Pick<FusedKernels<Block>, "decodeAttention"> => ({
   decodeAttention: {
@@ -18,15 +22,17 @@ export const decodeAttentionKernels = ({ device }: Context): Pick<FusedKernels<B
       const { dtype } = y!;
       const most = 16 / dtypes[dtype].bytes;
       const pack = dim % most === 0 ? most : 1;
-      const constants = { PACK: pack, PACKS: Math.ceil(dim / pack / LANES), TURNED: base === undefined ? 0 : 1 };
-      const sharedBytes = 4 * (3 * dim + 2 * GROUPS + GROUPS * dim);
+      const packs = Math.ceil(dim / pack / LANES);
+      const warps = batch * queryHeads >= MANY_BLOCKS ? LEAST_WARPS : mostWarps(packs);
+      const constants = { PACK: pack, PACKS: packs, TURNED: base === undefined ? 0 : 1, WARPS: warps };
+      const sharedBytes = 4 * (3 * dim + 2 * warps + warps * dim);
       const unit = { files: ["angle", "decodeAttention"], types: { T: cTypes[dtype] }, constants };
       const kernel = device.kernel(unit, "decodeAttention", sharedBytes);
       const p = device.parameters.start();
       for (const view of [heads!, place!, keys!, values!, y!]) p.pointer(addressOf(view));
       p.double(base === undefined ? 0 : -Math.log(base) / (dim / 2));
       p.ints([queryHeads, keyHeads, keys!.shape[2]!, dim, window]).float(scale);
-      device.launch(kernel, batch * queryHeads, 1, 1, 256, sharedBytes);
+      device.launch(kernel, batch * queryHeads, 1, 1, 32 * warps, sharedBytes);
     },
   },
 });
