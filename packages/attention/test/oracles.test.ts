@@ -1,5 +1,5 @@
 import { CpuBackend, ReferenceBackend } from "@revnet-zero/backend-cpu";
-import { Engine, fromWords, randomKey, type Tensor, zeros } from "@revnet-zero/tensor";
+import { Engine, fromWords, ops, randomKey, type Tensor, zeros } from "@revnet-zero/tensor";
 import { runs, wrapBackend } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -84,6 +84,10 @@ describe("lists", () => {
     const [q, k, v] = operands(6);
     const list = patternList(everyBlock, { queries: 5, blockSize: 2 });
     expect(() => sparseAttention(q, k, v, list)).toThrow("the list is for 5 queries and 5 keys");
+    const [low, bias] = [q.cast("bf16"), noise(1, [1, 1, 6], "bf16")];
+    const all = [low, low, low, patternList(everyBlock, { queries: 6, blockSize: 2 }).on(engine), bias] as const;
+    const attrs = { scale, blockSize: 2, mostKeys: 6, bias: "key" } as const;
+    expect(() => low.applyAll(ops.sparseAttention, all, attrs)).toThrow('scores are sums in f32: bias.cast("f32")');
     expect(() => new TileList({ queries: 4, keys: 4, blockSize: 2 }, () => [{ first: 0, end: 5 }])).toThrow(
       "a run [0, 5) lies outside of 4 keys",
     );
