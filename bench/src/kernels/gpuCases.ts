@@ -39,7 +39,7 @@ export interface GpuSizes {
 }
 /** GPT-2's, 32 x 1024 tokens. */
 export const gpt2Sizes: GpuSizes = { batch: 32, time: 1024, heads: 12, dim: 64, classes: 50304, chunk: 2560 };
-export const quickSizes: GpuSizes = { batch: 2, time: 16, heads: 2, dim: 16, classes: 64, chunk: 8 };
+export const quickSizes: GpuSizes = { batch: 2, time: 16, heads: 2, dim: 16, classes: 64, chunk: 40 };
 
 interface Make {
   readonly sizes: GpuSizes;
