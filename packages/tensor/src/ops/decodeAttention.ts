@@ -59,7 +59,11 @@ export const decodeAttention: FusedOp<DecodeAttentionAttrs> = fused({
         `keep both as [${batch}, ${keyHeads}, length, ${dim}]`,
       );
     if (!isFloat(x.dtype) || keys.dtype !== x.dtype || values.dtype !== x.dtype)
-      throw new DTypeError("decodeAttention", `types differ: ${describeAll(inputs)}`, "keep keys and values in x's type");
+      throw new DTypeError(
+        "decodeAttention",
+        `types differ: ${describeAll(inputs)}`,
+        "keep keys and values in x's type",
+      );
     return [keys, values, { shape: [batch, 1, heads, dim], dtype: x.dtype }];
   },
   flops: ([x, , keys]) => (4 * numel(keys!.shape) * x!.shape[2]!) / Math.max(1, keys!.shape[1]!),
@@ -74,7 +78,9 @@ export const decodeAttention: FusedOp<DecodeAttentionAttrs> = fused({
     const wide = statisticsType(heads!.dtype);
     const [batch, heads_, , dim] = q.shape as unknown as [number, number, number, number];
     // Query heads that share a key head are rows of one product: [b, hk, h / hk, d] x [b, hk, d, s].
-    const grouped = turn(q).cast(wide).reshape([batch, keyHeads, heads_ / keyHeads, dim]);
+    const grouped = turn(q)
+      .cast(wide)
+      .reshape([batch, keyHeads, heads_ / keyHeads, dim]);
     const scores = grouped.matmul(k1.cast(wide).transpose()).mul(scale);
     const weights = seen(place!, length, window).where(scores, Number.NEGATIVE_INFINITY).softmax(-1);
     const y = weights.matmul(v1.cast(wide)).reshape([batch, 1, heads_, dim]);
