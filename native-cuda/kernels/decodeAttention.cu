@@ -26,6 +26,8 @@ KERNEL(decodeAttention, Decode, 32 * WARPS) {
   float* const totals = tops + WARPS;            // [WARPS]
   float* const sums = totals + WARPS;            // [WARPS, d]
   const int place = p.place[0];
+  // Whoever moves the place sees to it (Decoder); nothing is written elsewhere all the same.
+  if (place < 0 || place >= p.length) return;
   const int batch = blockIdx.x / p.queryHeads, head = blockIdx.x % p.queryHeads;
   const int all = p.queryHeads + 2 * p.keyHeads, keyHead = head / (p.queryHeads / p.keyHeads);
   const T* own = p.heads + (u64)batch * all * p.dim;

@@ -1,4 +1,5 @@
-import { contiguousStrides, type DType, type ElementwiseOp, elementwise, expr, sameShape } from "@revnet-zero/tensor";
+import { type DType, type ElementwiseOp, elementwise, expr, sameShape } from "@revnet-zero/tensor";
+import { isDense, withoutCopies } from "./copies.ts";
 import { Liveness } from "./liveness.ts";
 import type { ElementwiseCall, Instruction, Slot, SlotView } from "./program.ts";
 
@@ -36,7 +37,10 @@ export function fuse(given: readonly Instruction[], results: readonly Slot[]): I
     instructions[i] = undefined;
     instructions[j] = joined;
   }
-  return instructions.filter((x) => x !== undefined);
+  return withoutCopies(
+    instructions.filter((x) => x !== undefined),
+    returned,
+  );
 }
 
 /** Numbers that a buffer was filled with become part of the bodies that read it; buffers that nobody reads then are not made. */
@@ -172,9 +176,6 @@ const bodyOf = ({ op, attrs, inputs }: ElementwiseCall): Expr | undefined =>
     inputs.map((_, i) => expr.argument(i)),
     attrs,
   );
-
-const isDense = ({ shape, strides, offset }: SlotView, like: readonly number[]): boolean =>
-  offset === 0 && sameShape(shape, like) && sameShape(strides, contiguousStrides(shape));
 
 const isSame = (a: SlotView, b: SlotView): boolean =>
   a.slot === b.slot && a.offset === b.offset && sameShape(a.shape, b.shape) && sameShape(a.strides, b.strides);

@@ -303,6 +303,51 @@ test("what follows from tensors made outside alone is computed once, until one o
   expect(own.memory().liveBytes).toBe(0);
 });
 
+test("what is only copied to a tensor made outside is written there, unless that is read in between or otherwise", () => {
+  const run = (f: (held: Tensor, x: Tensor) => Tensor): readonly unknown[] => {
+    const own = new Engine(new CpuBackend());
+    const [held, expected] = [0, 1].map(() =>
+      own.keep(
+        tensor(
+          [
+            [1, 2],
+            [3, 4],
+          ],
+          { engine: own },
+        ),
+      ),
+    ) as [Tensor, Tensor];
+    const recorded = compile((x: Tensor) => f(held, x));
+    for (let call = 0; call < 4; call++)
+      own.scope(() => {
+        const x = tensor(
+          [
+            [call, 2],
+            [0.5, 1],
+          ],
+          { engine: own },
+        );
+        expect(bits(recorded(x))).toEqual(bits(f(expected, x)));
+        expect(bits(held)).toEqual(bits(expected));
+      });
+    expect(recorded.reason).toBeUndefined();
+    const { instructions } = recorded.recordings[0]!;
+    recorded.dispose();
+    return [instructions];
+  };
+  expect(run((held, x) => held.assign(held.mul(0.5).add(x)).sum())).toEqual([2]);
+  // Read transposed, or before it is copied: it must be there still.
+  expect(run((held, x) => held.assign(held.transpose().add(x)).sum())).toEqual([3]);
+  expect(
+    run((held, x) => {
+      const next = held.mul(x);
+      const before = held.sum();
+      held.assign(next);
+      return before.add(held.sum());
+    }),
+  ).toEqual([5]);
+});
+
 test("numbers of the host are made anew at every call, before its work", () => {
   const own = new Engine(new CpuBackend());
   let count = 0;

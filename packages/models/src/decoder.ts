@@ -151,12 +151,12 @@ export class Decoder {
         `got ${given.length} prompts, the shortest of ${Math.min(...given.map((p) => p.length))} tokens`,
         `give ${batch}, each of at least one token`,
       );
-    given.forEach((p, i) => checkTokens("Decoder.continue", `prompt ${i}`, p, vocabSize));
+    for (const [i, p] of given.entries()) checkTokens("Decoder.continue", `prompt ${i}`, p, vocabSize);
     const longest = Math.max(...given.map((p) => p.length));
     this.rewind();
     this.#checkRoom(longest + length - 1, "continue");
     const words = new Int32Array(batch * maxSeqLen);
-    given.forEach((p, i) => words.set(p, i * maxSeqLen));
+    for (const [i, p] of given.entries()) words.set(p, i * maxSeqLen);
     const scope = engine.openScope("Decoder.continue");
     try {
       const { history, lengths, bad } = this.#written;

@@ -53,7 +53,7 @@ describe("decoding step by step", () => {
         const contexts = Array.from({ length: batch }, (): number[] => []);
         for (let step = 0; step < 6; step++) {
           engine.scope(() => {
-            contexts.forEach((context, i) => context.push((7 * step + 3 * i + 1) % 11));
+            for (const [i, context] of contexts.entries()) context.push((7 * step + 3 * i + 1) % 11);
             const found = decoder.step(
               tensor(
                 Int32Array.from(contexts, (c) => c[step]!),

@@ -117,8 +117,8 @@ export abstract class Optimizer<O extends OptimizerOptions> {
   readonly #held = new Map<Tensor, Held>();
   readonly #options: O;
   #step = 0;
-  /** Whose updates the last step counted. */
-  #counted: readonly Held[] = [];
+  /** Whose updates the last step counted; undefined where there is none to take back. */
+  #counted: readonly Held[] | undefined;
   #isStepBegun = false;
   #isDisposed = false;
 
@@ -169,9 +169,11 @@ export abstract class Optimizer<O extends OptimizerOptions> {
 
   /** Does not count the last step: its factor was not finite, so it changed nothing. */
   takeBack(): void {
+    if (this.#counted === undefined)
+      throw new ValueError(`${this.constructor.name}.takeBack`, "there is no step to take back", "once, after step()");
     for (const held of this.#counted) held.count--;
-    if (this.#step > 0) this.#step--;
-    this.#counted = [];
+    this.#step--;
+    this.#counted = undefined;
   }
 
   /**
@@ -242,9 +244,10 @@ export abstract class Optimizer<O extends OptimizerOptions> {
       const rate = (learningRate ?? options.learningRate) * options.learningRateScale;
       return this.schedule({ count, learningRate: rate, isScheduled: learningRate !== undefined }, options);
     });
-    this.#counted = held.flat();
-    for (const h of this.#counted) h.count++;
+    const counted = held.flat();
+    for (const h of counted) h.count++;
     if (isWhole) this.#step++;
+    this.#counted = isWhole ? counted : undefined;
     return numbers;
   }
 
@@ -299,6 +302,7 @@ export abstract class Optimizer<O extends OptimizerOptions> {
     this.#held.clear();
     for (const [key, slots] of fresh) this.#hold(keys.get(key)!, slots, state.updates[key]!);
     this.#step = state.step;
+    this.#counted = undefined;
   }
 
   /** Copies of the state's tensors for each parameter; throws, with everything that is wrong, when it does not fit. */

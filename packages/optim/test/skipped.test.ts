@@ -1,6 +1,6 @@
 import { CpuBackend, ReferenceBackend } from "@revnet-zero/backend-cpu";
 import { type DType, Engine, full, randomKey, randomNormal, type Tensor, toWords } from "@revnet-zero/tensor";
-import { runs } from "@revnet-zero/testkit";
+import { errorText, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { algorithms } from "./algorithms.ts";
@@ -42,6 +42,7 @@ describe.each(backends)("on %s in %s", (_, dtype, make) => {
               if (n === 1 && isTriedTwice) {
                 step(n, factor);
                 optimizer.takeBack();
+                expect(errorText(() => optimizer.takeBack())).toContain("there is no step to take back");
               }
               step(n);
             }

@@ -1,5 +1,5 @@
 import { isFloat, statisticsType } from "../dtype.ts";
-import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
+import { DTypeError, describe, describeAll, ShapeError, ValueError } from "../errors.ts";
 import { type FusedOp, fused, type Meta } from "../op.ts";
 import { numel, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -13,6 +13,17 @@ export interface DecodeAttentionAttrs {
   readonly base: number | undefined;
   /** Steps a query sees, its own included. */
   readonly window?: number;
+}
+
+function checkAttrs({ keyHeads, scale, base, window }: DecodeAttentionAttrs): void {
+  const isCount = (n: number): boolean => Number.isInteger(n) && n >= 1;
+  const isBase = base === undefined || (Number.isFinite(base) && base > 0);
+  if (isCount(keyHeads) && Number.isFinite(scale) && isBase && (window === undefined || isCount(window))) return;
+  throw new ValueError(
+    "decodeAttention",
+    `keyHeads is ${keyHeads}, scale is ${scale}, base is ${base}, window is ${window}`,
+    "keyHeads and window are integers of at least 1, scale and base finite numbers, base positive; no window and no base are undefined",
+  );
 }
 
 /** [b, h, 1, d] and [b, hk, 1, d] twice. */
@@ -39,10 +50,18 @@ export const decodeAttention: FusedOp<DecodeAttentionAttrs> = fused({
   arity: 4,
   doc: "attention of one step to kept keys and values, to which it adds its own",
   mutates: () => [2, 3],
-  meta: (inputs, { keyHeads }) => {
+  meta: (inputs, attrs) => {
+    checkAttrs(attrs);
+    const { keyHeads } = attrs;
     const [x, place, keys, values] = inputs as readonly [Meta, Meta, Meta, Meta];
     const [batch, time, all, dim] = x.shape as unknown as [number, number, number, number];
     const heads = all - 2 * keyHeads;
+    if (attrs.base !== undefined && dim % 2 !== 0)
+      throw new ShapeError(
+        "decodeAttention",
+        `${describe(x)} has heads of odd size, which cannot turn`,
+        "use an even head size",
+      );
     if (x.shape.length !== 4 || time !== 1 || !(heads > 0) || heads % keyHeads !== 0)
       throw new ShapeError(
         "decodeAttention",
@@ -59,7 +78,11 @@ export const decodeAttention: FusedOp<DecodeAttentionAttrs> = fused({
         `keep both as [${batch}, ${keyHeads}, length, ${dim}]`,
       );
     if (!isFloat(x.dtype) || keys.dtype !== x.dtype || values.dtype !== x.dtype)
-      throw new DTypeError("decodeAttention", `types differ: ${describeAll(inputs)}`, "keep keys and values in x's type");
+      throw new DTypeError(
+        "decodeAttention",
+        `types differ: ${describeAll(inputs)}`,
+        "keep keys and values in x's type",
+      );
     return [keys, values, { shape: [batch, 1, heads, dim], dtype: x.dtype }];
   },
   flops: ([x, , keys]) => (4 * numel(keys!.shape) * x!.shape[2]!) / Math.max(1, keys!.shape[1]!),
@@ -74,7 +97,9 @@ export const decodeAttention: FusedOp<DecodeAttentionAttrs> = fused({
     const wide = statisticsType(heads!.dtype);
     const [batch, heads_, , dim] = q.shape as unknown as [number, number, number, number];
     // Query heads that share a key head are rows of one product: [b, hk, h / hk, d] x [b, hk, d, s].
-    const grouped = turn(q).cast(wide).reshape([batch, keyHeads, heads_ / keyHeads, dim]);
+    const grouped = turn(q)
+      .cast(wide)
+      .reshape([batch, keyHeads, heads_ / keyHeads, dim]);
     const scores = grouped.matmul(k1.cast(wide).transpose()).mul(scale);
     const weights = seen(place!, length, window).where(scores, Number.NEGATIVE_INFINITY).softmax(-1);
     const y = weights.matmul(v1.cast(wide)).reshape([batch, 1, heads_, dim]);

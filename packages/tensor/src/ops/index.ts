@@ -32,8 +32,8 @@ export {
 export { channelFixedPointAdd, dequantiseChannels, quantiseChannels } from "./channelFixedPoint.ts";
 export { conv2d, conv2dInputGradient, conv2dWeightGradient } from "./conv.ts";
 export { assign, cast, copy, fill } from "./copy.ts";
-export { feedForward, linearActivationBackward } from "./feedForward.ts";
 export { decodeAttention } from "./decodeAttention.ts";
+export { feedForward, linearActivationBackward } from "./feedForward.ts";
 export { dequantise, fixedPointAdd, quantise } from "./fixedPoint.ts";
 export { scatterAdd, scatterAddAlong, take, takeAlong } from "./gather.ts";
 export { gridAdd, snapToGrid } from "./grid.ts";
