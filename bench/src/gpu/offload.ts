@@ -194,9 +194,12 @@ export interface PlannedPass {
 
 /** The plans of least time for budgets, of all policies, copies beside the computation among them: what they promise and what they are. */
 export function plannedPasses(backend: CudaBackend, { rounds, ...sizes }: OffloadSizes): PlannedPass[] {
-  const { engine, model, pass, dispose } = subjectOf(backend, { rounds, ...sizes });
-  // Gradients are there from the first pass on, so that all passes begin with the same bytes.
-  pass();
+  const { engine, model, pass: once, dispose } = subjectOf(backend, { rounds, ...sizes });
+  // All begin without gradients, as planners reckon.
+  const pass = (): void => {
+    once();
+    model.zeroGrad();
+  };
   const planner = new ModelPlanner(model, pass, { policies: losslessPolicies });
   const problem = planner.problem(measureTimes(planner, { engine, pass, limitBytes: Number.POSITIVE_INFINITY }));
   const least = leastPeakBytes(problem);

@@ -12,7 +12,7 @@ const NOISE = 0.03;
 export const scheduler: Suite = {
   about: "time against peak memory of training passes under a budget: ml-adaptive, greedy, and plans of one policy",
   run: async ({ isQuick, log, backend }) => {
-    const settings = { adaptSteps: isQuick ? 2 : 6, repeats: isQuick ? 2 : 9, isQuick };
+    const settings = { adaptSteps: isQuick ? 2 : 6, repeats: isQuick ? 2 : 6, isQuick };
     const rows: Row[] = [];
     const models: Record<string, unknown> = {};
     for (const [model, make] of Object.entries(benchModels)) {
