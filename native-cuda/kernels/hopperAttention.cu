@@ -1,9 +1,10 @@
 // What attention on Hopper's tensor cores shares. A block: one group of four warps that only copies, GROUPS of 64 rows each of one side
 // (queries, or keys) that compute, against tiles of STEP rows of the other side, two operands of it, STAGES tiles ahead. Blocks stay
 // and take tile after tile, so that the next tile's copies go on while the last one's products do. D: 64 or 128, which heads are filled up
-// to with zeros; OWNED: operands of the block's own rows; GIVEN, TAKEN: registers of a thread that copies, and of one that computes. Sums in
-// float32, each with one owner, in one order. OWN_STAGES: how many tiles of its own rows
-// a block has. Source: Shah et al. 2024 (arXiv:2407.08608), without their exchange between groups.
+// to with zeros; OWNED: operands of the block's own rows, of which it has OWN_STAGES tiles; GIVEN, TAKEN: registers of a thread that copies, and
+// of one that computes. Sums in float32, each with one owner, in one order. Left operands of products that are held in registers over a loop
+// are none of ptxas 13.0's: it gives their registers to others (seen for keys and queries).
+// Source: Shah et al. 2024 (arXiv:2407.08608), without their exchange between groups.
 
 #ifdef HAS_WARPGROUPS
 static constexpr int ROWS = 64 * GROUPS, PANELS = D / 64;
@@ -13,7 +14,7 @@ static constexpr float LOG2E = 1.4426950408889634f, LN2 = 0.6931471805599453f;
 
 struct HopperAttention {
   TensorMap q, k, v, g;
-  int tiles, lines, together, turnsRound;  // tiles of a head, heads, heads that are walked together, whether long tiles are the last
+  int tiles, lines, together, isDescending;  // tiles of a head, heads, heads that are walked together, whether the last tiles come first
   Attention of;
 };
 
@@ -87,7 +88,7 @@ struct Turn {
     const u32 left = (u32)p.lines - number * (u32)p.together, width = left < (u32)p.together ? left : (u32)p.together;
     const u32 tile = rest / width;
     line = number * (u32)p.together + (rest - tile * width);
-    first = (int)(p.turnsRound ? p.tiles - 1 - tile : tile) * ROWS;
+    first = (int)(p.isDescending ? p.tiles - 1 - tile : tile) * ROWS;
     return true;
   }
 };

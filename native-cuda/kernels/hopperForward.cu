@@ -2,25 +2,11 @@
 // with the queries, the threads turn the scores before into weights. See hopperAttention.cu.
 
 #ifdef HAS_WARPGROUPS
-/**
- * 2^v of v at most 0, within 2^-18 of itself (2^-126 below that), by a polynomial of degree 4 (minimax on [-1/2, 1/2]): a multiprocessor adds and
- * multiplies eight times as many numbers as it finds exponentials of, which take as long as the products do where heads are 64 wide.
- */
-static __device__ __forceinline__ float exp2BySums(float v) {
-  const float within = fmaxf(v, -126.f), turned = within + 12582912.f;  // 1.5 * 2^23: the low bits are the nearest whole number
-  const float rest = within - (turned - 12582912.f);
-  float power = fmaf(rest, 0.0095701f, 0.05591786f);
-  power = fmaf(power, rest, 0.24024745f);
-  power = fmaf(power, rest, 0.69312181f);
-  power = fmaf(power, rest, 0.99999926f);
-  return __uint_as_float(__float_as_uint(power) + (__float_as_uint(turned) << 23));
-}
-
 /** A softmax that goes along with the tiles: of a lane's two rows the largest score so far (in units of log 2), and parts of the sum. */
 struct Running {
   float top[2], total[4];
   /** Scores become weights; `kept`: what the sums so far are worth on the new scale. */
-  __device__ __forceinline__ void fold(float (&w)[STEP / 2], float scale, float (&kept)[2], bool isWhole) {
+  __device__ __forceinline__ void fold(float (&w)[STEP / 2], float scale, float (&kept)[2]) {
     float base[2];
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -34,29 +20,21 @@ struct Running {
       total[2 * h] *= kept[h];
       total[2 * h + 1] *= kept[h];
     }
-    // Some of eight by sums; not where a hidden key must weigh nothing.
 #pragma unroll
-    for (int i = 0; i < STEP / 2; i++) w[i] = fmaf(w[i], scale, -base[i >> 1 & 1]);
-    if (SUMS_OF_8 > 0 && isWhole) {
-#pragma unroll
-      for (int i = 0; i < STEP / 2; i++) w[i] = i / 4 % 8 < SUMS_OF_8 ? exp2BySums(w[i]) : exp2Of(w[i]);
-    } else {
-#pragma unroll
-      for (int i = 0; i < STEP / 2; i++) w[i] = exp2Of(w[i]);
+    for (int i = 0; i < STEP / 2; i++) {
+      w[i] = exp2Of(fmaf(w[i], scale, -base[i >> 1 & 1]));
+      total[i & 3] += w[i];
     }
-#pragma unroll
-    for (int i = 0; i < STEP / 2; i++) total[i & 3] += w[i];
   }
 };
 
-/** Whether no key of the tile is hidden from a query; those that are have scores of -infinity. */
-static __device__ __forceinline__ bool hide(float (&w)[STEP / 2], const Attention& p, int row0, int j0) {
+/** Keys that are hidden from a query have scores of -infinity. */
+static __device__ __forceinline__ void hide(float (&w)[STEP / 2], const Attention& p, int row0, int j0) {
   const Sight sight = Sight::ofKeys(p, row0, j0);
-  if (sight.isWhole) return true;
+  if (sight.isWhole) return;
 #pragma unroll
   for (int i = 0; i < STEP / 2; i++)
     if (!sight.has(i)) w[i] = -INFINITY;
-  return false;
 }
 
 KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
@@ -103,8 +81,8 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
       productsWait<0>();
       settle(w);
       leave(&shared.free[stage.at][0]);
-      bool isWhole = hide(w, p.of, row0, reach.from + (reach.count - 1) * STEP);
-      softmax.fold(w, scale, kept, isWhole);
+      hide(w, p.of, row0, reach.from + (reach.count - 1) * STEP);
+      softmax.fold(w, scale, kept);
       roundInto(weights, w);
       for (int n = reach.count - 2; n >= 0; n--) {
         const Stage before = stage;
@@ -115,8 +93,8 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
         productsWait<1>();
         settle(w);
         leave(&shared.free[stage.at][0]);
-        isWhole = hide(w, p.of, row0, reach.from + n * STEP);
-        softmax.fold(w, scale, kept, isWhole);
+        hide(w, p.of, row0, reach.from + n * STEP);
+        softmax.fold(w, scale, kept);
         productsWait<0>();
         settle(sums);
         leave(&shared.free[before.at][1]);

@@ -32,9 +32,11 @@ export function waysFor(
   hasGraphs: () => boolean,
 ): AttentionWay[] {
   const hasTiles = takesTiles(operands);
+  const graph = takesGraph(operands, attrs) && hasGraphs() ? (["cuDNN"] as const) : [];
+  const hopper = takesHopper(device, operands, attrs) ? (["hopper"] as const) : [];
+  // Backward, cuDNN's form that adds in one order keeps gradients of scores in memory and takes longer (`attention-speed`).
   return [
-    ...(takesGraph(operands, attrs) && hasGraphs() ? (["cuDNN"] as const) : []),
-    ...(takesHopper(device, operands, attrs) ? (["hopper"] as const) : []),
+    ...(operands.delta === undefined ? [...graph, ...hopper] : [...hopper, ...graph]),
     ...(hasTiles ? (["tiles"] as const) : []),
     ...(!hasTiles || sizesOf(operands).t < TILE ? (["rows"] as const) : []),
   ];
@@ -53,7 +55,7 @@ function nameProblem(operands: AttentionOperands, { isCausal, window }: Attentio
 export function runAttention(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): void {
   const { attention, choices } = device;
   const taking = waysFor(device, operands, attrs, () => !("missing" in attention.state));
-  const { state } = taking[0] === "cuDNN" ? attention : { state: undefined };
+  const { state } = taking.includes("cuDNN") ? attention : { state: undefined };
   const version = state === undefined || "missing" in state ? "" : `, cuDNN ${state.version}`;
   const op = operands.delta === undefined ? "attention" : "attentionBackward";
   const chosen = choices.choose(op, `${nameProblem(operands, attrs)}${version}`, taking, (way) =>

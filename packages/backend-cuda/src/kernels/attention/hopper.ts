@@ -19,8 +19,6 @@ interface Shape {
   readonly OWN_STAGES: number;
   readonly GIVEN: number;
   readonly TAKEN: number;
-  /** Of eight exponentials, how many are found by sums and products. */
-  readonly SUMS_OF_8: number;
 }
 
 type OperandName = "q" | "k" | "v" | "g";
@@ -37,22 +35,22 @@ interface Pass {
 const forward: Pass = {
   ...{ kernel: "hopperForward", own: ["q"], other: ["k", "v"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 56, TAKEN: 224, SUMS_OF_8: 0 },
-    128: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 40, TAKEN: 232, SUMS_OF_8: 0 },
+    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 56, TAKEN: 224 },
+    128: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 40, TAKEN: 232 },
   },
 };
 const queries: Pass = {
   ...{ kernel: "hopperQueries", own: ["q", "g"], other: ["k", "v"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 40, TAKEN: 232, SUMS_OF_8: 0 },
-    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, GIVEN: 56, TAKEN: 224, SUMS_OF_8: 0 },
+    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 40, TAKEN: 232 },
+    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, GIVEN: 56, TAKEN: 224 },
   },
 };
 const keys: Pass = {
   ...{ kernel: "hopperKeys", own: ["k", "v"], other: ["q", "g"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 64, STAGES: 4, OWN_STAGES: 2, GIVEN: 56, TAKEN: 224, SUMS_OF_8: 0 },
-    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, GIVEN: 24, TAKEN: 240, SUMS_OF_8: 0 },
+    64: { GROUPS: 2, STEP: 64, STAGES: 4, OWN_STAGES: 2, GIVEN: 56, TAKEN: 224 },
+    128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, GIVEN: 24, TAKEN: 240 },
   },
 };
 
