@@ -256,21 +256,21 @@ test.for([
   "decoding as a graph gives the tokens and the bits of decoding called: %s, in %s",
   async ([mode, precision]) => {
     const engine = makeEngine();
-    const size = { numLayers: 1, dModel: 16, numHeads: 2, maxSeqLen: 12, vocabSize: 32 };
+    const size = { numLayers: 1, dModel: 16, numHeads: 1, maxSeqLen: 8, vocabSize: 32 };
     const options = { ...size, key: randomKey(3), engine };
     const model =
       mode === "ordinary" ? new Transformer(options) : new ReversibleTransformer({ ...options, reversibility: mode });
-    const prompts = [[1, 2, 3, 4], [5]];
+    const prompts = [[1, 2], [5]];
     const run = async (graph: boolean) => {
       const decoder = new Decoder(model, { batch: 2, precision, graph });
-      const tokens = [await decoder.continue(prompts, { length: 5 }), await decoder.continue(prompts, { length: 5 })];
+      const tokens = [await decoder.continue(prompts, { length: 3 })];
       const { launches } = backend!.device;
-      tokens.push(await decoder.continue(prompts, { length: 5 }));
-      const perToken = (backend!.device.launches - launches) / 8;
-      const drawn = { length: 5, temperature: 1.5, topK: 9 };
+      tokens.push(await decoder.continue(prompts, { length: 3 }));
+      const perToken = (backend!.device.launches - launches) / 4;
+      const drawn = { length: 3, temperature: 1.5, topK: 9 };
       for (const seed of [8, 9]) tokens.push(await decoder.continue(prompts, { ...drawn, key: randomKey(seed) }));
       decoder.rewind();
-      const logits = Array.from({ length: 6 }, (_, n) =>
+      const logits = Array.from({ length: 5 }, (_, n) =>
         engine.scope(() => bits(decoder.step(tensor(Int32Array.of(n, 3 * n), { engine })))),
       );
       const { whyNoGraph } = decoder;
@@ -280,7 +280,7 @@ test.for([
     const [called, graph] = [await run(false), await run(true)];
     expect(graph.found).toEqual(called.found);
     expect([called.whyNoGraph, graph.whyNoGraph]).toEqual(["not asked for (graph: true)", undefined]);
-    expect(graph.perToken).toBeLessThan(2);
+    expect(graph.perToken).toBeLessThan(3);
     expect(called.perToken).toBeGreaterThan(20);
     model.dispose();
     expect([engine.memory().liveBytes, backend!.memory().liveBlocks]).toEqual([0, 0]);
