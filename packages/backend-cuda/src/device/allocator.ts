@@ -13,6 +13,8 @@ export interface Block {
 interface Part extends Block {
   bytes: number;
   isFree: boolean;
+  /** Where it lies among all parts: by segments, in the order in which they were taken. Addresses are the driver's, and others in every process. */
+  readonly order: number;
   readonly pool: Part[];
   /** Neighbours in the segment. */
   before: Part | undefined;
@@ -23,6 +25,8 @@ const UNIT = 512;
 const SMALL = 2 ** 20;
 const SMALL_SEGMENT = 2 * 2 ** 20;
 const LARGE_SEGMENT = 32 * 2 ** 20;
+/** More than any device has. */
+const LARGEST_SEGMENT = 2 ** 38;
 /** From here on a free part serves without being asked for again of the driver only if it is at most so many times as large. */
 const HUGE = 2 ** 31;
 const MOST_OF_HUGE = 1.125;
@@ -49,6 +53,7 @@ export class CachingAllocator {
   usedBytes = 0;
   peakUsedBytes = 0;
   liveBlocks = 0;
+  #segments = 0;
 
   constructor(source: SegmentSource) {
     this.#source = source;
@@ -63,7 +68,8 @@ export class CachingAllocator {
     const part = size < HUGE ? (take(pool, size) ?? this.#newSegment(size, pool)) : this.#huge(size);
     const rest = part.bytes - size;
     if (rest >= (isSmall ? UNIT : SMALL)) {
-      const after: Part = { ...part, address: part.address + size, bytes: rest, before: part };
+      const [address, order] = [part.address + size, part.order + size];
+      const after: Part = { ...part, address, order, bytes: rest, before: part };
       if (part.after !== undefined) part.after.before = after;
       part.after = after;
       part.bytes = size;
@@ -142,19 +148,20 @@ export class CachingAllocator {
     if (address === 0) return undefined;
     this.reservedBytes += bytes;
     this.peakReservedBytes = Math.max(this.peakReservedBytes, this.reservedBytes);
-    return { address, bytes, isFree: true, pool, before: undefined, after: undefined };
+    const order = LARGEST_SEGMENT * this.#segments++;
+    return { address, bytes, isFree: true, order, pool, before: undefined, after: undefined };
   }
 }
 
-/** Free parts are ordered by size, then address. */
-const isBelow = (a: Part, bytes: number, address: number): boolean =>
-  a.bytes < bytes || (a.bytes === bytes && a.address < address);
+/** Free parts are ordered by size, then place. */
+const isBelow = (a: Part, bytes: number, order: number): boolean =>
+  a.bytes < bytes || (a.bytes === bytes && a.order < order);
 
-function positionOf(pool: readonly Part[], bytes: number, address: number): number {
+function positionOf(pool: readonly Part[], bytes: number, order: number): number {
   let [low, high] = [0, pool.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (isBelow(pool[middle]!, bytes, address)) low = middle + 1;
+    if (isBelow(pool[middle]!, bytes, order)) low = middle + 1;
     else high = middle;
   }
   return low;
@@ -167,10 +174,10 @@ function take(pool: Part[], bytes: number, most: number = Number.POSITIVE_INFINI
 }
 
 const put = (pool: Part[], part: Part): void => {
-  pool.splice(positionOf(pool, part.bytes, part.address), 0, part);
+  pool.splice(positionOf(pool, part.bytes, part.order), 0, part);
 };
 const remove = (pool: Part[], part: Part): void => {
-  pool.splice(positionOf(pool, part.bytes, part.address), 1);
+  pool.splice(positionOf(pool, part.bytes, part.order), 1);
 };
 
 function join(first: Part, second: Part): void {
