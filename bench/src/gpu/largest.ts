@@ -26,6 +26,8 @@ export interface LargestFound {
   /** The largest that made a step, and the least that did not. */
   readonly made: number;
   readonly refused: number | undefined;
+  /** What the one that did not was refused with. */
+  readonly why: string | undefined;
   readonly estimatedGiB: number;
   readonly peakGiB: number;
   readonly reservedGiB: number;
@@ -39,8 +41,8 @@ export interface LargestFound {
 const GIB = 2 ** 30;
 /** Workspaces of products, attention and long sums, beside what tensors take; and what the allocator cannot use. */
 const BESIDE = 2 * GIB;
-/** Steps of the search, and how far apart its candidates are. */
-const MOST_STEPS = 3;
+/** Steps of the search, and how far apart its first candidates are. */
+const MOST_STEPS = 6;
 const SHARE = 0.03;
 /** Of the step that large ones are compared with; and of the first two estimates, from which a line leads to the next. */
 const small = { batch: 2, length: 1024 } as const;
@@ -90,8 +92,8 @@ function build({ mode, axis, layers, width, vocabulary, length }: LargestCase, s
 
 interface Made extends Pick<LargestFound, "peakGiB" | "reservedGiB" | "stepMs" | "loss" | "lossRatio" | "normRatio"> {}
 
-/** A step of a size after a small one, which makes the optimizer's state and compiles; undefined where there is no memory for it. */
-function attempt(backend: CudaBackend, one: LargestCase, size: number): Made | undefined {
+/** A step of a size after a small one, which makes the optimizer's state and compiles; what was thrown where there is no memory for it. */
+function attempt(backend: CudaBackend, one: LargestCase, size: number): Made | OutOfMemoryError {
   backend.releaseCaches();
   const engine = new Engine(backend as Backend);
   let built: Step | undefined;
@@ -115,7 +117,7 @@ function attempt(backend: CudaBackend, one: LargestCase, size: number): Made | u
       ...{ lossRatio: loss / smallLoss, normRatio: norm / smallNorm },
     };
   } catch (error) {
-    if (error instanceof OutOfMemoryError) return undefined;
+    if (error instanceof OutOfMemoryError) return error;
     throw error;
   } finally {
     built?.dispose();
@@ -145,13 +147,17 @@ export function findLargest(backend: CudaBackend, one: LargestCase): LargestFoun
     [few, estimated] = [estimated, whole(estimated + ((room - b) * (estimated - few)) / (b - a))];
   }
   const most = whole(Math.min(estimated, one.mostTokens / (one.axis === "batch" ? one.length : 1)));
-  let [size, largest, made, refused] = [most, most, undefined as Made | undefined, undefined as number | undefined];
+  let [size, largest, share] = [most, most, SHARE];
+  let made: Made | undefined;
+  let [refused, why] = [undefined as number | undefined, undefined as OutOfMemoryError | undefined];
   for (let n = 0; n < MOST_STEPS; n++) {
     const found = attempt(backend, one, size);
-    if (found === undefined) {
-      refused = size;
+    if (found instanceof OutOfMemoryError) {
+      [refused, why] = [size, found];
       if (made !== undefined) break;
-      size = whole(size * (1 - SHARE));
+      // Each time twice as far down: something is found, however far off the estimate.
+      size = whole(size * (1 - share));
+      share *= 2;
       continue;
     }
     [made, largest] = [found, size];
@@ -159,6 +165,9 @@ export function findLargest(backend: CudaBackend, one: LargestCase): LargestFoun
     size = whole(size * (1 + SHARE));
   }
   if (made === undefined)
-    throw new OutOfMemoryError("largest", `no step of ${refused} fits, where ${estimated} were estimated`);
-  return { ...made, estimated, made: largest, refused, estimatedGiB: peakOf(largest) / GIB };
+    throw new OutOfMemoryError(
+      "largest",
+      `no step of ${refused} fits, where ${estimated} were estimated: ${why?.message}`,
+    );
+  return { ...made, estimated, made: largest, refused, why: why?.message, estimatedGiB: peakOf(largest) / GIB };
 }

@@ -29,7 +29,8 @@ export function multiplyFewRows(device: CudaDevice, { x, w, bias, y, before }: F
   const pack = 16 / dtypes[dtype].bytes;
   if (k % pack !== 0 || [x, w].some((v) => addressOf(v) % 16 !== 0)) return false;
   const types = { T: cTypes[dtype], B: cTypes[bias?.dtype ?? dtype] };
-  const depth = Math.min(MOST_DEPTH, Math.ceil(k / (32 * pack)));
+  // One where k is 0: C has no arrays of nothing.
+  const depth = Math.max(1, Math.min(MOST_DEPTH, Math.ceil(k / (32 * pack))));
   const constants = { ROWS: rows, PACK: pack, DEPTH: depth, GELU: before === undefined ? 0 : 1 };
   const kernel = device.kernel({ files: ["fewRows"], types, constants }, "fewRows");
   const p = device.parameters.start();
