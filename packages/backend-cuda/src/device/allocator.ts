@@ -65,7 +65,7 @@ export class CachingAllocator {
     const size = roundUp(bytes, UNIT);
     const isSmall = size < SMALL;
     const pool = isSmall ? this.#small : this.#large;
-    const part = size < HUGE ? (take(pool, size) ?? this.#newSegment(size, pool)) : this.#huge(size);
+    const part = this.#partOf(size, pool);
     const rest = part.bytes - size;
     if (rest >= (isSmall ? UNIT : SMALL)) {
       const [address, order] = [part.address + size, part.order + size];
@@ -121,18 +121,19 @@ export class CachingAllocator {
   }
 
   /**
-   * Where a few blocks fill the device, one cut out of a much larger one leaves a rest that the next of that size cannot use. So a much larger one is
-   * cut only where the driver has no room, even for what nobody uses any more.
+   * Where a few blocks fill the device, one cut out of a much larger one leaves a rest that the next of that size cannot use, and one that stays keeps
+   * all of it. So a huge part is cut, for less than it holds, only where the driver has no room, even for what nobody uses any more.
    */
-  #huge(size: number): Part {
-    const fits = take(this.#large, size, size * MOST_OF_HUGE) ?? this.#segment(size, this.#large);
+  #partOf(size: number, pool: Part[]): Part {
+    const most = size < HUGE ? HUGE : size * MOST_OF_HUGE;
+    const fits = take(pool, size, most) ?? this.#segment(size, pool);
     if (fits !== undefined) return fits;
-    const cut = take(this.#large, size);
+    const cut = take(pool, size);
     const isWhole = cut?.before === undefined && cut?.after === undefined;
     if (cut !== undefined && !isWhole) return cut;
-    if (cut !== undefined) put(this.#large, cut);
+    if (cut !== undefined) put(pool, cut);
     this.releaseCached();
-    return this.#newSegment(size, this.#large);
+    return this.#newSegment(size, pool);
   }
 
   #newSegment(size: number, pool: Part[]): Part {
