@@ -1,19 +1,8 @@
 import { CudaBackend } from "@revnet-zero/backend-cuda";
 import { timeBehindQueue } from "@revnet-zero/backend-cuda/testing";
-import {
-  type AnyOp,
-  dispatch,
-  dtypes,
-  Engine,
-  type Meta,
-  numel,
-  type OpEvent,
-  ops,
-  randomKey,
-  randomNormal,
-  type Tensor,
-} from "@revnet-zero/tensor";
+import { dispatch, Engine, randomKey, randomNormal, type Tensor } from "@revnet-zero/tensor";
 import { answerRequests } from "../subject.ts";
+import { bytesMoved } from "./bytesMoved.ts";
 import { gpt2Sizes, makeGpuCase, productsOf, quickSizes } from "./gpuCases.ts";
 
 // One kernel of a training step on the device: how long it takes, and what it replaces.
@@ -49,21 +38,6 @@ const { device } = backend;
 
 const time = (run: () => void, isQuick: boolean): number => timeBehindQueue(device, run, isQuick ? 1 : 20);
 
-const bytesOf = (metas: readonly Meta[]): number =>
-  metas.reduce((sum, { shape, dtype }) => sum + numel(shape) * dtypes[dtype].bytes, 0);
-
-/** Bytes that every op reads and writes; views move nothing. */
-function bytesMoved(run: () => void): number {
-  let bytes = 0;
-  const stop = engine.trace.listen(({ op, inputs, outputs }: OpEvent) => {
-    if ((ops as { readonly [name: string]: AnyOp | undefined })[op]?.kind === "view") return;
-    bytes += bytesOf(inputs) + bytesOf(outputs);
-  });
-  run();
-  stop();
-  return bytes;
-}
-
 function copy(bytes: number, isQuick: boolean): CopyAnswer {
   return device.withWorkspace(bytes, (from) =>
     device.withWorkspace(bytes, (to) => ({
@@ -84,7 +58,7 @@ function kernel(name: string, isQuick: boolean): KernelAnswer {
   if (parts === undefined) return { fusedMs, ...facts };
   const apart = within(parts);
   const partsMs = time(apart, isQuick);
-  const expectedOfBytes = bytes === undefined ? {} : { expectedOfBytes: bytesMoved(apart) / bytes };
+  const expectedOfBytes = bytes === undefined ? {} : { expectedOfBytes: bytesMoved(engine, apart) / bytes };
   return { fusedMs, partsMs, ...facts, ...expectedOfBytes };
 }
 

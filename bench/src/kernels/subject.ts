@@ -1,17 +1,7 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
-import {
-  type AnyOp,
-  dispatch,
-  dtypes,
-  Engine,
-  type Meta,
-  numel,
-  type OpEvent,
-  ops,
-  type Tensor,
-  zeros,
-} from "@revnet-zero/tensor";
+import { dispatch, Engine, ops, type Tensor, zeros } from "@revnet-zero/tensor";
 import { answerRequests } from "../subject.ts";
+import { bytesMoved } from "./bytesMoved.ts";
 import { type FusedCase, makeCase } from "./cases.ts";
 
 // Fused kernels and what they are made of, on the same tier.
@@ -31,21 +21,6 @@ const keep = (tensors: readonly Tensor[]): readonly Tensor[] => {
   operands = tensors.map((t) => engine.keep(t));
   return operands;
 };
-const bytesOf = (metas: readonly Meta[]): number =>
-  metas.reduce((sum, { shape, dtype }) => sum + numel(shape) * dtypes[dtype].bytes, 0);
-
-/** Bytes that every op reads and writes; views move nothing. */
-function bytesMoved(run: () => void): number {
-  let bytes = 0;
-  const stop = engine.trace.listen(({ op, inputs, outputs }: OpEvent) => {
-    if ((ops as { readonly [name: string]: AnyOp | undefined })[op]?.kind === "view") return;
-    bytes += bytesOf(inputs) + bytesOf(outputs);
-  });
-  run();
-  stop();
-  return bytes;
-}
-
 function prepare(name: string, isQuick: boolean) {
   const { op, inputs, attrs }: FusedCase = engine.scope(() => {
     const made = makeCase(name, engine, isQuick);
@@ -56,8 +31,8 @@ function prepare(name: string, isQuick: boolean) {
     fused: () => engine.scope(() => void dispatch(engine, op, inputs, attrs)),
     decomposed: () => engine.scope(() => void parts(inputs, attrs)),
   };
-  const fusedBytes = bytesMoved(runs.fused!);
-  const decomposedBytes = bytesMoved(runs.decomposed!);
+  const fusedBytes = bytesMoved(engine, runs.fused!);
+  const decomposedBytes = bytesMoved(engine, runs.decomposed!);
   return { tier: backend.tier, threads: backend.threads, fusedBytes, decomposedBytes };
 }
 

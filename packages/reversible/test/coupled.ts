@@ -5,12 +5,14 @@ import {
   foldKey,
   type HostData,
   type Key,
+  type MemoryReport,
   numel,
   randomKey,
   randomNormal,
   type Shape,
   type Tensor,
   tensor,
+  zeros,
 } from "@revnet-zero/tensor";
 import { drawValues, Random, type ValueKind } from "@revnet-zero/testkit";
 import fc from "fast-check";
@@ -18,6 +20,7 @@ import {
   type BlockPolicy,
   type Branch,
   losslessPolicies,
+  type OffloadStore,
   type ReversibleBlock,
   type ReversibleMode,
   ReversibleSequence,
@@ -247,6 +250,27 @@ export function coupledGradients(
       return found;
     }),
   );
+}
+
+/** The peak of a pass of zeros through a recipe's blocks under a plan, and what it was made of: on a backend with values and without. */
+export function coupledPeak(
+  recipe: CoupledRecipe,
+  engine: Engine,
+  { blocks: plan, offload }: { readonly blocks: readonly BlockPolicy[]; readonly offload: OffloadStore },
+): Pick<MemoryReport, "peakBytes" | "atPeak"> {
+  return withCoupled(buildCoupled({ ...recipe, sort: "f32" }, engine), ({ sequence: { blocks, fractionBits } }) => {
+    const sequence = new ReversibleSequence({ blocks, fractionBits, engine, plan: { blocks: plan }, offload });
+    engine.ledger.resetPeak();
+    engine.scope(() => {
+      const xs = Array.from({ length: sequence.numStreams }, () => zeros(recipe.shape, { engine }).requireGrad());
+      const ys = sequence.call(xs[0]!, ...xs.slice(1));
+      ys.reduce((a, b) => a.add(b))
+        .sum()
+        .backward();
+    });
+    const { peakBytes, atPeak } = engine.memory();
+    return { peakBytes, atPeak };
+  });
 }
 
 /** Uses a subject and frees it. */

@@ -1,10 +1,10 @@
 import { MetaBackend } from "@revnet-zero/backend-meta";
-import { type Backend, Engine, expectNoLeak, tensor, zeros } from "@revnet-zero/tensor";
+import { type Backend, Engine, expectNoLeak, tensor } from "@revnet-zero/tensor";
 import { runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type BlockPolicy, HostOffload, ReversibleSequence } from "../src/index.ts";
-import { buildCoupled, coupledGradients, coupledRecipes, withCoupled } from "./coupled.ts";
+import { buildCoupled, coupledGradients, coupledPeak, coupledRecipes, withCoupled } from "./coupled.ts";
 import { expectSameGradients } from "./fixtures.ts";
 import { deviceWithLateCopies } from "./lateCopies.ts";
 
@@ -41,30 +41,7 @@ describe("copies in host memory, made as late as may be", () => {
     fc.assert(
       fc.property(cases, ({ recipe, plan, inFlightBytes }) => {
         const offload = new HostOffload({ inFlightBytes });
-        const peak = (own: Engine) => {
-          const { sequence: like, dispose } = buildCoupled({ ...recipe, sort: "f32" }, own);
-          const { blocks, fractionBits } = like;
-          const sequence = new ReversibleSequence({
-            blocks,
-            fractionBits,
-            engine: own,
-            plan: { blocks: plan },
-            offload,
-          });
-          own.ledger.resetPeak();
-          own.scope(() => {
-            const xs = Array.from({ length: sequence.numStreams }, () =>
-              zeros(recipe.shape, { engine: own }).requireGrad(),
-            );
-            const ys = sequence.call(xs[0]!, ...xs.slice(1));
-            ys.reduce((a, b) => a.add(b))
-              .sum()
-              .backward();
-          });
-          const { peakBytes, atPeak } = own.memory();
-          dispose();
-          return { peakBytes, atPeak };
-        };
+        const peak = (own: Engine) => coupledPeak(recipe, own, { blocks: plan, offload });
         expect(peak(new Engine(device))).toEqual(peak(new Engine(MetaBackend.like(device) as Backend)));
       }),
       runs(30),
