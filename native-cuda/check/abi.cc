@@ -65,6 +65,13 @@ static_assert(abi::ATTRIBUTE_PROCESSORS == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_CO
 static_assert(abi::ATTRIBUTE_MAJOR == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, "attributes");
 static_assert(abi::ATTRIBUTE_MINOR == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, "attributes");
 static_assert(abi::FUNCTION_MAX_DYNAMIC_SHARED == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, "function attributes");
+static_assert(abi::FUNCTION_PTX_VERSION == CU_FUNC_ATTRIBUTE_PTX_VERSION, "function attributes");
+static_assert(abi::LAUNCH_EARLY == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, "launch attributes");
+static_assert(sizeof(abi::LaunchAttribute) == sizeof(CUlaunchAttribute) && sizeof(abi::LaunchConfiguration) == sizeof(CUlaunchConfig), "structs");
+static_assert(offsetof(abi::LaunchAttribute, value) == offsetof(CUlaunchAttribute, value), "struct");
+static_assert(offsetof(abi::LaunchConfiguration, stream) == offsetof(CUlaunchConfig, hStream), "struct");
+static_assert(offsetof(abi::LaunchConfiguration, attributes) == offsetof(CUlaunchConfig, attrs), "struct");
+static_assert(offsetof(abi::LaunchConfiguration, count) == offsetof(CUlaunchConfig, numAttrs), "struct");
 static_assert(abi::STREAM_NON_BLOCKING == CU_STREAM_NON_BLOCKING && abi::EVENT_DEFAULT == CU_EVENT_DEFAULT, "flags");
 static_assert(abi::HOST_MAPPED == (CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP), "flags");
 static_assert(abi::CAPTURE_RELAXED == CU_STREAM_CAPTURE_MODE_RELAXED, "capture modes");

@@ -1,7 +1,8 @@
 // Attention of one step to the keys and values kept of all before it, a block a query head. Its own key, turned, and value are written to
 // where the place, a number in device memory, says. Eight lanes share a key, PACK neighbouring elements each at a time; every such group
 // goes through its keys with running sums, warps join their groups, and the block its warps. A key and its value are asked for together:
-// what this waits for is memory's latency. T; PACK; PACKS: packs of a lane; TURNED; WARPS.
+// what this waits for is memory's latency. So the first of them, which no kernel in front writes, are asked for while those still run, and two of
+// a group at a time. T; PACK; PACKS: packs of a lane; TURNED; WARPS; AHEAD: whether the place, keys and values may be read before the wait.
 // Bytes: keys and values up to the place once for each query head; at 3 TB/s and 1,024 places of 12 heads of 64 in bf16, 1 us a sequence.
 
 struct Decode {
@@ -15,7 +16,7 @@ struct Decode {
   float scale;
 };
 
-KERNEL(decodeAttention, Decode, 32 * WARPS) {
+KERNEL_AHEAD(decodeAttention, Decode, 32 * WARPS) {
   enum { LANES = 8, GROUPS = 4 * WARPS, THREADS = 32 * WARPS };
   typedef Pack<T, PACK> Many;
   DYNAMIC_SHARED(float, shared);
@@ -25,9 +26,8 @@ KERNEL(decodeAttention, Decode, 32 * WARPS) {
   float* const tops = v + p.dim;                 // [WARPS]
   float* const totals = tops + WARPS;            // [WARPS]
   float* const sums = totals + WARPS;            // [WARPS, d]
-  const int place = p.place[0];
-  // Whoever moves the place sees to it (Decoder); nothing is written elsewhere all the same.
-  if (place < 0 || place >= p.length) return;
+  if (!AHEAD) awaitPrevious();
+  const int place = readAhead(p.place);
   const int batch = blockIdx.x / p.queryHeads, head = blockIdx.x % p.queryHeads;
   const int all = p.queryHeads + 2 * p.keyHeads, keyHead = head / (p.queryHeads / p.keyHeads);
   const T* own = p.heads + (u64)batch * all * p.dim;
@@ -35,6 +35,26 @@ KERNEL(decodeAttention, Decode, 32 * WARPS) {
   const T* ownKey = own + (u64)(p.queryHeads + keyHead) * p.dim;
   const T* ownValue = own + (u64)(p.queryHeads + p.keyHeads + keyHead) * p.dim;
   const u64 kept = ((u64)batch * p.keyHeads + keyHead) * p.length * p.dim, at = kept + (u64)place * p.dim;
+  const int group = threadIdx.x / LANES, lane = threadIdx.x % LANES;
+  const int from = p.window > 0 && place + 1 > p.window ? place + 1 - p.window : 0;
+  // Whoever moves the place sees to it (Decoder); nothing is read or written elsewhere all the same.
+  const bool isPlace = place >= 0 && place < p.length;
+  Many key[2][PACKS], value[2][PACKS];
+  const auto ask = [&](int slot, int first) {
+    const int j = first + group;
+    const u64 row = kept + (u64)j * p.dim;
+#pragma unroll
+    for (int n = 0; n < PACKS; n++) {
+      const int c = (n * LANES + lane) * PACK;
+      if (c >= p.dim || j >= place || !isPlace) continue;
+      key[slot][n] = readAhead((const Many*)(p.keys + row + c));
+      value[slot][n] = readAhead((const Many*)(p.values + row + c));
+    }
+  };
+  ask(0, from);
+  ask(1, from + GROUPS);
+  if (AHEAD) awaitPrevious();
+  if (!isPlace) return;
   const int half = p.dim / 2;
   // A thread a pair that turns, or a pair of halves that stays. Heads of a group write the same numbers.
   for (int i = threadIdx.x; i < half; i += THREADS) {
@@ -66,34 +86,21 @@ KERNEL(decodeAttention, Decode, 32 * WARPS) {
     }
   }
   __syncthreads();
-  const int group = threadIdx.x / LANES, lane = threadIdx.x % LANES;
-  const int from = p.window > 0 && place + 1 > p.window ? place + 1 - p.window : 0;
   float top = -INFINITY, total = 0, part[PACKS][PACK] = {};
-  // All groups of a warp make as many rounds: they exchange numbers.
-#pragma unroll 2
-  for (int first = from; first <= place; first += GROUPS) {
+  const auto take = [&](int slot, int first) {
     const int j = first + group;
     const bool isOwn = j == place, isSeen = j <= place;
-    const u64 row = kept + (u64)j * p.dim;
-    Many key[PACKS], value[PACKS];
-#pragma unroll
-    for (int n = 0; n < PACKS; n++) {
-      const int c = (n * LANES + lane) * PACK;
-      if (c >= p.dim || isOwn || !isSeen) continue;
-      key[n] = *(const Many*)(p.keys + row + c);
-      value[n] = *(const Many*)(p.values + row + c);
-    }
     float score = 0;
 #pragma unroll
     for (int n = 0; n < PACKS; n++) {
       const int c = (n * LANES + lane) * PACK;
       if (c >= p.dim || !isSeen) continue;
 #pragma unroll
-      for (int e = 0; e < PACK; e++) score = multiplyAdd(q[c + e], isOwn ? k[c + e] : wide(key[n].v[e]), score);
+      for (int e = 0; e < PACK; e++) score = multiplyAdd(q[c + e], isOwn ? k[c + e] : wide(key[slot][n].v[e]), score);
     }
 #pragma unroll
     for (int step = LANES / 2; step > 0; step >>= 1) score += __shfl_xor_sync(0xffffffffu, score, step);
-    if (!isSeen) continue;
+    if (!isSeen) return;
     const float above = greater(top, score);
     const float keep = expf(top - above), weight = expf(score - above);
     total = total * keep + weight;
@@ -104,8 +111,16 @@ KERNEL(decodeAttention, Decode, 32 * WARPS) {
       if (c >= p.dim) continue;
 #pragma unroll
       for (int e = 0; e < PACK; e++)
-        part[n][e] = multiplyAdd(weight, isOwn ? v[c + e] : wide(value[n].v[e]), part[n][e] * keep);
+        part[n][e] = multiplyAdd(weight, isOwn ? v[c + e] : wide(value[slot][n].v[e]), part[n][e] * keep);
     }
+  };
+  // All groups of a warp make as many rounds: they exchange numbers.
+  for (int first = from; first <= place; first += 2 * GROUPS) {
+    take(0, first);
+    ask(0, first + 2 * GROUPS);
+    if (first + GROUPS > place) break;
+    take(1, first + GROUPS);
+    ask(1, first + 3 * GROUPS);
   }
   // The four groups of a warp, pair by pair.
 #pragma unroll

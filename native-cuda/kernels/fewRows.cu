@@ -1,7 +1,8 @@
 // A linear layer of few rows, as decoding has them: y [ROWS, n] = x [ROWS, k] w [n, k]ᵀ + bias, and GELU (its tanh form) of that rounded.
 // Every weight is read once, by the warp of its column, sixteen bytes a lane; sums are float32, in an order that follows from k.
-// Bytes: n k, whatever the rows. At 3 TB/s the 124M weights of GPT-2 in bf16 are 83 us a token. T; B, of the bias; ROWS; PACK; DEPTH: packs a lane asks for at
-// once; GELU.
+// Bytes: n k, whatever the rows. At 3 TB/s the 124M weights of GPT-2 in bf16 are 83 us a token. What a kernel of few rows waits for is memory's latency:
+// so weights that nothing in the graph writes are asked for while the kernels in front still run. T; B, of the bias; ROWS; PACK; DEPTH: packs a lane
+// asks for at once; GELU; AHEAD.
 
 struct FewRows {
   const T* x;
@@ -17,23 +18,32 @@ static __device__ __forceinline__ float geluOf(float v) {
   return v / (1.0f + expf(-1.5957691216057308f * (v + 0.044715f * v * v * v)));
 }
 
-KERNEL(fewRows, FewRows, 128) {
+KERNEL_AHEAD(fewRows, FewRows, 128) {
   typedef Pack<T, PACK> Many;
   const int column = blockIdx.x * 4 + (threadIdx.x >> 5), lane = threadIdx.x & 31;
-  if (column >= p.n) return;
-  const T* w = p.w + (u64)column * p.k;
-  float sums[ROWS] = {};
-  for (int from = lane * PACK; from < p.k; from += 32 * PACK * DEPTH) {
-    // All of a warp's weights are asked for at once: what this waits for is memory's latency.
-    Many weights[DEPTH];
+  const bool isInside = column < p.n;
+  if (!AHEAD) awaitPrevious();
+  // Past the last column the last one again: no branch around a load.
+  const int from = isInside ? column : p.n - 1;
+  const T* w = p.w + (u64)from * p.k;
+  Many weights[DEPTH];
+  const auto ask = [&](int first) {
 #pragma unroll
     for (int n = 0; n < DEPTH; n++) {
-      const int c = from + n * 32 * PACK;
-      if (c < p.k) weights[n] = *(const Many*)(w + c);
+      const int c = first + n * 32 * PACK;
+      if (c < p.k) weights[n] = readAhead((const Many*)(w + c));
     }
+  };
+  const int first = lane * PACK;
+  ask(first);
+  const float bias = p.bias == 0 ? 0 : (float)wide(readAhead(p.bias + from));
+  if (AHEAD) awaitPrevious();
+  float sums[ROWS] = {};
+  for (int at = first; at < p.k; at += 32 * PACK * DEPTH) {
+    if (at != first) ask(at);
 #pragma unroll
     for (int n = 0; n < DEPTH; n++) {
-      const int c = from + n * 32 * PACK;
+      const int c = at + n * 32 * PACK;
       if (c >= p.k) continue;
 #pragma unroll
       for (int r = 0; r < ROWS; r++) {
@@ -43,11 +53,10 @@ KERNEL(fewRows, FewRows, 128) {
       }
     }
   }
-  const float bias = p.bias == 0 ? 0 : (float)wide(p.bias[column]);
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
     const float sum = foldWarp<Sum>(sums[r]) + bias;
-    if (lane != 0) continue;
+    if (lane != 0 || !isInside) continue;
     const u64 at = (u64)r * p.n + column;
     if (GELU) {
       const T argument = narrow<T>(sum);

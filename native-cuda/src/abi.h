@@ -15,10 +15,23 @@ typedef void* Handle;  // contexts, modules, functions, streams, events
 
 enum : Result { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100 };
 enum : int { ATTRIBUTE_SHARED_OPTIN = 97, ATTRIBUTE_PROCESSORS = 16, ATTRIBUTE_MAJOR = 75, ATTRIBUTE_MINOR = 76 };
-enum : int { FUNCTION_MAX_DYNAMIC_SHARED = 8 };
+enum : int { FUNCTION_PTX_VERSION = 5, FUNCTION_MAX_DYNAMIC_SHARED = 8 };
 enum : unsigned { STREAM_NON_BLOCKING = 1, EVENT_DEFAULT = 0, HOST_MAPPED = 3 };
 enum : int { CAPTURE_RELAXED = 2 };
 enum : int { MAP_PLAIN = 0, MAP_SWIZZLE_128B = 3, MAP_CACHE_256B = 3, MAP_ZEROS_OUTSIDE = 0 };
+
+/** Of a launch; only numbers are given. */
+struct LaunchAttribute {
+  int id, padding;
+  int value[16];
+};
+enum : int { LAUNCH_EARLY = 6 };
+struct LaunchConfiguration {
+  unsigned blocks[3], threads[3], sharedBytes;
+  Handle stream;
+  LaunchAttribute* attributes;
+  unsigned count;
+};
 
 #define REVNET_DRIVER(X)                                                                                            \
   X(init, "cuInit", Result, (unsigned))                                                                             \
@@ -58,6 +71,8 @@ enum : int { MAP_PLAIN = 0, MAP_SWIZZLE_128B = 3, MAP_CACHE_256B = 3, MAP_ZEROS_
   X(setFunction, "cuFuncSetAttribute", Result, (Handle, int, int))                                                  \
   X(launch, "cuLaunchKernel", Result,                                                                               \
     (Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Handle, void**, void**))          \
+  X(functionAttribute, "cuFuncGetAttribute", Result, (int*, int, Handle))                                           \
+  X(launchWith, "cuLaunchKernelEx", Result, (const LaunchConfiguration*, Handle, void**, void**))                   \
   X(encodeTensorMap, "cuTensorMapEncodeTiled", Result, (void*, int, unsigned, void*, const unsigned long long*, const unsigned long long*, const unsigned*, const unsigned*, int, int, int, int)) \
   X(beginCapture, "cuStreamBeginCapture_v2", Result, (Handle, int))                                                 \
   X(endCapture, "cuStreamEndCapture", Result, (Handle, Handle*))                                                    \

@@ -32,6 +32,14 @@ napi_value getFunction(Call& call) {
   return give(call, function);
 }
 
+// architectureOf(kernel) -> what its PTX was written for, 90 for compute_90 and 90a
+napi_value architectureOf(Call& call) {
+  mustBeOpen();
+  int version = 0;
+  check(cuda.driver.functionAttribute(&version, abi::FUNCTION_PTX_VERSION, handle(call, 0)), "asking what a kernel was compiled for");
+  return call.give(version);
+}
+
 // setParameters(Uint8Array): where `launch` finds the packed parameters of a kernel
 napi_value setParameters(Call& call) {
   if (parametersOwner != nullptr) napi_delete_reference(call.env, parametersOwner);
@@ -58,13 +66,20 @@ napi_value encodeTensorMap(Call& call) {
   return call.nothing();
 }
 
-// launch(kernel, blocks x, y, z, threads, dynamic shared bytes)
+// launch(kernel, blocks x, y, z, threads, dynamic shared bytes, 1 where it may start before the one before it has ended)
 napi_value launch(Call& call) {
   mustBeOpen();
   // The driver knows how long the kernel's one parameter is, and where it goes: a struct that is aligned to more than others (one with
   // tensor maps) lies further behind the start of the parameters, where a buffer of all parameters would have to have it.
   void* one[] = {parameters};
   auto unsignedAt = [&](size_t i) { return static_cast<unsigned>(call.number(i)); };
+  if (call.integer(6) != 0) {
+    abi::LaunchAttribute early = {abi::LAUNCH_EARLY, 0, {1}};
+    const abi::LaunchConfiguration configuration = {
+        {unsignedAt(1), unsignedAt(2), unsignedAt(3)}, {unsignedAt(4), 1, 1}, unsignedAt(5), cuda.stream, &early, 1};
+    check(cuda.driver.launchWith(&configuration, handle(call, 0), one, nullptr), "launching a kernel");
+    return call.nothing();
+  }
   check(cuda.driver.launch(handle(call, 0), unsignedAt(1), unsignedAt(2), unsignedAt(3), unsignedAt(4), 1, 1,
                            unsignedAt(5), cuda.stream, one, nullptr),
         "launching a kernel");
@@ -96,6 +111,7 @@ napi_value elapsed(Call& call) {
 void publishLaunch(napi_env env, napi_value exports) {
   publish<loadModule>(env, exports, "loadModule");
   publish<getFunction>(env, exports, "getFunction");
+  publish<architectureOf>(env, exports, "architectureOf");
   publish<setParameters>(env, exports, "setParameters");
   publish<encodeTensorMap>(env, exports, "encodeTensorMap");
   publish<launch>(env, exports, "launch");

@@ -7,7 +7,11 @@
 
 namespace {
 
-typedef std::vector<std::function<int()>> Work;
+struct Node {
+  std::function<int()> run;
+  std::shared_ptr<Early> early;
+};
+typedef std::vector<Node> Work;
 enum { UNSUPPORTED = 900, INVALIDATED = 901, NOT_CAPTURING = 401 };
 
 Work* captured = nullptr;
@@ -22,9 +26,11 @@ int refusedWhileCapturing() {
   return UNSUPPORTED;
 }
 
-int enqueue(void* stream, std::function<int()> work) {
-  if (captured == nullptr || stream != capturedStream) return doOn(stream, std::move(work));
-  captured->push_back(std::move(work));
+bool isCapturing(void* stream) { return captured != nullptr && stream == capturedStream; }
+
+int enqueue(void* stream, std::function<int()> work, std::shared_ptr<Early> early) {
+  if (!isCapturing(stream)) return doOn(stream, std::move(work));
+  captured->push_back({std::move(work), std::move(early)});
   return 0;
 }
 
@@ -54,8 +60,10 @@ STANDIN_API int cuGraphLaunch(void* launchable, void* stream) {
   if (const int failure = plannedFailure(__func__)) return failure;
   // Kept, since it may be destroyed before it is done.
   return doOn(stream, [all = *static_cast<std::shared_ptr<Work>*>(launchable)] {
-    for (const auto& work : *all)
-      if (const int failure = work()) return failure;
+    for (const auto& node : *all)
+      if (node.early != nullptr) node.early->graphStarts();
+    for (const auto& node : *all)
+      if (const int failure = node.run()) return failure;
     return 0;
   });
 }

@@ -29,11 +29,12 @@ std::map<Pointer, size_t> allocations;
 std::map<const char*, size_t> pinned;
 size_t used = 0;
 
-/** A kernel, whether its threads meet, and how long its one parameter is. */
+/** A kernel, whether its threads meet, how long its one parameter is, and whether it waits for the work before it (chain.cu). */
 struct Function {
   Kernel kernel;
   bool isCooperative;
   unsigned parameterBytes;
+  bool waits;
 };
 
 /** An error that stays, as on a device whose kernel faulted, until another failure is planned. */
@@ -260,13 +261,14 @@ STANDIN_API int cuModuleLoadData(void** module, const void* data) {
 }
 STANDIN_API int cuModuleGetFunction(void** function, void* module, const char* name) {
   if (isIdle()) {
-    *function = new Function{nullptr, false, 0};
+    *function = new Function{nullptr, false, 0, true};
     return 0;
   }
   const auto kernel = reinterpret_cast<Kernel>(dlsym(module, name));
   if (kernel == nullptr) return 500;
   const auto* bytes = static_cast<unsigned*>(dlsym(module, (std::string(name) + "Bytes").c_str()));
-  *function = new Function{kernel, *static_cast<int*>(dlsym(module, "standInCooperative")) != 0, *bytes};
+  const bool isCooperative = *static_cast<int*>(dlsym(module, "standInCooperative")) != 0;
+  *function = new Function{kernel, isCooperative, *bytes, dlsym(module, "standInChained") != nullptr};
   return 0;
 }
 /** What hopper.h reads of a map, in the 128 bytes that NVIDIA's has. */
@@ -298,16 +300,62 @@ STANDIN_API int cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void*
 }
 STANDIN_API int cuFuncSetAttribute(void*, int, int) { return 0; }
 
+/** The architecture that a function was written for: one whose kernels can wait for those before them. */
+STANDIN_API int cuFuncGetAttribute(int* value, int attribute, void*) {
+  ANSWER;
+  *value = attribute == 5 ? 90 : 0;
+  return 0;
+}
+
+namespace {
+/** As CUlaunchConfig and CUlaunchAttribute. */
+struct Attribute {
+  int id, padding;
+  int value[16];
+};
+struct Configuration {
+  Dim3 blocks, threads;
+  unsigned sharedBytes;
+  void* stream;
+  const Attribute* attributes;
+  unsigned count;
+};
+
+int launch(const Configuration& c, const Function& f, void** given, bool isEarly) {
+  const auto [gx, gy, gz] = c.blocks;
+  const unsigned threads = c.threads.x * c.threads.y * c.threads.z;
+  if (gx > 2147483647u || gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || threads == 0 || threads > 1024) return 1;
+  if (c.sharedBytes > 232448) return 1;
+  const auto* first = static_cast<const char*>(given[0]);
+  const std::vector<char> parameters(first, first + f.parameterBytes);
+  const auto grid = [=] { runGrid(f.kernel, parameters.data(), f.isCooperative, c.blocks, c.threads, c.sharedBytes); };
+  // Outside a graph nothing runs beside anything else here.
+  const auto early = isEarly && isCapturing(c.stream) ? std::make_shared<Early>() : nullptr;
+  return enqueue(c.stream, [=] {
+    if (isIdle()) return 0;
+    if (early != nullptr) return early->run(grid, size_t{threads} * gx * gy * gz);
+    grid();
+    return 0;
+  }, early);
+}
+}  // namespace
+
 STANDIN_API int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
                                void* stream, void** given, void**) {
   ANSWER;
-  if (gx > 2147483647u || gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx * by * bz == 0 || bx * by * bz > 1024) return 1;
-  if (shared > 232448) return 1;
-  const Function f = *static_cast<Function*>(function);
-  const auto* first = static_cast<const char*>(given[0]);
-  const std::vector<char> parameters(first, first + f.parameterBytes);
-  return enqueue(stream, [=] {
-    if (!isIdle()) runGrid(f.kernel, parameters.data(), f.isCooperative, {gx, gy, gz}, {bx, by, bz}, shared);
-    return 0;
-  });
+  return launch({{gx, gy, gz}, {bx, by, bz}, shared, stream, nullptr, 0}, *static_cast<Function*>(function), given, false);
+}
+STANDIN_API int cuLaunchKernelEx(const void* configuration, void* function, void** given, void**) {
+  ANSWER;
+  const auto& c = *static_cast<const Configuration*>(configuration);
+  const auto& f = *static_cast<Function*>(function);
+  bool isEarly = false;
+  for (unsigned i = 0; i < c.count; i++) {
+    // Programmatic stream serialization, and no other.
+    if (c.attributes[i].id != 6) return 1;
+    isEarly = c.attributes[i].value[0] != 0;
+  }
+  // A device would run such a kernel into the work before it.
+  if (isEarly && !f.waits) return 1;
+  return launch(c, f, given, isEarly);
 }

@@ -20,6 +20,9 @@ struct StandIn {
   void (*wait)(bool (*isReady)(const void* on, unsigned with), const void* on, unsigned with);
   /** What goes on beside the threads: done at once, or when no thread can go on without it (REVNET_STANDIN_ORDER). */
   void (*later)(void (*run)(void* what), void* what);
+  /** The thread waits for all work before its kernel (chain.cu); and what it reads of memory before it does. */
+  void (*awaited)();
+  void (*ahead)(const void* from, unsigned long bytes);
 };
 static StandIn* standIn;
 extern "C" void standInBind(StandIn* to) { standIn = to; }
@@ -42,12 +45,13 @@ extern "C" const int standInCooperative = 0;
 #define NAN __builtin_nanf("")
 
 // A kernel takes one struct: on the host a function of its address, whatever is in it.
-#define KERNEL(name, Parameters, threads)                                  \
+#define STANDIN_KERNEL(name, Parameters)                                   \
   static void name##Body(const Parameters& p);                             \
   extern "C" void name(const void* p) { name##Body(*(const Parameters*)p); } \
   extern "C" const unsigned name##Bytes = sizeof(Parameters);                \
   static void name##Body(const Parameters& p)
-#define KERNEL_SHARING(name, Parameters, threads, blocks) KERNEL(name, Parameters, threads)
+#define KERNEL(name, Parameters, threads) STANDIN_KERNEL(name, Parameters)
+#define KERNEL_SHARING(name, Parameters, threads, blocks) STANDIN_KERNEL(name, Parameters)
 #define DYNAMIC_SHARED(T, name) T* const name = (T*)standIn->dynamicShared
 
 static inline void __syncthreads() { standIn->barrier(); }

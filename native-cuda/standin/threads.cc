@@ -161,7 +161,7 @@ void runGrid(Kernel kernel, const void* parameters, bool isCooperative, Dim3 blo
   std::vector<uint64_t> shared((sharedBytes + 7) / 8 + 2);
   // Aligned to 16 bytes, as kernels may assume.
   void* dynamicShared = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(shared.data()) + 15) & ~uintptr_t{15});
-  standIn = {{0, 0, 0}, {0, 0, 0}, threads, blocks, dynamicShared, barrier, exchange, meet, sharedBytes, wait, later};
+  standIn = {{0, 0, 0}, {0, 0, 0}, threads, blocks, dynamicShared, barrier, exchange, meet, sharedBytes, wait, later, Early::awaited, Early::ahead};
   for (standIn.block.z = 0; standIn.block.z < blocks.z; standIn.block.z++)
     for (standIn.block.y = 0; standIn.block.y < blocks.y; standIn.block.y++)
       for (standIn.block.x = 0; standIn.block.x < blocks.x; standIn.block.x++) {

@@ -236,7 +236,8 @@ describe("a graph", () => {
     ["cuStreamEndCapture:1:1", "ending a capture"],
     ["cuGraphInstantiateWithFlags:1", "making a graph: out of memory"],
     ["cuGraphLaunch:1:1", "launching a graph"],
-    ["cuLaunchKernel:2:1", "launching a kernel"],
+    ["cuLaunchKernel:1:1", "launching a kernel"],
+    ["cuLaunchKernelEx:2:1", "launching a kernel"],
   ])("that fails (%s) is done call by call, says why, and leaves nothing", (failure, message) => {
     const g = compile(f, { graph: true });
     for (let call = 0; call < 3; call++) values(g, call);

@@ -52,7 +52,18 @@ export interface NativeCuda {
   setParameters(buffer: Uint8Array): void;
   /** Writes what leads the copy engine to a tensor (launch.cc says which numbers). */
   encodeTensorMap(to: Uint8Array, offset: number, address: number, type: number, ...numbers: number[]): void;
-  launch(kernel: number, blocksX: number, blocksY: number, blocksZ: number, threads: number, sharedBytes: number): void;
+  /** What a kernel's PTX was written for: 90 for compute_90 and compute_90a. */
+  architectureOf(kernel: number): number;
+  /** `isEarly`: 1 where the kernel may start before the one in front of it has ended, for which it waits itself. */
+  launch(
+    kernel: number,
+    blocksX: number,
+    blocksY: number,
+    blocksZ: number,
+    threads: number,
+    sharedBytes: number,
+    isEarly: number,
+  ): void;
   /** What the stream is asked for is taken down until `endCapture` gives a graph of it, or `abandonCapture` forgets it. */
   beginCapture(): void;
   endCapture(): number;

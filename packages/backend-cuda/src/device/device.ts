@@ -15,7 +15,7 @@ import { DeviceGraphs } from "./graphs.ts";
 import { DeviceHostCopies } from "./hostCopies.ts";
 import { Parameters } from "./parameters.ts";
 import { Products } from "./products.ts";
-import { type KernelUnit, unitSource } from "./sources.ts";
+import { isChained, type KernelUnit, unitSource } from "./sources.ts";
 
 export { addressOf, addressOr0, type CudaView } from "./view.ts";
 
@@ -28,6 +28,10 @@ const SPLIT = "split the batch or the sequence: x.split(sizes, axis)";
 
 /** Threads of a block, wherever a kernel does not say otherwise. */
 export const THREADS = 256;
+
+/** Kernels of a graph may start early on Hopper and later, and where the driver knows such edges of a graph. */
+const CHAIN_ARCHITECTURE = 90;
+const CHAIN_DRIVER = 12030;
 
 const NO_KERNEL = 0;
 const nothing = (): void => {};
@@ -66,7 +70,9 @@ export class CudaDevice {
   readonly faults: Faults;
   readonly parameters: Parameters = new Parameters();
   readonly #kernels = new Map<string, number>();
-  readonly #modules = new Map<string, number>();
+  readonly #modules = new Map<string, { readonly module: number; readonly isChained: boolean }>();
+  /** Kernels that wait themselves for the work before them. */
+  readonly #chained = new Set<number>();
   /** Launches so far. */
   launches = 0;
 
@@ -197,14 +203,19 @@ export class CudaDevice {
   }
 
   #function(key: string, source: () => string, title: string, name: string, sharedBytes: number): number {
-    let module = this.#modules.get(key);
-    if (module === undefined) {
-      const code = this.compiler.compile(source(), title);
-      module = this.guard(() => this.#withRoom(() => this.native.loadModule(code)));
-      this.#modules.set(key, module);
+    let found = this.#modules.get(key);
+    if (found === undefined) {
+      const text = source();
+      const code = this.compiler.compile(text, title);
+      const module = this.guard(() => this.#withRoom(() => this.native.loadModule(code)));
+      found = { module, isChained: this.driverVersion >= CHAIN_DRIVER && isChained(text) };
+      this.#modules.set(key, found);
     }
-    const found = module;
-    return this.guard(() => this.native.getFunction(found, name, sharedBytes));
+    const { module } = found;
+    const kernel = this.guard(() => this.native.getFunction(module, name, sharedBytes));
+    if (found.isChained && this.guard(() => this.native.architectureOf(kernel)) >= CHAIN_ARCHITECTURE)
+      this.#chained.add(kernel);
+    return kernel;
   }
 
   /** Runs a kernel on the parameters packed last. */
@@ -214,7 +225,8 @@ export class CudaDevice {
       throw new BackendError("cuda", `${blocksX} blocks of threads are more than a launch may have`, SPLIT);
     try {
       // Not through guard: a closure a launch.
-      this.native.launch(kernel, blocksX, blocksY, blocksZ, threads, sharedBytes);
+      const isEarly = this.graphs.isCapturing && this.#chained.has(kernel) ? 1 : 0;
+      this.native.launch(kernel, blocksX, blocksY, blocksZ, threads, sharedBytes, isEarly);
     } catch (error) {
       throw deviceError(error);
     }

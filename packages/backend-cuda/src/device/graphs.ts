@@ -1,6 +1,16 @@
-import { BackendError, type Graph, type GraphMemory, type Key, type TypedArray } from "@revnet-zero/tensor";
+import {
+  BackendError,
+  type BufferView,
+  dtypes,
+  type Graph,
+  type GraphMemory,
+  type Key,
+  numel,
+  type TypedArray,
+} from "@revnet-zero/tensor";
 import { type Block, CachingAllocator } from "./allocator.ts";
 import type { CudaDevice } from "./device.ts";
+import { addressOf, type CudaView } from "./view.ts";
 
 /** Work being taken down. */
 interface Capture {
@@ -9,6 +19,8 @@ interface Capture {
   readonly placed: Set<Key>;
   /** Numbers of the host that the work copies from device memory. */
   readonly constants: (readonly [Block, TypedArray])[];
+  /** Where the work writes: from each first address to the one behind the last. */
+  readonly written: (readonly [from: number, to: number])[];
 }
 
 const KEY_BYTES = 8;
@@ -51,6 +63,26 @@ export class DeviceGraphs {
     return place ?? 0;
   }
 
+  /** Notes what an op writes. Everything that is asked for while a graph is made has to. */
+  noteWritten({ data }: BufferView<Block>): void {
+    this.#capture?.written.push([data.address, data.address + data.bytes]);
+  }
+
+  /**
+   * Whether no work of the graph being made writes to these operands up to here: a kernel may read them before the kernels in front
+   * of it have ended (chain.cu).
+   */
+  isUntouched(...operands: readonly (CudaView | undefined)[]): boolean {
+    const written = this.#capture?.written;
+    if (written === undefined) return false;
+    return operands.every((view) => {
+      if (view === undefined) return true;
+      const from = addressOf(view);
+      const to = from + numel(view.shape) * dtypes[view.dtype].bytes;
+      return written.every((w) => to <= w[0] || w[1] <= from);
+    });
+  }
+
   /** Writes numbers of the host: into the graph's own copy of them while one is made, which the work copies from. */
   write(to: Block, values: TypedArray): void {
     const { native, ordinary } = this.#device;
@@ -60,6 +92,7 @@ export class DeviceGraphs {
     }
     const from = ordinary.allocate(values.byteLength);
     this.#capture.constants.push([from, values]);
+    this.#capture.written.push([to.address, to.address + to.bytes]);
     native.copy(to.address, from.address, values.byteLength);
   }
 
@@ -120,7 +153,7 @@ class PrivateMemory implements GraphMemory<Block> {
     const device = this.#device;
     const keysAt = device.ordinary.allocate(KEY_BYTES * keys.length);
     const places = new Map(keys.map((key, i) => [key, keysAt.address + KEY_BYTES * i]));
-    const capture: Capture = { places, placed: new Set(), constants: [] };
+    const capture: Capture = { places, placed: new Set(), constants: [], written: [] };
     const owned = (): Block[] => [keysAt, ...capture.constants.map(([block]) => block)];
     try {
       const graph = this.#takeDown(capture, work);

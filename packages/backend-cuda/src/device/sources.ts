@@ -29,6 +29,9 @@ export interface KernelUnit {
   readonly printed?: string;
 }
 
+/** Whether the kernels of a source wait themselves for the work before them (chain.cu), so that they may be launched before it is done. */
+export const isChained = (source: string): boolean => source.includes(kernelText("chain"));
+
 const texts = new Map<string, string>();
 
 /** The text of a file of native-cuda/kernels. */

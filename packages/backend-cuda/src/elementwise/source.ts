@@ -68,7 +68,7 @@ export interface Walk {
 
 /** The kernel's source, with everything it uses. */
 export function mapSource(body: MapBody, walk: Walk): string {
-  return [kernelText("prelude"), kernelText("map"), ownText(body, walk)].join("\n");
+  return [kernelText("prelude"), kernelText("chain"), kernelText("map"), ownText(body, walk)].join("\n");
 }
 
 /** What follows the text that all of them share. Parameters: operands, strides operand by operand, sizes, packs. */

@@ -31,8 +31,9 @@ export function multiplyFewRows(device: CudaDevice, { x, w, bias, y, before }: F
   const types = { T: cTypes[dtype], B: cTypes[bias?.dtype ?? dtype] };
   // One where k is 0: C has no arrays of nothing.
   const depth = Math.max(1, Math.min(MOST_DEPTH, Math.ceil(k / (32 * pack))));
-  const constants = { ROWS: rows, PACK: pack, DEPTH: depth, GELU: before === undefined ? 0 : 1 };
-  const kernel = device.kernel({ files: ["fewRows"], types, constants }, "fewRows");
+  const ahead = Number(device.graphs.isUntouched(w, bias));
+  const constants = { ROWS: rows, PACK: pack, DEPTH: depth, GELU: before === undefined ? 0 : 1, AHEAD: ahead };
+  const kernel = device.kernel({ files: ["chain", "fewRows"], types, constants }, "fewRows");
   const p = device.parameters.start();
   p.pointer(addressOf(x)).pointer(addressOf(w)).pointer(addressOr0(bias));
   p.pointer(addressOf(y)).pointer(addressOr0(before)).ints([n, k]);

@@ -24,7 +24,7 @@ export function fixedPointAdd(
   const n = numel(x.shape);
   if (n === 0) return;
   const kernel = device.kernel(
-    { files: ["fixedPoint", "fixedPointAdd"], types: { F: cTypes[f.dtype] } },
+    { files: ["chain", "fixedPoint", "fixedPointAdd"], types: { F: cTypes[f.dtype] } },
     "fixedPointAdd",
   );
   const p = device.parameters.start().pointer(addressOf(x)).pointer(addressOf(f));

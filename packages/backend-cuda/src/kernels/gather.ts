@@ -17,7 +17,7 @@ export function gatherKernels({ device }: Context): Kernels {
     split: Split,
     count: number,
   ): void => {
-    const kernel = device.kernel({ files: ["gather"], types: { WORD: wordType(x.dtype) } }, name);
+    const kernel = device.kernel({ files: ["chain", "gather"], types: { WORD: wordType(x.dtype) } }, name);
     const n = numel(y.shape);
     const p = device.parameters.start().pointer(addressOf(x)).pointer(addressOf(indices)).pointer(addressOf(y));
     p.pointer(device.faults.address).long(n).long(split.size).long(count).long(split.inner);

@@ -1,4 +1,4 @@
-import type { KernelTable } from "@revnet-zero/tensor";
+import type { Kernel, KernelTable } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
 import { decodeAttentionKernels } from "./attention/decode.ts";
 import { headAttentionKernels } from "./attention/heads.ts";
@@ -22,8 +22,21 @@ import { ropeKernels } from "./rope.ts";
 import { softmaxKernels } from "./softmax.ts";
 import { sortKernels } from "./sort.ts";
 
-/** Every kernel of the device, by the op it serves. */
-export const cudaKernels = (context: Context): KernelTable<Block> => ({
+/** Every kernel of the device, by the op it serves. What they write is noted while a graph is made. */
+export function cudaKernels(context: Context): KernelTable<Block> {
+  const { graphs } = context.device;
+  const noting = ([name, kernel]: [string, Kernel<Block, unknown>]): [string, Kernel<Block, unknown>] => {
+    const run: typeof kernel.run = (inputs, outputs, attrs) => {
+      kernel.run(inputs, outputs, attrs);
+      if (graphs.isCapturing) for (const view of outputs) graphs.noteWritten(view);
+    };
+    return [name, { ...kernel, run }];
+  };
+  const plain = Object.entries(allKernels(context)) as [string, Kernel<Block, unknown>][];
+  return Object.fromEntries(plain.map(noting)) as unknown as KernelTable<Block>;
+}
+
+const allKernels = (context: Context): KernelTable<Block> => ({
   ...moveKernels(context),
   ...reduceKernels(context),
   ...gatherKernels(context),

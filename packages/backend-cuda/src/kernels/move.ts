@@ -30,7 +30,7 @@ function wordsOf(value: number, view: CudaView): [number, number] {
 /** Kernels that change no number: they write constants, copy, convert, and place parts. */
 export function moveKernels({ device, elementwise }: Context): Kernels {
   const fill = (y: CudaView, value: number): void => {
-    const kernel = device.kernel({ files: ["fill"], types: { T: wordType(y.dtype) } }, "fill");
+    const kernel = device.kernel({ files: ["chain", "fill"], types: { T: wordType(y.dtype) } }, "fill");
     const n = numel(y.shape);
     device.parameters
       .start()

@@ -38,7 +38,7 @@ const typesOf = ({ weight, y }: NormViews): Record<"T" | "Y", string> => ({
 
 function norm(device: CudaDevice, views: NormViews, eps: number): void {
   packNorm(device, views, eps);
-  const unit = { files: ["rows", "norm"], types: typesOf(views), constants: constantsOf(views) };
+  const unit = { files: ["chain", "rows", "norm"], types: typesOf(views), constants: constantsOf(views) };
   launchRows(device, unit, "norm", rowsOf(views));
 }
 
@@ -75,7 +75,7 @@ export function normKernels({ device, elementwise }: Context): Kernels {
         packNorm(device, views, eps);
         device.parameters.pointer(addressOf(r!)).pointer(addressOf(sum!));
         const types = { ...typesOf(views), R: cTypes[r!.dtype] };
-        const unit = { files: ["rows", "norm", "addNorm"], types, constants: constantsOf(views) };
+        const unit = { files: ["chain", "rows", "norm", "addNorm"], types, constants: constantsOf(views) };
         launchRows(device, unit, "addNorm", rowsOf(views, r!, sum!));
       },
     },
@@ -86,7 +86,7 @@ export function normKernels({ device, elementwise }: Context): Kernels {
         const views = { x: undefined, weight: weight!, bias, y: y!, mean, inverse };
         packNorm(device, views, eps);
         device.parameters.pointer(addressOf(stream!)).float(2 ** -fractionBits);
-        const files = ["rows", "norm", "fixedPointNorm"];
+        const files = ["chain", "rows", "norm", "fixedPointNorm"];
         const unit = { files, types: typesOf(views), constants: constantsOf(views) };
         launchRows(device, unit, "streamNorm", rowsOf(views, stream!));
       },
@@ -118,7 +118,7 @@ export function normKernels({ device, elementwise }: Context): Kernels {
           .float(2 ** -step.fractionBits)
           .int(step.sign);
         const types = { ...typesOf(views), F: cTypes[f!.dtype] };
-        const files = ["rows", "norm", "fixedPoint", "fixedPointAddNorm"];
+        const files = ["chain", "rows", "norm", "fixedPoint", "fixedPointAddNorm"];
         launchRows(device, { files, types, constants: constantsOf(views) }, "addNorm", of);
       },
     },

@@ -57,7 +57,7 @@ function sharing(kept: readonly Loop[], reduced: readonly Loop[], count: number)
 function launchFold(device: CudaDevice, one: FoldLaunch): void {
   const { how } = one;
   const types = { T: cTypes[one.from], Y: cTypes[one.to], W: cTypes[foldType(one.fold, one.from)] };
-  const kernel = device.kernel({ files: ["reduce"], types, constants: { FOLD: one.fold } }, how);
+  const kernel = device.kernel({ files: ["chain", "reduce"], types, constants: { FOLD: one.fold } }, how);
   const p = device.parameters.start().pointer(one.x).pointer(one.y).long(one.outputs).long(one.count);
   p.long(Math.ceil(one.count / one.chunks));
   const strides = (loops: readonly Loop[]): number[] => loops.map((l) => l.strides[0]!);
@@ -133,7 +133,11 @@ function extremum(device: CudaDevice, sign: 1 | -1): Kernels["argmax"] {
       if (lines === 0) return;
       // A warp that goes through a vocabulary alone waits for memory a thousand times.
       const warps = size > LONG_LINE ? 32 : 1;
-      const unit = { files: ["extremum"], types: { T: cTypes[x!.dtype] }, constants: { SIGN: sign, WARPS: warps } };
+      const unit = {
+        files: ["chain", "extremum"],
+        types: { T: cTypes[x!.dtype] },
+        constants: { SIGN: sign, WARPS: warps },
+      };
       const kernel = device.kernel(unit, "extremum");
       device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(y!)).long(lines).int(size).int(inner);
       if (warps === 1) device.launch(kernel, Math.ceil(lines / 8));

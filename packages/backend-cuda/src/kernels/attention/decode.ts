@@ -10,7 +10,7 @@ const LANES = 8;
 const LEAST_WARPS = 8;
 const MANY_BLOCKS = 512;
 /** The most whose threads have registers, by the packs of a lane. */
-const mostWarps = (packs: number): number => (packs === 1 ? 32 : packs === 2 ? 16 : LEAST_WARPS);
+const mostWarps = (packs: number): number => (packs <= 2 ? 16 : LEAST_WARPS);
 
 export const decodeAttentionKernels = ({ device }: Context): Pick<FusedKernels<Block>, "decodeAttention"> => ({
   decodeAttention: {
@@ -24,9 +24,10 @@ export const decodeAttentionKernels = ({ device }: Context): Pick<FusedKernels<B
       const pack = dim % most === 0 ? most : 1;
       const packs = Math.ceil(dim / pack / LANES);
       const warps = batch * queryHeads >= MANY_BLOCKS ? LEAST_WARPS : mostWarps(packs);
-      const constants = { PACK: pack, PACKS: packs, TURNED: base === undefined ? 0 : 1, WARPS: warps };
+      const ahead = Number(device.graphs.isUntouched(place, keys, values));
+      const constants = { PACK: pack, PACKS: packs, TURNED: base === undefined ? 0 : 1, WARPS: warps, AHEAD: ahead };
       const sharedBytes = 4 * (3 * dim + 2 * warps + warps * dim);
-      const unit = { files: ["angle", "decodeAttention"], types: { T: cTypes[dtype] }, constants };
+      const unit = { files: ["chain", "angle", "decodeAttention"], types: { T: cTypes[dtype] }, constants };
       const kernel = device.kernel(unit, "decodeAttention", sharedBytes);
       const p = device.parameters.start();
       for (const view of [heads!, place!, keys!, values!, y!]) p.pointer(addressOf(view));
