@@ -18,7 +18,7 @@ import {
   tryEveryKernel,
 } from "@revnet-zero/backend-cuda/testing";
 import { type Backend, type DType, Engine, type OpName } from "@revnet-zero/tensor";
-import { attentionShapes, timeAttention } from "./attention.ts";
+import { type AttentionTiming, attentionShapes, timeAttention } from "./attention.ts";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, firstDifferentLoss, isExact, peakOfGraphs, train } from "./exactness.ts";
 import { hierarchicalApart, profileAttention } from "./hierarchical.ts";
@@ -296,16 +296,24 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
       judge(kernel, isSame && apart.every((v) => v < 2 ** -6), figures);
     }
   },
-  // Every way of attention on the same numbers, turn by turn.
+  // Every way of attention on the same numbers, turn by turn; ways=cuDNN,hopper of all, layout=packed as heads of one projection.
   "attention-speed": () => {
     const chosen = list("shapes", attentionShapes.map((_, i) => i).join()).map((i) => attentionShapes[Number(i)]!);
+    const timing: AttentionTiming = {
+      ...{ rounds: Number(option("rounds", "7")), layout: option("layout", "apart") as AttentionTiming["layout"] },
+      ...(given.has("ways") ? { ways: list("ways", "") } : {}),
+    };
+    const { state } = device.attention;
+    print("missing" in state ? state.missing : `cuDNN ${state.version} at ${state.path}`);
     for (const one of chosen) {
       const shape = `${one.batch} x ${one.heads} x ${one.length} x ${one.dim} ${one.isCausal ? "causal" : "full"}`;
-      const times = timeAttention(backend, one, Number(option("rounds", "7")));
+      const times = timeAttention(backend, one, timing);
       for (const { pass, way, timeMs, teraflopsPerSecond } of times) {
         const first = times.find((other) => other.pass === pass)!;
         const share = `${((100 * first.timeMs) / timeMs).toFixed(0)} % of ${first.way}'s speed`;
-        print(`${shape} ${pass}, ${way}: ${timeMs.toFixed(3)} ms, ${teraflopsPerSecond.toFixed(0)} TFLOP/s, ${share}`);
+        print(
+          `${shape} ${timing.layout} ${pass}, ${way}: ${timeMs.toFixed(4)} ms, ${teraflopsPerSecond.toFixed(0)} TFLOP/s, ${share}`,
+        );
       }
     }
   },
