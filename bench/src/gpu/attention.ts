@@ -32,6 +32,7 @@ export interface AttentionTiming {
   readonly rounds: number;
   /** How q, k and v lie: each row-major, or as heads of one projection [batch, length, 3 heads, dim], as layers have them. */
   readonly layout: "apart" | "packed";
+  readonly passes: readonly string[];
   /** Ways that are timed, of those that take the shape. Default: all of them. */
   readonly ways?: readonly string[];
 }
@@ -62,6 +63,7 @@ export function timeAttention(backend: CudaBackend, shape: AttentionShape, timin
       };
       const times: AttentionTime[] = [];
       for (const [pass, { flops, run }] of Object.entries(passes)) {
+        if (!timing.passes.includes(pass)) continue;
         const timed = (way: string, runs: number): number =>
           choices.preferring(way, () => {
             const first = native.recordEvent();

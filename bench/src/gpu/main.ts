@@ -301,6 +301,7 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     const chosen = list("shapes", attentionShapes.map((_, i) => i).join()).map((i) => attentionShapes[Number(i)]!);
     const timing: AttentionTiming = {
       ...{ rounds: Number(option("rounds", "7")), layout: option("layout", "apart") as AttentionTiming["layout"] },
+      passes: list("passes", "forward,backward"),
       ...(given.has("ways") ? { ways: list("ways", "") } : {}),
     };
     const { state } = device.attention;
