@@ -18,6 +18,7 @@ import {
   tryEveryKernel,
 } from "@revnet-zero/backend-cuda/testing";
 import { type Backend, type DType, Engine, type OpName } from "@revnet-zero/tensor";
+import { gpt2Sizes as gpt2KernelSizes, makeProduct, productsOf } from "../kernels/gpuCases.ts";
 import { type AttentionTiming, attentionShapes, timeAttention } from "./attention.ts";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, firstDifferentLoss, isExact, peakOfGraphs, train } from "./exactness.ts";
@@ -204,13 +205,18 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     const wrong = proveCollectives(backend);
     judge(`NCCL ${device.collectives.version} in a group of one rank`, wrong.length === 0, wrong.join("; "));
   },
-  // Meets the products of a GPT-2 step and times the kernels that serve each; what starts after it uses the table.
+  // Meets the products of a GPT-2 step, or with of=products those of the suite `kernels`, and times the kernels that serve each; what
+  // starts after it uses the table.
   tune: () => {
-    for (const mode of list("modes", "ordinary,exact") as StepCase["mode"][]) {
-      const [batch, width] = [Number(option("batch", "32")), Number(option("width", "768"))];
-      const length = Number(option("length", "1024"));
-      timeStep(backend, { layers: 1, width, length, vocabulary: 50304, dtype: "bf16", mode, batch }, 2);
-    }
+    const engine = new Engine(backend);
+    if (option("of", "step") === "products")
+      for (const one of productsOf(gpt2KernelSizes)) engine.scope(() => void engine.noGrad(makeProduct(one, engine)));
+    else
+      for (const mode of list("modes", "ordinary,exact") as StepCase["mode"][]) {
+        const [batch, width] = [Number(option("batch", "32")), Number(option("width", "768"))];
+        const length = Number(option("length", "1024"));
+        timeStep(backend, { layers: 1, width, length, vocabulary: 50304, dtype: "bf16", mode, batch }, 2);
+      }
     const { problems, changed, firstMs, bestMs, path } = backend.tune(print);
     print(`${problems} problems, ${changed} changed: ${firstMs.toFixed(3)} ms to ${bestMs.toFixed(3)} ms, in ${path}`);
   },
