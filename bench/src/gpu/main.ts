@@ -12,6 +12,7 @@ import {
   longSparseCases,
   proveCollectives,
   type SparseCase,
+  shippable,
   sparseAgainstDense,
   sparseCases,
   tilesAgainstRows,
@@ -206,7 +207,7 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     judge(`NCCL ${device.collectives.version} in a group of one rank`, wrong.length === 0, wrong.join("; "));
   },
   // Meets the products of a GPT-2 step, or with of=products those of the suite `kernels`, and times the kernels that serve each; what
-  // starts after it uses the table.
+  // starts after it uses the table. to=file writes what of the table, as far as it is now, ships in native-cuda/tuned.
   tune: () => {
     const engine = new Engine(backend);
     if (option("of", "step") === "products")
@@ -219,6 +220,7 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
       }
     const { problems, changed, firstMs, bestMs, path } = backend.tune(print);
     print(`${problems} problems, ${changed} changed: ${firstMs.toFixed(3)} ms to ${bestMs.toFixed(3)} ms, in ${path}`);
+    if (given.has("to")) writeFileSync(option("to", ""), shippable({ device: device.name }, path));
   },
   curve: async () => {
     const curve = await trainOnNovel(new CpuBackend(), Number(option("steps", "500")), "f32");
