@@ -204,14 +204,26 @@ const cases: Readonly<Record<string, MakeCase>> = {
   }),
 };
 
-/** Matrix products of a training step, rows x inner x columns: of every layer those forward, by the input and by the weight, and the head's. */
-export function productsOf(sizes: GpuSizes): {
+/** A product of a layer of k inputs and n outputs over m rows: the layer's own, or the gradient of its input or weight. */
+export interface GpuProduct {
   readonly name: string;
   readonly m: number;
   readonly k: number;
   readonly n: number;
   readonly way: "forward" | "input" | "weight";
-}[] {
+}
+
+/** What computes a product of random numbers. */
+export function makeProduct({ m, k, n, way }: GpuProduct, engine: Engine): () => Tensor {
+  const draw = (rows: number, columns: number): Tensor =>
+    randomNormal([rows, columns], { key: randomKey(rows + columns), engine }).cast("bf16");
+  const [x, w, g] = [draw(m, k), draw(n, k), draw(m, n)];
+  const ways = { forward: () => x.linear(w), input: () => g.matmul(w), weight: () => g.transpose().matmul(x) };
+  return ways[way];
+}
+
+/** Matrix products of a training step: of every layer those forward, by the input and by the weight, and the head's. */
+export function productsOf(sizes: GpuSizes): GpuProduct[] {
   const [rows, width, hidden] = [rowsOf(sizes), widthOf(sizes), hiddenOf(sizes)];
   const layers = [
     ["queries, keys, values", rows, width, 3 * width],

@@ -1,4 +1,11 @@
-import { attentionOverPytorch, overParts, shareOfBest, shareOfBytes, shareOfCopy } from "./gpuKernels.ts";
+import {
+  attentionOverPytorch,
+  overParts,
+  shareOfBest,
+  shareOfBytes,
+  shareOfCopy,
+  untunedOfBest,
+} from "./gpuKernels.ts";
 import { figure, number, percent, type Report, type Row, table } from "./report.ts";
 
 /** What a GPU was asked for, and what its saved results say. */
@@ -195,4 +202,5 @@ const gpuTargets: readonly Target[] = [
     asked: "95 %, all",
     reached: shareOfBest,
   },
+  { suite: "kernels", what: "the same on a machine that nobody tuned", asked: "", reached: untunedOfBest },
 ];
