@@ -3,6 +3,7 @@ import {
   defineFunction,
   describeAll,
   dispatch,
+  lowered,
   ops,
   ShapeError,
   statisticsType,
@@ -76,7 +77,7 @@ function inChunks(x: Tensor, weight: Tensor, targets: Tensor, sizes: readonly nu
     name: "linearCrossEntropy",
     forward: (context, rows, w) => {
       const low = engine.ambient.autocast;
-      const [given, factor] = low === undefined ? [rows!, w!] : [rows!.cast(low), w!.cast(low)];
+      const [given, factor] = low === undefined ? [rows!, w!] : [rows!.cast(low), lowered(w!, low)];
       let byWeight: Tensor | undefined;
       const labels = targets.split(sizes, 0);
       const parts = given.split(sizes, 0).map((chunk, i) => {
