@@ -281,7 +281,7 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     const one = { layers: 12, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16" } as const;
     const profile = new OpProfile(backend);
     timeStep(backend, { ...one, mode: mode as StepCase["mode"], batch: Number(batch) }, 2, profile);
-    for (const line of profile.lines(45)) print(line);
+    for (const line of profile.lines(Number(option("lines", "45")))) print(line);
   },
   // The largest batch and the longest sequence of GPT-2's shape that make a step: gradients of many equal sequences are those of few.
   largest: () => {
@@ -347,14 +347,16 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
   speed: () => {
     const modes = list("modes", "ordinary,exact,store") as StepCase["mode"][];
     const runs = list("runs", "eager") as NonNullable<StepCase["run"]>[];
-    const cases: StepCase[] = modes.flatMap((mode) =>
-      runs.map((run) => ({
-        ...{ mode, run, dtype: "bf16", vocabulary: 50304 },
-        ...{ layers: Number(option("layers", "12")), width: Number(option("width", "768")) },
-        ...{ batch: Number(option("batch", "8")), length: Number(option("length", "1024")) },
-      })),
-    );
-    for (const one of cases) {
+    const weights = list("weights", "kept") as NonNullable<StepCase["weights"]>[];
+    const sizes = {
+      ...{ layers: Number(option("layers", "12")), width: Number(option("width", "768")) },
+      ...{ batch: Number(option("batch", "8")), length: Number(option("length", "1024")) },
+    };
+    const ways = modes.flatMap((mode) => runs.flatMap((run) => weights.map((kept) => ({ mode, run, weights: kept }))));
+    // Turn by turn, so that a card that slows down slows all down.
+    const turns = Array.from({ length: Number(option("rounds", "1")) }, () => ways).flat();
+    for (const way of turns) {
+      const one: StepCase = { ...way, ...sizes, dtype: "bf16", vocabulary: 50304 };
       const figures = timeStep(backend, one, Number(option("repeats", "8")));
       print(JSON.stringify({ ...one, ...figures }, shortened));
     }

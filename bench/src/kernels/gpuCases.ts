@@ -87,6 +87,25 @@ function headsOf(x: Tensor, positions: Tensor | undefined): Tensor[] {
 const positionsOf = ({ engine, sizes }: Make, isTurned: boolean): Tensor[] =>
   isTurned ? [arange(sizes.time, { engine })] : [];
 
+/** AdamW of the embedding: what it reads and writes, and two bytes more where a copy for autocast is written as well. */
+const adamwCase =
+  (hasCopy: boolean): MakeCase =>
+  ({ draw, engine, sizes }) => {
+    const shape = [sizes.classes, widthOf(sizes)];
+    const moments = [zeros(shape, { engine }), zeros(shape, { engine })];
+    return {
+      op: hasCopy ? ops.adamwCopying : ops.adamw,
+      attrs: { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 },
+      inputs: [
+        zeros([], { engine }).add(1),
+        tensor([1e-6, 0.1, 0.05], { engine }),
+        ...[draw(shape, "f32"), draw(shape, "f32"), ...moments],
+        ...(hasCopy ? [draw(shape, "bf16")] : []),
+      ],
+      bytes: (hasCopy ? 30 : 28) * sizes.classes * widthOf(sizes),
+    };
+  };
+
 const attentionCase =
   (isTurned: boolean): MakeCase =>
   (make) => {
@@ -164,20 +183,8 @@ const cases: Readonly<Record<string, MakeCase>> = {
     const inputs = [logits, targets];
     return { op: ops.crossEntropyWithGradient, attrs: undefined, bytes: 4 * chunk * classes, inputs, parts };
   },
-  adamw: ({ draw, engine, sizes }) => {
-    const shape = [sizes.classes, widthOf(sizes)];
-    const moments = [zeros(shape, { engine }), zeros(shape, { engine })];
-    return {
-      op: ops.adamw,
-      attrs: { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 },
-      inputs: [
-        zeros([], { engine }).add(1),
-        tensor([1e-6, 0.1, 0.05], { engine }),
-        ...[draw(shape, "f32"), draw(shape, "f32"), ...moments],
-      ],
-      bytes: 28 * sizes.classes * widthOf(sizes),
-    };
-  },
+  adamw: adamwCase(false),
+  "adamw with a copy in bf16": adamwCase(true),
   attention: attentionCase(false),
   attentionBackward: attentionBackwardCase(false),
   "attention with rotary positions": attentionCase(true),

@@ -52,6 +52,7 @@ if (reason === undefined) {
       "pyramid",
       "pyramidGradient",
       "matmulAdd",
+      "adamwCopying",
       "linearActivationBackward",
       "linearParametersBackward",
     ],
