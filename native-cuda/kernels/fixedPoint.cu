@@ -1,5 +1,5 @@
-// x ± quantise(f), modulo 2^32, with counts [saturated increments, wrapped sums, NaN increments]. The counts are integers:
-// they come out the same whatever the order they are added in.
+// x ± quantise(f), modulo 2^32. Counts [saturated increments, wrapped sums, NaN increments] are added to three integers, where those are
+// given: they come out the same whatever the order they are added in.
 
 struct Counted {
   int value, saturated, wrapped, nan;
@@ -17,6 +17,7 @@ static __device__ __forceinline__ void step(int x, float f, float scale, float b
 
 /** Adds what the threads of a warp counted; most count nothing. */
 static __device__ __forceinline__ void addCounts(int* counts, const Counted& mine) {
+  if (!counts) return;
   const int saturated = foldWarp<Sum>(mine.saturated), wrapped = foldWarp<Sum>(mine.wrapped), nan = foldWarp<Sum>(mine.nan);
   if ((threadIdx.x & 31) != 0) return;
   if (saturated != 0) atomicAdd(counts, saturated);

@@ -1,4 +1,5 @@
-import { dispatch, ops, type Tensor } from "@revnet-zero/tensor";
+import type { Tensor } from "@revnet-zero/tensor";
+import type { CountsRow } from "./arithmetic/arithmetic.ts";
 
 /** What happened to the increments of one half-step, in elements. */
 export interface StepHealth {
@@ -16,17 +17,14 @@ export interface StreamHealth extends Omit<StepHealth, "step"> {
   readonly steps: readonly StepHealth[];
 }
 
-/** Writes the counts of one half-step into its row of the record `[steps, 3]`, in place. */
-export function noteCounts(record: Tensor, step: number, counts: Tensor | undefined): void {
-  if (counts === undefined) return;
-  const [same] = dispatch(
-    record.engine,
-    ops.writeSlice,
-    [record, counts.reshape([1, 3])],
-    { starts: [step, 0] },
-    { donates: true },
-  );
-  same!.dispose();
+/** Adds the counts of one half-step to its row of the record `[steps, 3]`, in place, and lets go of them. */
+export function noteCounts(into: CountsRow | undefined, counts: Tensor): void {
+  if (into !== undefined) {
+    const { record, row } = into;
+    const sum = record.narrow(0, row, 1).add(counts.reshape([1, 3]));
+    record.assign(record.writeSlice(sum, [row, 0])).dispose();
+  }
+  counts.dispose();
 }
 
 /** The record of the last forward pass in words. */

@@ -340,6 +340,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     const policies = this.#policies();
     const isShapeOnly = engine.backend.assumptions !== undefined;
     if (engine.recordsGradients) this.#startRecord(policies);
+    engine.noGrad(() => engine.scope(() => void this.counts.assign(this.counts.fullOf(this.counts.shape, 0))));
     const run: SegmentRun = {
       engine,
       arithmetic,

@@ -52,8 +52,8 @@ interface OpBase<A> {
   readonly autocast?: "low" | "high";
   /** Inputs that autocast leaves as they are: read in their own float type, whatever the others have. */
   readonly readsAnyFloat?: readonly number[];
-  /** Output `i` is written over input `mutates[i]`. */
-  readonly mutates?: (inputs: readonly Meta[]) => readonly number[];
+  /** Output `i` is written over input `mutates[i]`, where that is one. */
+  readonly mutates?: (inputs: readonly Meta[], attrs: A) => readonly (number | undefined)[];
   /** Output 0 may be written over this input when the caller gives the input up. Same shape and dtype. */
   readonly mayAlias?: number;
   /** A wider type in which it takes its output's gradient too: that of an input from which it was rounded. */

@@ -5,7 +5,7 @@ import { floatsIn, indicesIn } from "./floats.ts";
 /** Quantise, wrap-add and count in one pass: 12 bytes moved an element, and safe over its own input. */
 export const fixedPointKernel: Pick<FusedKernels<TypedArray>, "fixedPointAdd"> = {
   fixedPointAdd: {
-    run: ([x, f], [y, counts], { fractionBits, sign }) => {
+    run: ([x, f], [y, record], { fractionBits, sign, row = 0 }) => {
       const [stream, increment] = [indicesIn(x!), floatsIn(f!)];
       const out = y!.data;
       const scale = 2 ** fractionBits;
@@ -21,7 +21,9 @@ export const fixedPointKernel: Pick<FusedKernels<TypedArray>, "fixedPointAdd"> =
         if (low !== sum) wrapped++;
         out[i] = low;
       }
-      counts!.data.set([saturated, wrapped, nan]);
+      [saturated, wrapped, nan].forEach((n, k) => {
+        if (record !== undefined) record.data[3 * row + k]! += n;
+      });
     },
   },
 };

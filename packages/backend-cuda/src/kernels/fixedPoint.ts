@@ -8,7 +8,12 @@ import type { Context } from "./context.ts";
 export interface Step {
   readonly fractionBits: number;
   readonly sign: 1 | -1;
+  readonly row?: number;
 }
+
+/** Where a step counts: three words of the record, or nowhere. */
+export const countsAt = (record: CudaView | undefined, { row = 0 }: Step): number =>
+  record === undefined ? 0 : addressOf(record) + 12 * row;
 
 /** What one element's step needs of the attributes: the scale, and the bound from which an increment saturates. */
 export const packStep = (p: Parameters, { fractionBits }: Step): Parameters =>
@@ -17,10 +22,9 @@ export const packStep = (p: Parameters, { fractionBits }: Step): Parameters =>
 export function fixedPointAdd(
   device: CudaDevice,
   [x, f]: readonly [CudaView, CudaView],
-  [y, counts]: readonly [CudaView, CudaView],
+  [y, record]: readonly [CudaView, CudaView | undefined],
   step: Step,
 ): void {
-  device.fill(addressOf(counts), 0, 12);
   const n = numel(x.shape);
   if (n === 0) return;
   const kernel = device.kernel(
@@ -28,7 +32,7 @@ export function fixedPointAdd(
     "fixedPointAdd",
   );
   const p = device.parameters.start().pointer(addressOf(x)).pointer(addressOf(f));
-  p.pointer(addressOf(y)).pointer(addressOf(counts)).long(n);
+  p.pointer(addressOf(y)).pointer(countsAt(record, step)).long(n);
   const isAligned = [x, f, y].every((view) => addressOf(view) % (4 * dtypes[view.dtype].bytes) === 0);
   packStep(p, step).int(step.sign).int(Number(isAligned));
   device.launch(kernel, Math.ceil(n / (4 * THREADS)));
@@ -37,6 +41,6 @@ export function fixedPointAdd(
 export const fixedPointKernels = ({ device }: Context): Pick<FusedKernels<Block>, "fixedPointAdd"> => ({
   fixedPointAdd: {
     inputs: "contiguous",
-    run: ([x, f], [y, counts], step) => fixedPointAdd(device, [x!, f!], [y!, counts!], step),
+    run: ([x, f], [y, record], step) => fixedPointAdd(device, [x!, f!], [y!, record], step),
   },
 });

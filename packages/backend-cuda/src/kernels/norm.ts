@@ -3,7 +3,7 @@ import type { Block } from "../device/allocator.ts";
 import { addressOf, addressOr0, type CudaDevice, type CudaView } from "../device/device.ts";
 import { cTypes } from "../device/sources.ts";
 import type { Context } from "./context.ts";
-import { fixedPointAdd, packStep } from "./fixedPoint.ts";
+import { countsAt, fixedPointAdd, packStep } from "./fixedPoint.ts";
 import { launchRows, MOST_OF_BLOCK, type Rows } from "./rows.ts";
 
 type Kernels = Pick<FusedKernels<Block>, "layerNorm" | "rmsNorm" | "addNorm" | "fixedPointNorm" | "fixedPointAddNorm">;
@@ -93,15 +93,16 @@ export function normKernels({ device, elementwise }: Context): Kernels {
     },
     fixedPointAddNorm: {
       inputs: "contiguous",
-      run: ([x, f, weight, bias], outputs, { eps, ...step }) => {
+      run: (inputs, outputs, { eps, ...step }) => {
+        const record = step.row === undefined ? undefined : inputs.at(-1);
+        const [x, f, weight, bias] = record === undefined ? inputs : inputs.slice(0, -1);
         const [out, y] = outputs as [CudaView, CudaView];
-        const counts = outputs[outputs.length - 1]!;
-        const [mean, inverse] = statistics(outputs.slice(2, -1));
+        const [mean, inverse] = statistics(outputs.slice(2, record === undefined ? undefined : -1));
         const views = { x: undefined, weight: weight!, bias, y, mean, inverse };
         const of = rowsOf(views, x!, f!, out);
         const { rows, length } = of;
         if (length > MOST_OF_BLOCK) {
-          fixedPointAdd(device, [x!, f!], [out, counts], step);
+          fixedPointAdd(device, [x!, f!], [out, record], step);
           const bytes = rows * length * dtypes.f32.bytes;
           device.withWorkspace(bytes, (address) => {
             const value: BufferView<Block> = { ...out, data: { address, bytes }, dtype: "f32", offset: 0 };
@@ -110,10 +111,9 @@ export function normKernels({ device, elementwise }: Context): Kernels {
           });
           return;
         }
-        device.fill(addressOf(counts), 0, 12);
         packNorm(device, views, eps);
         const p = device.parameters.pointer(addressOf(x!)).pointer(addressOf(f!)).pointer(addressOf(out));
-        p.pointer(addressOf(counts));
+        p.pointer(countsAt(record, step));
         packStep(p, step)
           .float(2 ** -step.fractionBits)
           .int(step.sign);

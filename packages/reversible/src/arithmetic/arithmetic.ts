@@ -6,8 +6,12 @@ export interface StreamSum {
   /** The norm that was wanted of it, where the arithmetic computes it in the same pass, and its statistics. */
   readonly normalised?: Tensor | undefined;
   readonly statistics?: readonly Tensor[] | undefined;
-  /** [saturated, wrapped, NaN] of the addition (i32). */
-  readonly counts?: Tensor | undefined;
+}
+
+/** Where an addition counts increments that saturated, sums that wrapped and increments that were NaN: it adds to the row of a record [rows, 3] of i32. */
+export interface CountsRow {
+  readonly record: Tensor;
+  readonly row: number;
 }
 
 /** What an addition is told besides its operands. */
@@ -16,6 +20,8 @@ export interface AddOptions {
   readonly times: number;
   /** The norm whose value on the new stream is wanted too, from the same pass over it. */
   readonly norm?: Norm | undefined;
+  /** Nothing is counted without it. */
+  readonly counts?: CountsRow | undefined;
 }
 
 /** A stream added a whole number of times. The stream is only read. */

@@ -18,24 +18,19 @@ export interface FixedPointOptions {
  * whatever the branch computes, overflow included. Other factors go by an information buffer.
  */
 export function fixedPointArithmetic({ fractionBits, hasScales = false }: FixedPointOptions): StreamArithmetic {
-  const addOnce: AddOnce = (stream, increment, sign, norm) => {
+  const addOnce: AddOnce = (stream, increment, { sign, norm, counts }) => {
     const { engine } = stream;
     const f = increment.dtype === "f64" ? increment.cast("f32") : increment;
-    const attrs = { fractionBits, sign };
+    const attrs = { fractionBits, sign, ...(counts === undefined ? {} : { row: counts.row }) };
+    const inputs = [stream, f, ...(norm?.operands ?? []), ...(counts === undefined ? [] : [counts.record])];
     const outputs =
       norm === undefined
-        ? dispatch(engine, ops.fixedPointAdd, [stream, f], attrs, donating)
-        : dispatch(
-            engine,
-            ops.fixedPointAddNorm,
-            [stream, f, ...norm.operands],
-            { ...attrs, ...normAttrs(norm, engine) },
-            donating,
-          );
+        ? dispatch(engine, ops.fixedPointAdd, inputs, attrs, donating)
+        : dispatch(engine, ops.fixedPointAddNorm, inputs, { ...attrs, ...normAttrs(norm, engine) }, donating);
     stream.dispose();
-    const counts = outputs[outputs.length - 1]!;
-    if (norm === undefined) return { stream: outputs[0]!, counts };
-    return { stream: outputs[0]!, counts, normalised: outputs[1]!, statistics: outputs.slice(2, -1) };
+    if (counts !== undefined) outputs.pop()!.dispose();
+    const [sum, normalised, ...statistics] = outputs;
+    return { stream: sum!, normalised, statistics };
   };
   return {
     name: "int32 fixed-point streams",

@@ -1,4 +1,5 @@
-import { dispatch, ops, type Tensor, ValueError } from "@revnet-zero/tensor";
+import { dispatch, ops, type Tensor, ValueError, zeros } from "@revnet-zero/tensor";
+import { noteCounts } from "../health.ts";
 import { lacksValues } from "../lacksValues.ts";
 import type { StoredArithmetic, StreamArithmetic } from "./arithmetic.ts";
 import { refuseFixedPoint } from "./float.ts";
@@ -29,8 +30,8 @@ function refuseOutside(outside: Tensor, fractionBits: number): void {
  * everywhere.
  */
 export function gridArithmetic({ fractionBits }: GridOptions): StreamArithmetic {
-  const addOnce: AddOnce = (stream, f, sign) => {
-    const [sum, counts] = dispatch(
+  const addOnce: AddOnce = (stream, f, { sign, counts }) => {
+    const [sum, counted] = dispatch(
       stream.engine,
       ops.gridAdd,
       [stream, f.cast("f32")],
@@ -38,7 +39,8 @@ export function gridArithmetic({ fractionBits }: GridOptions): StreamArithmetic 
       donating,
     );
     stream.dispose();
-    return { stream: sum!, counts: counts! };
+    noteCounts(counts, counted!);
+    return { stream: sum! };
   };
   const inRange = (stream: Tensor): Tensor => {
     stream.engine.scope(() => {
@@ -54,9 +56,11 @@ export function gridArithmetic({ fractionBits }: GridOptions): StreamArithmetic 
     dtype: "f32",
     enter: (x) => snap(x, fractionBits),
     read: (stream) => stream.detach(),
-    add: (stream, increment, { times }) => {
-      const sum = addTimes(addOnce, stream, increment, times);
-      refuseOutside(sum.counts!.narrow(0, 1, 1).reshape([]), fractionBits);
+    add: (stream, increment, { times, counts }) => {
+      const own = zeros([1, 3], { dtype: "i32", engine: stream.engine });
+      const sum = addTimes(addOnce, stream, increment, { times, counts: { record: own, row: 0 } });
+      refuseOutside(own.narrow(1, 1, 1).reshape([]), fractionBits);
+      noteCounts(counts, own);
       return sum;
     },
     remove: (stream, increment, options) => removeTimes(addOnce, stream, increment, options),

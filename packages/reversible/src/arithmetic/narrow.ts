@@ -1,4 +1,5 @@
 import { dispatch, type NarrowDType, ops, type Tensor } from "@revnet-zero/tensor";
+import { noteCounts } from "../health.ts";
 import type { StoredArithmetic, StreamArithmetic } from "./arithmetic.ts";
 import { combineRecorded } from "./linear.ts";
 import { firstHead, productByHand, withValue } from "./storedScale.ts";
@@ -16,11 +17,12 @@ export interface NarrowOptions {
 
 /** int16 (or int8) fixed point with a wrapping sum, a power-of-two scale a channel: half the bytes of int32, and as exact. */
 export function narrowArithmetic({ scales, dtype = "i16", hasScales = false }: NarrowOptions): StreamArithmetic {
-  const addOnce: AddOnce = (stream, f, sign) => {
+  const addOnce: AddOnce = (stream, f, { sign, counts }) => {
     const inputs = [stream, f.cast("f32"), scales];
-    const [sum, counts] = dispatch(stream.engine, ops.channelFixedPointAdd, inputs, { sign }, donating);
+    const [sum, counted] = dispatch(stream.engine, ops.channelFixedPointAdd, inputs, { sign }, donating);
     stream.dispose();
-    return { stream: sum!, counts: counts! };
+    noteCounts(counts, counted!);
+    return { stream: sum! };
   };
   return {
     name: `${dtype} fixed-point streams`,

@@ -1,11 +1,10 @@
 import type { Tensor } from "@revnet-zero/tensor";
 import type { PlacedBlock } from "../block.ts";
-import { noteCounts } from "../health.ts";
 import type { Step } from "../steps/step.ts";
 import { owning, StreamPass, type StreamPassOptions } from "./streamPass.ts";
 
 export interface ForwardOptions extends StreamPassOptions {
-  /** Where the counts of fixed-point additions are noted, a row a step. */
+  /** What the counts of additions are added to, a row a step. */
   readonly counts?: Tensor | undefined;
   /** The log-determinant so far, [batch]; the pass owns it. Left out: none is computed. */
   readonly logDeterminant?: Tensor | undefined;
@@ -66,10 +65,10 @@ export class ForwardPass extends StreamPass {
     this.#given = undefined;
     const wanted = this.#next?.beginsWith;
     const norm = wanted?.stream === slot ? wanted.norm : undefined;
-    const sum = this.arithmetic.add(this.streams[slot]!, increment, { times, norm }, this.memory(slot));
+    const counts = this.#counts && { record: this.#counts, row: this.step };
+    const sum = this.arithmetic.add(this.streams[slot]!, increment, { times, norm, counts }, this.memory(slot));
     this.put(slot, sum.stream);
     if (sum.normalised !== undefined) this.#normalised = this.engine.keep(sum.normalised);
-    if (this.#counts !== undefined) noteCounts(this.#counts, this.step, sum.counts);
   }
 
   /** Adds a term [batch] to the log-determinant, if one is wanted. */

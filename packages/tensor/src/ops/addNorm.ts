@@ -4,12 +4,12 @@ import { type FusedOp, fused, type Meta, type VjpContext } from "../op.ts";
 import { numel, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import {
-  type CouplingStep,
+  type CountingStep,
   checkFixedPoint,
   checkStep,
-  countsMeta,
   type FixedPoint,
   fixedPointAdd,
+  splitRecord,
 } from "./fixedPoint.ts";
 import {
   gradientMeta,
@@ -50,11 +50,11 @@ const norm = (x: Tensor, parameters: readonly Tensor[], attrs: NormAttrs): Tenso
 
 const flops = ([x]: readonly Meta[]): number => 10 * numel(x!.shape);
 
-const saves = (inputs: readonly Meta[]) => ({ inputs: [2], outputs: inputs.length === 4 ? [0, 2, 3] : [0, 2] });
+const saves = (hasMean: boolean) => ({ inputs: [2], outputs: hasMean ? [0, 2, 3] : [0, 2] });
 
 /** Weight and statistics, as the norm's backward op takes them. */
-const rememberedBy = ({ inputs, input, output }: VjpContext): Tensor[] =>
-  inputs.length === 4 ? [input(2), output(2), output(3)] : [input(2), output(2)];
+const rememberedBy = ({ input, output }: VjpContext, hasMean: boolean): Tensor[] =>
+  hasMean ? [input(2), output(2), output(3)] : [input(2), output(2)];
 
 /**
  * x + r and norm(x + r). The increment may have a coarser float type than the stream, which the sum keeps. Outputs: the sum, the
@@ -92,14 +92,15 @@ export const addNorm: FusedOp<NormAttrs> = fused({
     return [sum, ...norm(sum, parameters, attrs)];
   },
   gradient: {
-    saves,
+    saves: ({ length }) => saves(length === 4),
     vjp: (context, { eps }) => {
       const { gradients, inputs, output } = context;
       const [direct, g] = gradients;
       const { dtype } = inputs[1]!;
       if (g === undefined) return [direct, direct?.cast(dtype)];
-      const operands = [output(0), ...rememberedBy(context), g, ...(direct === undefined ? [] : [direct])];
-      const attrs = { eps, hasMean: inputs.length === 4 };
+      const hasMean = inputs.length === 4;
+      const operands = [output(0), ...rememberedBy(context, hasMean), g, ...(direct === undefined ? [] : [direct])];
+      const attrs = { eps, hasMean };
       if (dtype !== inputs[0]!.dtype) return g.applyAll(addNormBackward, operands, { ...attrs, to: dtype });
       const [byStream, ...rest] = g.applyAll(addNormBackward, operands, attrs);
       return [byStream, byStream, ...rest];
@@ -183,40 +184,56 @@ export const fixedPointNorm: FusedOp<FixedPointNorm> = fused({
   gradient: "decomposition",
 });
 
-export interface CouplingNorm extends CouplingStep, NormAttrs {}
+export interface CouplingNorm extends CountingStep, NormAttrs {}
+
+const hasMean = ({ length }: readonly Meta[], { row }: CountingStep): boolean => length === (row === undefined ? 4 : 5);
 
 /**
  * x ± quantise(f) modulo 2^32 and the norm of the new stream's value: a half-step of an additive coupling with the
- * beginning of the branch that reads its result. Outputs: the stream, the norm, its statistics, and the counts of `fixedPointAdd`.
+ * beginning of the branch that reads its result. Outputs: the stream, the norm, its statistics and, with `row`, the record
+ * that comes last among the operands, as for `fixedPointAdd`.
  */
 export const fixedPointAddNorm: FusedOp<CouplingNorm> = fused({
   name: "fixedPointAddNorm",
   arity: "variadic",
   autocast: "high",
   readsAnyFloat: [1],
-  doc: "x ± quantise(f) modulo 2^32, the layer or RMS norm of its value, and counts [saturated, wrapped, NaN]",
+  doc: "x ± quantise(f) modulo 2^32, and the layer or RMS norm of its value; [saturated, wrapped, NaN] added to a row of a record",
   mayAlias: 0,
+  mutates: (inputs, { row }) => {
+    if (row === undefined) return [];
+    // The record is the last output: behind the sum, the norm, and a statistic for each of its parameters.
+    const record = inputs.length - 1;
+    return [...Array.from({ length: record }, () => undefined), record];
+  },
   meta: (inputs, attrs) => {
-    checkCount("fixedPointAddNorm", inputs);
-    checkStep("fixedPointAddNorm", inputs, attrs);
-    const [x, , ...parameters] = inputs as [Meta, Meta];
-    return [x, ...normMeta("fixedPointAddNorm", { shape: x.shape, dtype: "f32" }, parameters, attrs), countsMeta];
+    const { operands, record } = splitRecord("fixedPointAddNorm", inputs, attrs);
+    checkCount("fixedPointAddNorm", operands);
+    checkStep("fixedPointAddNorm", operands, attrs);
+    const [x, , ...parameters] = operands as [Meta, Meta];
+    const norms = normMeta("fixedPointAddNorm", { shape: x.shape, dtype: "f32" }, parameters, attrs);
+    return [x, ...norms, ...(record === undefined ? [] : [record])];
   },
   flops,
-  decompose: ([x, f, ...parameters], { fractionBits, sign, ...attrs }) => {
-    const [sum, counts] = x!.applyAll(fixedPointAdd, [x!, f!], { fractionBits, sign });
-    return [sum!, ...norm(sum!.dequantise(fractionBits), parameters, attrs), counts!];
+  decompose: (inputs, { fractionBits, sign, row, ...attrs }) => {
+    const step = { fractionBits, sign, ...(row === undefined ? {} : { row }) };
+    const { operands, record } = splitRecord("fixedPointAddNorm", inputs, step);
+    const [x, f, ...parameters] = operands as [Tensor, Tensor];
+    const [sum, ...counted] = x.applyAll(fixedPointAdd, [x, f, ...(record === undefined ? [] : [record])], step);
+    return [sum!, ...norm(sum!.dequantise(fractionBits), parameters, attrs), ...counted];
   },
   gradient: {
-    saves,
-    vjp: (context, { fractionBits, sign, eps }) => {
+    saves: (inputs, attrs) => saves(hasMean(inputs, attrs)),
+    vjp: (context, attrs) => {
+      const { fractionBits, sign, eps } = attrs;
       const { gradients, inputs, output } = context;
       const [direct, g] = gradients;
       const byIncrement = (t: Tensor | undefined): Tensor | undefined =>
         (sign === 1 ? t : t?.neg())?.cast(inputs[1]!.dtype);
       if (g === undefined) return [direct, byIncrement(direct)];
-      const operands = [output(0).dequantise(fractionBits), ...rememberedBy(context), g];
-      const back = inputs.length === 4 ? layerNormBackward : rmsNormBackward;
+      const isLayerNorm = hasMean(inputs, attrs);
+      const operands = [output(0).dequantise(fractionBits), ...rememberedBy(context, isLayerNorm), g];
+      const back = isLayerNorm ? layerNormBackward : rmsNormBackward;
       const [through, ...parameters] = g.applyAll(back, operands, { eps });
       const byStream = direct === undefined ? through : direct.add(through!);
       return [byStream, byIncrement(byStream), ...parameters];

@@ -55,8 +55,40 @@ export interface CouplingStep extends FixedPoint {
   readonly sign: 1 | -1;
 }
 
+export interface CountingStep extends CouplingStep {
+  /**
+   * The row of the last operand, an i32 record [rows, 3], that what happened is added to, in place: saturated increments, wrapped sums, NaN
+   * increments. Left out: there is no record, and nothing is counted.
+   */
+  readonly row?: number;
+}
+
 /** [saturated increments, wrapped sums, NaN increments]. */
 export const countsMeta: Meta = { shape: [3], dtype: "i32" };
+
+/** The operands of a step without the record that it counts in, and that record. */
+export function splitRecord<T extends Meta>(
+  name: string,
+  inputs: readonly T[],
+  { row }: CountingStep,
+): { readonly operands: readonly T[]; readonly record: T | undefined } {
+  if (row === undefined) return { operands: inputs, record: undefined };
+  const record = inputs.at(-1);
+  const isRow = (n: number): boolean => Number.isInteger(row) && row >= 0 && row < n;
+  if (record?.dtype !== "i32" || record.shape.length !== 2 || record.shape[1] !== 3 || !isRow(record.shape[0]!))
+    throw new ShapeError(
+      name,
+      `row ${row} to count in is not one of ${record === undefined ? "nothing" : describe(record)}`,
+      "give the record [rows, 3] of i32 as the last operand, or leave row out",
+    );
+  return { operands: inputs.slice(0, -1), record };
+}
+
+/** Counts added to the row of a record, in place. */
+export function addToRow(record: Tensor, row: number, counts: Tensor): Tensor {
+  const sum = record.narrow(0, row, 1).add(counts.reshape([1, 3]));
+  return record.assign(record.writeSlice(sum, [row, 0]));
+}
 
 /** Checks a stream and its increment. */
 export function checkStep(name: string, inputs: readonly Meta[], attrs: FixedPoint): void {
@@ -78,23 +110,31 @@ export function checkStep(name: string, inputs: readonly Meta[], attrs: FixedPoi
 }
 
 /**
- * x ± quantise(f), modulo 2^32: one half-step of an additive coupling, and its exact inverse with the other sign.
- * Second output: how many increments saturated, how many sums wrapped, how many increments were NaN. May be written
- * over x.
+ * x ± quantise(f), modulo 2^32: one half-step of an additive coupling, and its exact inverse with the other sign. With `row` the third
+ * operand is the record that it counts in, and the second output. May be written over x.
  */
-export const fixedPointAdd: FusedOp<CouplingStep> = fused({
+export const fixedPointAdd: FusedOp<CountingStep> = fused({
   name: "fixedPointAdd",
-  arity: 2,
-  doc: "x ± quantise(f) modulo 2^32, with counts [saturated, wrapped, NaN]",
+  arity: "variadic",
+  doc: "x ± quantise(f) modulo 2^32; [saturated, wrapped, NaN] added to a row of a record",
   mayAlias: 0,
+  mutates: (inputs, { row }) => (row === undefined ? [] : [undefined, inputs.length - 1]),
   meta: (inputs, attrs) => {
-    checkStep("fixedPointAdd", inputs, attrs);
-    return [inputs[0]!, countsMeta];
+    const { operands, record } = splitRecord("fixedPointAdd", inputs, attrs);
+    if (operands.length !== 2)
+      throw new ValueError(
+        "fixedPointAdd",
+        `takes a stream and an increment, got ${operands.length} operands`,
+        "and, with row, the record to count in",
+      );
+    checkStep("fixedPointAdd", operands, attrs);
+    return [inputs[0]!, ...(record === undefined ? [] : [record])];
   },
-  decompose: ([x, given], { fractionBits, sign }) => {
+  decompose: ([x, given, record], { fractionBits, sign, row }) => {
     const f = given!.cast("f32");
     const q = f.quantise(fractionBits);
     const y = sign === 1 ? x!.add(q) : x!.sub(q);
+    if (row === undefined) return [y];
     const bound = 2 ** (31 - fractionBits);
     // The largest value that still rounds below 2^31 is 2^31 - 1 - 0.5 exclusive, which f32 cannot come near.
     const saturated = f.greaterEqual(bound).logicalOr(f.less(-bound));
@@ -102,7 +142,7 @@ export const fixedPointAdd: FusedOp<CouplingStep> = fused({
     // A sum wrapped when both operands have one sign and the result the other (x - q is x + ~q + 1).
     const wrapped = x!.bitwiseXor(y).bitwiseAnd(increment.bitwiseXor(y)).less(0);
     const count = (t: Tensor): Tensor => t.cast("i32").sum().reshape([1]);
-    return [y, count(saturated).concat([count(wrapped), count(f.isNaN())], 0)];
+    return [y, addToRow(record!, row, count(saturated).concat([count(wrapped), count(f.isNaN())], 0))];
   },
   gradient: {
     saves: () => ({}),

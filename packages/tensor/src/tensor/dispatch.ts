@@ -92,10 +92,10 @@ function run<A>(
     };
     return engine.scope(decompose, op.name);
   }
-  const mutated = op.mutates?.(inputs);
-  if (mutated !== undefined) for (const i of mutated) inputs[i]!.storage.prepareWrite();
+  const mutated = mutatedBy(op, inputs, attrs);
+  for (const i of mutated) inputs[i]!.storage.prepareWrite();
   const given = donates === false ? undefined : donor(engine, op, inputs, metas, attrs, donates);
-  const outputs = claimOutputs(engine, op, inputs, metas, given);
+  const outputs = claimOutputs(engine, op, inputs, metas, attrs, given);
   const views = outputs.map((storage, i) => bufferView(storage, contiguous(metas[i]!.shape)));
   try {
     if (op.kind === "elementwise") runElementwise(engine, op, inputs, views[0]!, attrs);
@@ -104,7 +104,7 @@ function run<A>(
     for (const s of outputs) s.release();
     throw error;
   }
-  if (mutated !== undefined) for (const i of mutated) inputs[i]!.storage.version++;
+  for (const i of mutated) inputs[i]!.storage.version++;
   return outputs.map((storage, i) => {
     const { shape, dtype } = metas[i]!;
     return makeTensor({ engine, storage, layout: contiguous(shape), dtype });
@@ -151,7 +151,7 @@ function runKernel(
   outputs: readonly BufferView<unknown>[],
   attrs: unknown,
 ): void {
-  const mutated = new Set(op.mutates?.(inputs));
+  const mutated = new Set(mutatedBy(op, inputs, attrs));
   const copies: Storage[] = [];
   try {
     const views = inputs.map((t, i) => {
@@ -168,19 +168,24 @@ function runKernel(
   }
 }
 
+/** The inputs that an op writes to. */
+const mutatedBy = (op: AnyOp, inputs: readonly Meta[], attrs: unknown): number[] =>
+  (op.mutates?.(inputs, attrs) ?? []).filter((i) => i !== undefined);
+
 /** Buffers for the outputs: inputs' own where the op works in place, new ones elsewhere. */
 function claimOutputs(
   engine: Engine,
   op: AnyOp,
   inputs: readonly Tensor[],
   metas: readonly Meta[],
+  attrs: unknown,
   given: number | undefined,
 ): Storage[] {
-  const mutated = op.mutates?.(inputs);
+  const written = op.mutates?.(inputs, attrs);
   const claimed: Storage[] = [];
   try {
     metas.forEach((meta, i) => {
-      const inPlace = mutated?.[i] ?? (i === 0 ? given : undefined);
+      const inPlace = written?.[i] ?? (i === 0 ? given : undefined);
       if (inPlace === undefined) claimed.push(engine.allocate(meta));
       else {
         const { storage, layout } = inputs[inPlace]!;

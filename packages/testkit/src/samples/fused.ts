@@ -194,6 +194,14 @@ const decodeAttentionPlan = ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Pla
 
 const skips = "kernels skip masked keys, which the decomposition multiplies by zero";
 
+const signs = fc.constantFrom(1 as const, -1 as const);
+
+/** A record that a coupling step counts in, and its row; or none. */
+const records = fc.constantFrom<{ record: readonly OperandPlan[]; row: { readonly row?: number } }>(
+  { record: [], row: {} },
+  { record: [{ shape: [4, 3], dtype: "i32", isContiguous: true, domain: [-9, 9] }], row: { row: 2 } },
+);
+
 const rowsOf = ({ shape }: OperandFacts): number => numel(shape.slice(0, -1));
 
 const first = (list: readonly Tensor[]): [Tensor, Tensor, Tensor, Tensor] =>
@@ -280,10 +288,10 @@ export const fusedSamplers: Pick<
     differentiableOutputs: [0, 1],
     plan: (options) =>
       fc
-        .tuple(addNormPlan(options), fc.integer({ min: 4, max: 24 }), fc.constantFrom(1 as const, -1 as const))
-        .map(([{ operands, attrs }, fractionBits, sign]) => ({
-          operands: operands.map((o, i) => (i === 0 ? { ...o, dtype: "i32" } : o)),
-          attrs: { ...attrs, fractionBits, sign },
+        .tuple(addNormPlan(options), fc.integer({ min: 4, max: 24 }), signs, records)
+        .map(([{ operands, attrs }, fractionBits, sign, { record, row }]) => ({
+          operands: [...operands.map((o, i): OperandPlan => (i === 0 ? { ...o, dtype: "i32" } : o)), ...record],
+          attrs: { ...attrs, fractionBits, sign, ...row },
         })),
   },
   layerNorm: { dtypes: floats, compare: "rounded", plan: normPlan(2, 0), differentiableOutputs: [0] },
@@ -376,13 +384,10 @@ export const fusedSamplers: Pick<
     plan: ({ dtype, ...sizes }) =>
       fc.integer({ min: 0, max: 30 }).chain((bits) =>
         fc
-          .tuple(shapes(sizes), fixedPointDomain(bits), fc.constantFrom(1 as const, -1 as const))
-          .map(([shape, domain, sign]) => ({
-            operands: [
-              { shape, dtype: "i32" },
-              { shape, dtype, domain },
-            ],
-            attrs: { fractionBits: bits, sign },
+          .tuple(shapes(sizes), fixedPointDomain(bits), signs, records)
+          .map(([shape, domain, sign, { record, row }]) => ({
+            operands: [{ shape, dtype: "i32" }, { shape, dtype, domain }, ...record],
+            attrs: { fractionBits: bits, sign, ...row },
           })),
       ),
   },

@@ -4,6 +4,7 @@ import { plainKernels } from "../../plain/index.ts";
 import type { Device, LoadedKernel } from "../device/device.ts";
 import { emitAddNorm, emitFixedPointAddNorm } from "../rows/addNorm.ts";
 import type { ElementwiseKernels } from "./elementwise.ts";
+import { withCounts } from "./fixedPoint.ts";
 import { floatBits } from "./floatBits.ts";
 import { rowsOf } from "./rows.ts";
 
@@ -60,11 +61,11 @@ export function addNormKernels(device: Device, elementwise: ElementwiseKernels):
     fixedPointAddNorm: {
       inputs: "contiguous",
       dtypes: ["f32"],
-      run: (inputs, outputs, { eps, fractionBits, sign }) => {
-        const counts = outputs[outputs.length - 1]!;
-        counts.data.fill(0);
+      run: (inputs, outputs, { eps, fractionBits, sign, row }) => {
+        const record = row === undefined ? undefined : inputs.at(-1);
+        const operands = record === undefined ? inputs : inputs.slice(0, -1);
         const kernels = [loaded.fixedPointAddLayer, loaded.fixedPointAddRms] as const;
-        run(kernels, inputs, outputs, eps, [device.addressOf(counts), fractionBits, sign]);
+        withCounts(device, record, row ?? 0, (at) => run(kernels, operands, outputs, eps, [at, fractionBits, sign]));
       },
     },
   };
