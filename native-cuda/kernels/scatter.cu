@@ -21,7 +21,10 @@ KERNEL(placeStarts, PlaceStarts, 256) {
   p.starts[place] = low;
 }
 
-/** y[o, place, i] = sum over j with indices[j] = place of updates[o, j, i]; `order` holds the j sorted by index. A thread PACK neighbouring i. */
+/**
+ * y[o, place, i] = sum over j with indices[j] = place of updates[o, j, i]; `order` holds the j sorted by index. A thread PACK neighbouring i.
+ * With TO the sum is added to what y held, of float: places without updates are read and, but for a -0, not written.
+ */
 struct Scatter {
   const T* updates;
   const u64* starts;
@@ -36,14 +39,26 @@ KERNEL(scatterAdd, Scatter, 256) {
   const u64 across = p.inner / PACK;
   const u64 i = at % across * PACK, place = at / across % p.places, o = at / across / p.places;
   W totals[PACK] = {};
-  for (u64 k = p.starts[place]; k < p.starts[place + 1]; k++) {
+  const u64 first = p.starts[place], end = p.starts[place + 1];
+  for (u64 k = first; k < end; k++) {
     const Many update = *(const Many*)(p.updates + (o * p.count + p.order[k]) * p.inner + i);
 #pragma unroll
     for (int j = 0; j < PACK; j++) totals[j] += wide(update.v[j]);
   }
   Many y;
+#if TO
+  const Many before = *(const Many*)(p.y + at * PACK);
+  bool changes = first < end;
+#pragma unroll
+  for (int j = 0; j < PACK; j++) {
+    y.v[j] = before.v[j] + totals[j];
+    changes |= __float_as_uint(before.v[j]) == 0x80000000u;
+  }
+  if (!changes) return;
+#else
 #pragma unroll
   for (int j = 0; j < PACK; j++) y.v[j] = narrow<T>(totals[j]);
+#endif
   *(Many*)(p.y + at * PACK) = y;
 }
 

@@ -28,7 +28,20 @@ if (reason === undefined) {
     backend: () => backend,
     reference: () => new ReferenceBackend(),
     dtypes: ["f32"],
-    only: ["exp", "concat", "sum", "argmax", "cumsum", "sort", "topk", "take", "scatterAdd", "matmul", "conv2d"],
+    only: [
+      "exp",
+      "concat",
+      "sum",
+      "argmax",
+      "cumsum",
+      "sort",
+      "topk",
+      "take",
+      "scatterAdd",
+      "scatterAddTo",
+      "matmul",
+      "conv2d",
+    ],
   });
   opContract({
     backend: () => backend,

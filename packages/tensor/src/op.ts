@@ -34,6 +34,11 @@ export interface VjpContext {
   readonly needs: readonly boolean[];
   /** The type in which each input's gradient is wanted most: its own, or a wider one that it is going to be cast to. Either may be given. */
   readonly gradientTypes: readonly DType[];
+  /**
+   * What an input has received so far, where the pass can give that up: the vjp writes over it and returns it with its own gradient added, which
+   * saves a buffer and a pass over it. To be asked for once. Undefined where nothing arrived, or others hold it.
+   */
+  takeReceived(index: number): Tensor | undefined;
 }
 
 export type Attrs = Readonly<Record<string, unknown>> | undefined;

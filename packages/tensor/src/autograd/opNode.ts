@@ -49,13 +49,13 @@ export class OpNode extends GradientNode {
     }
     if (typeof op.gradient === "string" || "through" in op.gradient) return [];
     const outputs = this.outputs;
-    const freeSaved = gradients.find((g) => g !== undefined)!.engine.currentWalk?.options.freeSaved === true;
+    const walk = gradients.find((g) => g !== undefined)!.engine.currentWalk;
     const first = outputs[0]!;
     const context: VjpContext = {
       input,
       output: (i) => this.#open(this.#savedOutputs[i], "output", i, createGraph, { node: this, output: i }),
       releaseOutput: (i) => {
-        if (freeSaved) this.#savedOutputs[i]!.release();
+        if (walk?.options.freeSaved === true) this.#savedOutputs[i]!.release();
       },
       inputs: this.inputs,
       outputs,
@@ -67,6 +67,10 @@ export class OpNode extends GradientNode {
       },
       needs,
       gradientTypes: this.edges.map((e, i) => e?.node.gradientTypeOf(e.output) ?? gradientDType(this.inputs[i]!.dtype)),
+      takeReceived: (i) => {
+        const edge = this.edges[i];
+        return edge && walk?.takeReceived(edge.node, edge.output);
+      },
     };
     return op.gradient.vjp(context, this.attrs);
   }

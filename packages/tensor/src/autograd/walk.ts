@@ -1,6 +1,7 @@
 import { gradientDType } from "../dtype.ts";
 import type { Engine } from "../engine.ts";
 import { AutogradError, describe } from "../errors.ts";
+import { isContiguous } from "../layout.ts";
 import { sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { accumulate } from "./accumulate.ts";
@@ -65,6 +66,23 @@ export class Walk {
       }
     }
     slots[output] = accumulate(slots[output], gradient, createGraph);
+  }
+
+  /**
+   * Gives up what an output of a node has received so far, if its buffer is nobody else's and the pass is not recorded: whoever takes it
+   * delivers it again, with more in it. The handle is the present scope's.
+   */
+  takeReceived(node: GradientNode, output: number): Tensor | undefined {
+    const { enclosing, wanted, createGraph } = this.options;
+    if (createGraph || !this.needs(node)) return undefined;
+    if (enclosing !== undefined && node.id < enclosing.floor) return enclosing.walk.takeReceived(node, output);
+    const leaf = wanted === undefined && enclosing === undefined && node instanceof LeafNode ? node.tensor : undefined;
+    const slots = this.#pending.get(node);
+    const sum = leaf === undefined ? slots?.[output] : leaf.grad;
+    if (sum === undefined || sum.storage.references > 1 || !isContiguous(sum.layout)) return undefined;
+    if (leaf !== undefined) leaf.grad = undefined;
+    else slots![output] = undefined;
+    return sum.engine.adopt(sum);
   }
 
   /** From outputs and their cotangents until no node is left, then `read`; gradients that nobody took are disposed, also after an error. */

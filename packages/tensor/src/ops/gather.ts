@@ -1,5 +1,6 @@
+import { findKernel } from "../backend.ts";
 import { DTypeError, describe, describeAll, ShapeError } from "../errors.ts";
-import { type Meta, type PrimitiveOp, primitive } from "../op.ts";
+import { type FusedOp, fused, type Meta, type OpDef, type PrimitiveOp, primitive } from "../op.ts";
 import { checkAxes, checkShape, sameShape } from "../shape.ts";
 
 function needsIndices(name: string, indices: Meta): void {
@@ -24,11 +25,39 @@ export const take: PrimitiveOp<AxisAttrs> = primitive({
   flops: () => 0,
   gradient: {
     saves: () => ({ inputs: [1] }),
-    vjp: ({ gradient, input, inputs: [x] }, { axis }) => [
-      gradient.apply(scatterAdd, [input(1), gradient], { axis, size: x!.shape[axis]! }),
-    ],
+    vjp: ({ gradient, input, inputs: [x], takeReceived }, { axis }) => {
+      const isOnePass = findKernel(gradient.engine.backend, scatterAddTo as OpDef<never>) !== undefined;
+      const sum = isOnePass && gradient.dtype === "f32" && x!.dtype === "f32" ? takeReceived(0) : undefined;
+      if (sum === undefined) return [gradient.apply(scatterAdd, [input(1), gradient], { axis, size: x!.shape[axis]! })];
+      const total = gradient.apply(scatterAddTo, [sum, input(1), gradient], { axis });
+      sum.dispose();
+      return [total];
+    },
   },
 });
+
+/** The sums of updates at indices. */
+function scatterMeta(
+  name: string,
+  inputs: readonly Meta[],
+  { axis, size }: AxisAttrs & { readonly size: number },
+): [Meta] {
+  const [indices, updates] = inputs as [Meta, Meta];
+  needsIndices(name, indices);
+  const rank = indices.shape.length;
+  if (!sameShape(updates.shape.slice(axis, axis + rank), indices.shape)) {
+    throw new ShapeError(
+      name,
+      `updates do not carry the indices' shape at axis ${axis}: ${describeAll(inputs)}`,
+      "updates are [...before, ...indices, ...after], as take gives them",
+    );
+  }
+  checkAxes(name, [axis], updates.shape.length - rank + 1);
+  checkShape(name, [size]);
+  return [
+    { shape: [...updates.shape.slice(0, axis), size, ...updates.shape.slice(axis + rank)], dtype: updates.dtype },
+  ];
+}
 
 /**
  * The transpose of `take`: zeros with `size` slices along `axis`, to which updates are added at the indices. Updates
@@ -38,27 +67,38 @@ export const scatterAdd: PrimitiveOp<AxisAttrs & { readonly size: number }> = pr
   name: "scatterAdd",
   arity: 2,
   doc: "sums updates into zeros at i32 indices along an axis, in order",
-  meta: (inputs, { axis, size }) => {
-    const [indices, updates] = inputs as [Meta, Meta];
-    needsIndices("scatterAdd", indices);
-    const rank = indices.shape.length;
-    if (!sameShape(updates.shape.slice(axis, axis + rank), indices.shape)) {
-      throw new ShapeError(
-        "scatterAdd",
-        `updates do not carry the indices' shape at axis ${axis}: ${describeAll(inputs)}`,
-        "updates are [...before, ...indices, ...after], as take gives them",
-      );
-    }
-    checkAxes("scatterAdd", [axis], updates.shape.length - rank + 1);
-    checkShape("scatterAdd", [size]);
-    return [
-      { shape: [...updates.shape.slice(0, axis), size, ...updates.shape.slice(axis + rank)], dtype: updates.dtype },
-    ];
-  },
+  meta: (inputs, attrs) => scatterMeta("scatterAdd", inputs, attrs),
   gradient: {
     saves: () => ({ inputs: [0] }),
     vjp: ({ gradient, input }, { axis }) => [undefined, gradient.take(input(0), axis)],
   },
+});
+
+/**
+ * x + scatterAdd(indices, updates), in place: the sum of the updates to a place is made first, and rounded as if it had been an op of its
+ * own. Inputs: x, indices, updates.
+ */
+export const scatterAddTo: FusedOp<AxisAttrs> = fused({
+  name: "scatterAddTo",
+  arity: 3,
+  doc: "adds the sums of updates at i32 indices along an axis to x, in place",
+  mutates: () => [0],
+  meta: ([x, ...rest], { axis }) => {
+    checkAxes("scatterAddTo", [axis], x!.shape.length);
+    const [sums] = scatterMeta("scatterAddTo", rest, { axis, size: x!.shape[axis]! });
+    if (!sameShape(sums.shape, x!.shape) || sums.dtype !== x!.dtype) {
+      throw new ShapeError(
+        "scatterAddTo",
+        `the sums are ${describe(sums)}, and are to be added to ${describe(x!)}`,
+        "updates are [...before, ...indices, ...after] of x, in its dtype",
+      );
+    }
+    return [x!];
+  },
+  decompose: ([x, ...rest], { axis }) => [
+    x!.assign(x!.add(x!.apply(scatterAdd, rest, { axis, size: x!.shape[axis]! }))),
+  ],
+  gradient: "none",
 });
 
 function alongMeta(name: string, inputs: readonly Meta[], axis: number): void {

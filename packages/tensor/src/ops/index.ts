@@ -35,7 +35,7 @@ export { assign, cast, copy, fill } from "./copy.ts";
 export { decodeAttention } from "./decodeAttention.ts";
 export { feedForward, linearActivationBackward } from "./feedForward.ts";
 export { dequantise, fixedPointAdd, quantise } from "./fixedPoint.ts";
-export { scatterAdd, scatterAddAlong, take, takeAlong } from "./gather.ts";
+export { scatterAdd, scatterAddAlong, scatterAddTo, take, takeAlong } from "./gather.ts";
 export { gridAdd, snapToGrid } from "./grid.ts";
 export { headAttention, headAttentionBackward } from "./headAttention.ts";
 export { linear, linearParametersBackward } from "./linear.ts";

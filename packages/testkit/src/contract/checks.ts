@@ -163,6 +163,7 @@ export function checkSaves(backend: Backend, subject: Subject, sample: Sample): 
           return outputs[i]!;
         },
         releaseOutput: () => {},
+        takeReceived: () => undefined,
       };
       vjp(context, sample.attrs);
       for (const kind of ["inputs", "outputs"] as const) {

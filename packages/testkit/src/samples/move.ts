@@ -36,6 +36,7 @@ export const moveSamplers: Pick<
   SamplerTable,
   | "take"
   | "scatterAdd"
+  | "scatterAddTo"
   | "takeAlong"
   | "scatterAddAlong"
   | "pad"
@@ -71,6 +72,21 @@ export const moveSamplers: Pick<
             { shape: [...shape.slice(0, axis), ...places, ...shape.slice(axis + 1)], dtype: options.dtype },
           ],
           attrs: { axis, size },
+        })),
+  },
+  scatterAddTo: {
+    dtypes: ["f32"],
+    compare: "parts",
+    plan: (options) =>
+      fc
+        .tuple(withAxis(options), shapes({ ...options, maxRank: 2 }), axisSize())
+        .map(([{ shape, axis }, places, size]) => ({
+          operands: [
+            { shape: shape.map((s, d) => (d === axis ? size : s)), dtype: options.dtype, isContiguous: true },
+            indices(places, size),
+            { shape: [...shape.slice(0, axis), ...places, ...shape.slice(axis + 1)], dtype: options.dtype },
+          ],
+          attrs: { axis },
         })),
   },
   takeAlong: {
