@@ -55,7 +55,7 @@ function pull(device: CudaDevice, views: Views): void {
       HAS_LOW: has(low),
       IS_STREAM: Number(fractionBits !== undefined),
     };
-    const unit = { files: ["rows", "rowsAhead", "normBackward"], types, constants };
+    const unit = { files: ["chain", "rows", "rowsAhead", "normBackward"], types, constants };
     const of = { rows, length, operands: [x, weight, gradient, direct, dx, low] };
     const pack = (): void => {
       const p = device.parameters.start().pointer(addressOf(x)).pointer(addressOf(weight)).pointer(addressOr0(mean));
