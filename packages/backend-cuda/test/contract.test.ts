@@ -119,6 +119,29 @@ if (reason === undefined) {
       for (const [i, t] of run(apart).entries()) expect(t.dataSync()).toEqual(packed[i]!.dataSync());
     });
   });
+  test.each(["bf16", "f16", "f32", "f64", "i32"] as const)(
+    "sums of many rows of %s lose no row and no column",
+    (dtype) => {
+      const engine = new Engine(backend);
+      const random = new Random(3);
+      // More rows than a block's threads have loads on their way; columns that end within a block's. Sums of whole numbers are exact.
+      const [rows, length] = [2300, 280];
+      const values = Float32Array.from({ length: rows * length }, () => random.integer(-100, 100));
+      const expected = new Array<number>(length).fill(0);
+      values.forEach((v, i) => {
+        expected[i % length]! += v;
+      });
+      engine.scope(() => {
+        const x = tensor(values, { shape: [rows, length], engine }).cast(dtype);
+        // A bias' gradient is not rounded to 16 bits.
+        const [, sums] =
+          dtype === "bf16" || dtype === "f16"
+            ? x.applyAll(ops.linearParametersBackward, [x, x.narrow(1, 0, 1).clone()], { hasBias: true, to: "f32" })
+            : [x, x.sum([0])];
+        expect(Array.from(sums!.cast("f32").dataSync())).toEqual(expected);
+      });
+    },
+  );
   test("a long line is sorted by many blocks as by one, and sums at its indices go in ascending order", () => {
     const engine = new Engine(backend);
     const random = new Random(2);
