@@ -25,6 +25,7 @@ static inline void prefetchAhead(const void*) {}
     name##Rest(p);                                             \
   }                                                            \
   static void name##Rest(const Parameters& p)
+#define KERNEL_SHARING(name, Parameters, threads, blocks) KERNEL(name, Parameters, threads)
 #else
 #if __CUDA_ARCH__ >= 900
 /** Has the next kernel start as soon as all blocks of this one have come here or ended. */
@@ -48,12 +49,14 @@ static __device__ __forceinline__ void prefetchAhead(const void* line) { asm vol
     name##Rest(p);                                                                                  \
   }                                                                                                 \
   static __device__ __forceinline__ void name##Rest(const Parameters& p)
-#define KERNEL(name, Parameters, threads)                                                           \
-  static __device__ __forceinline__ void name##Rest(const Parameters& p);                           \
-  extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Parameters p) { \
-    startNext();                                                                                    \
-    awaitPrevious();                                                                                \
-    name##Rest(p);                                                                                  \
-  }                                                                                                 \
+#define KERNEL_WITHIN(name, Parameters, ...)                                                             \
+  static __device__ __forceinline__ void name##Rest(const Parameters& p);                               \
+  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) name(const __grid_constant__ Parameters p) { \
+    startNext();                                                                                        \
+    awaitPrevious();                                                                                    \
+    name##Rest(p);                                                                                      \
+  }                                                                                                     \
   static __device__ __forceinline__ void name##Rest(const Parameters& p)
+#define KERNEL(name, Parameters, threads) KERNEL_WITHIN(name, Parameters, threads)
+#define KERNEL_SHARING(name, Parameters, threads, blocks) KERNEL_WITHIN(name, Parameters, threads, blocks)
 #endif

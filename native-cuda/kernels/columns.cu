@@ -24,47 +24,76 @@ KERNEL(sumColumns, Columns, 1024) {
   (blockIdx.y == 0 ? p.y : p.second)[c] = narrow<Y>(sum);
 }
 
-/** Adds up what each of eight threads a column has of V columns from c on, in order. */
-template <int V>
-static __device__ __forceinline__ void foldRun(const S (&sums)[V], u32 length, S* to) {
-  __shared__ S shared[8][32][V + 1];
+/** Adds up what each of ROWS threads a column has of V columns from c on, in order. */
+template <int ROWS, int V, class A>
+static __device__ __forceinline__ void foldRun(const A (&sums)[V], u32 length, S* to) {
+  __shared__ A shared[ROWS][32][V + 1];
   const u32 lane = threadIdx.x & 31, part = threadIdx.x >> 5;
 #pragma unroll
   for (int j = 0; j < V; j++) shared[part][lane][j] = sums[j];
   __syncthreads();
-  for (u32 i = threadIdx.x; i < 32 * V; i += 256) {
+  for (u32 i = threadIdx.x; i < 32 * V; i += 32 * ROWS) {
     const u32 at = blockIdx.x * 32 * V + i;
     if (at >= length) continue;
     S sum = 0;
-    for (int k = 0; k < 8; k++) sum += shared[k][i / V][i % V];
+#pragma unroll
+    for (int k = 0; k < ROWS; k++) sum += (S)shared[k][i / V][i % V];
     to[at] = sum;
   }
 }
 
-/** The sums of runs of many rows, [parts, length] in S: a thread 16 bytes of columns, eight threads a column. */
+/** What a thread adds its own rows in: their 16-bit floats have 8 or 11 digits, of which float32 holds the sum of a hundred to the last but a few. */
+template <class E>
+struct Own {
+  typedef S Sum;
+};
+template <>
+struct Own<bf16> {
+  typedef float Sum;
+};
+template <>
+struct Own<f16> {
+  typedef float Sum;
+};
+
+/** The sums of runs of many rows, [parts, length] in S: a thread 16 bytes of columns, sixteen threads a column. */
 struct ColumnParts {
   const T* x;
   S* sums;
   u64 rows, partRows;
   u32 length;
 };
-KERNEL(columnParts, ColumnParts, 256) {
-  constexpr int V = 16 / sizeof(T);
+template <int V>
+static __device__ __forceinline__ Pack<T, V> packAt(const T* x) {
+  if (PACKED) return *(const Pack<T, V>*)x;
+  Pack<T, V> pack;
+#pragma unroll
+  for (int j = 0; j < V; j++) pack.v[j] = x[j];
+  return pack;
+}
+// Two blocks share a multiprocessor, each thread with eight loads on their way: 128 KiB, where some 40 keep memory busy.
+KERNEL_SHARING(columnParts, ColumnParts, 512, 2) {
+  constexpr int V = 16 / sizeof(T), STEP = 16, AHEAD = 8;
   const u32 lane = threadIdx.x & 31, part = threadIdx.x >> 5, c = (blockIdx.x * 32 + lane) * V;
   const u64 from = blockIdx.y * p.partRows, to = from + p.partRows < p.rows ? from + p.partRows : p.rows;
-  S sums[V] = {};
+  typename Own<T>::Sum sums[V] = {};
   if (c < p.length) {
+    u64 row = from + part;
+    for (; row + STEP * (AHEAD - 1) < to; row += STEP * AHEAD) {
+      Pack<T, V> packs[AHEAD];
+#pragma unroll
+      for (int k = 0; k < AHEAD; k++) packs[k] = packAt<V>(p.x + (row + STEP * k) * p.length + c);
+#pragma unroll
+      for (int k = 0; k < AHEAD; k++)
+#pragma unroll
+        for (int j = 0; j < V; j++) sums[j] += wide(packs[k].v[j]);
+    }
 #pragma unroll 4
-    for (u64 row = from + part; row < to; row += 8) {
-      const T* x = p.x + row * p.length + c;
-      Pack<T, V> pack;
-      if (PACKED) pack = *(const Pack<T, V>*)x;
-      else
+    for (; row < to; row += STEP) {
+      const Pack<T, V> pack = packAt<V>(p.x + row * p.length + c);
 #pragma unroll
-        for (int j = 0; j < V; j++) pack.v[j] = x[j];
-#pragma unroll
-      for (int j = 0; j < V; j++) sums[j] += (S)wide(pack.v[j]);
+      for (int j = 0; j < V; j++) sums[j] += wide(pack.v[j]);
     }
   }
-  foldRun(sums, p.length, p.sums + blockIdx.y * p.length);
+  foldRun<STEP>(sums, p.length, p.sums + blockIdx.y * p.length);
 }

@@ -32,7 +32,7 @@ struct Adding {
 #pragma unroll
     for (int j = 0; j < 4; j++) {
       to[j] = 0;
-      if (c + j >= length) continue;
+      if (!hasOne(c + j, length)) continue;
       step(loaded.x.v[j], wide(loaded.f.v[j]), p->scale, p->bound, p->sign, now);
       sum[j] = now.value;
       to[j] = (float)now.value * p->unit;

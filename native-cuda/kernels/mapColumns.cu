@@ -38,5 +38,5 @@ KERNEL(mapColumns, MapColumns, 256) {
       }
     }
   }
-  foldRun(sums, p.length, p.sums + blockIdx.y * p.length);
+  foldRun<8>(sums, p.length, p.sums + blockIdx.y * p.length);
 }

@@ -1,9 +1,9 @@
 // Gradients of layer and RMS norms, alone or with those of the sum before them. By the input: a row at a time. By the
-// parameters: sums over rows. A short row is read once for both: every warp takes rows of its block's run one after the other
-// and keeps the sums of its columns. Else each thread takes a column and a run of rows. Either way the partial sums
-// [parts, length] are folded again (columns.cu). X: the rows, a fixed-point stream where IS_STREAM; T: what they are otherwise, and
-// everything beside them; G: the norm's gradient; L: the increment, where it is another type. HAS_MEAN: a layer norm; HAS_DIRECT,
-// HAS_LOW: whether those are given.
+// parameters: sums over rows. A short row is read once for both: every warp takes rows of its block's run one after the other, the
+// next one on its way meanwhile (rowsAhead.cu), and keeps the sums of its columns. Else each thread takes a column and a run of
+// rows. Either way the partial sums [parts, length] are folded again (columns.cu). X: the rows, a fixed-point stream where IS_STREAM;
+// T: what they are otherwise, and everything beside them; G: the norm's gradient; L: the increment, where it is another type.
+// HAS_MEAN: a layer norm; HAS_DIRECT, HAS_LOW: whether those are given.
 
 typedef Number<T>::Wide W;
 
@@ -23,12 +23,24 @@ struct NormBackward {
   float unit;  // of a fixed-point stream
 };
 
+/** What is read of a row, wherever it lies. */
+struct Operands {
+  const X* x;
+  const G* gradient;
+  const T* direct;
+  W mean, inverse;
+};
+static __device__ __forceinline__ Operands operandsOf(const NormBackward& p, u64 row) {
+  const u64 at = row * p.length;
+  return {p.x + at, p.gradient + at, p.direct + at, HAS_MEAN ? wide(p.mean[row]) : (W)0, wide(p.inverse[row])};
+}
+
 #if IS_STREAM
 typedef FromStream Source;
-static __device__ __forceinline__ Source sourceOf(const NormBackward& p, u64 row) { return {p.x + row * p.length, p.length, p.unit}; }
+static __device__ __forceinline__ Source sourceOf(const NormBackward& p, const X* x) { return {x, p.length, p.unit}; }
 #else
 typedef FromMemory<T> Source;
-static __device__ __forceinline__ Source sourceOf(const NormBackward& p, u64 row) { return Source(p.x, row, p.length); }
+static __device__ __forceinline__ Source sourceOf(const NormBackward& p, const X* x) { return Source(x, 0, p.length); }
 #endif
 
 struct Normalised {
@@ -39,51 +51,58 @@ struct Normalised {
   __device__ __forceinline__ void finish(u32 c, const Loaded& loaded, W* to) const {
     x.finish(c, loaded, to);
 #pragma unroll
-    for (int j = 0; j < 4; j++) to[j] = c + j < x.length ? (to[j] - mean) * inverse : (W)0;
+    for (int j = 0; j < 4; j++) to[j] = hasOne(c + j, x.length) ? (to[j] - mean) * inverse : (W)0;
   }
 };
 
-/** Writes a row's gradient; visit(part, column, gradients, normalised values) for the sums over rows. */
-template <int threads, bool isHeld, class Visit>
-static __device__ __forceinline__ void pullRow(const NormBackward& p, u64 row, bool isInside, W* shared, Visit visit) {
+/** Writes a row's gradient; loaded() when all of it is held; visit(part, column, gradients, normalised values) for the sums over rows. */
+template <int threads, bool isHeld, class Loaded, class Visit>
+static __device__ __forceinline__ void pullRow(
+    const NormBackward& p, u64 row, const Operands& of, const Stored<T, W, threads, isHeld>& weights, W* shared, Loaded loaded, Visit visit) {
   typedef RowThreads<W, threads> Threads;
-  const u64 read = isInside ? row : 0;
-  const W mean = HAS_MEAN ? wide(p.mean[read]) : (W)0, inverse = wide(p.inverse[read]);
-  Row<W, threads, isHeld, Normalised> normalised(Normalised{sourceOf(p, read), mean, inverse}, p.length);
-  const Stored<G, W, threads, isHeld> gradients(FromMemory<G>(p.gradient, read, p.length));
+  const W inverse = of.inverse;
+  Row<W, threads, isHeld, Normalised> normalised(Normalised{sourceOf(p, of.x), of.mean, inverse}, p.length);
+  const Stored<G, W, threads, isHeld> gradients(FromMemory<G>(of.gradient, 0, p.length));
 #if HAS_DIRECT
   // Asked for with the others, though it is added last.
-  const Stored<T, W, threads, isHeld> directs(FromMemory<T>(p.direct, read, p.length));
+  const Stored<T, W, threads, isHeld> directs(FromMemory<T>(of.direct, 0, p.length));
 #endif
+  loaded();
+  W held[isHeld ? 4 * ROW_PARTS : 4];
+  const auto scaled = [&](int part) { return held + (isHeld ? 4 * part : 0); };
+  /** Gradients, and those times weights, which a held row is asked for once. */
+  const auto scale = [&](int part, u32 c, W* g) {
+    W weight[4];
+    weights.four(part, c, weight);
+    gradients.four(part, c, g);
+#pragma unroll
+    for (int j = 0; j < 4; j++) scaled(part)[j] = g[j] * weight[j];
+  };
   W sum = 0, product = 0;
   normalised.eachFour([&](int part, u32 c, const W* v) {
-    W weight[4], g[4];
-    readFour(p.weight, c, p.length, weight);
-    gradients.four(part, c, g);
+    W g[4];
+    scale(part, c, g);
     visit(part, c, g, v);
 #pragma unroll
     for (int j = 0; j < 4; j++) {
-      const W scaled = g[j] * weight[j];
-      sum += scaled;
-      product = multiplyAdd(scaled, v[j], product);
+      sum += scaled(part)[j];
+      product = multiplyAdd(scaled(part)[j], v[j], product);
     }
   });
   const W count = (W)p.length;
   const W meanGradient = HAS_MEAN ? Threads::template fold<Sum>(sum, shared) / count : (W)0;
   const W meanProduct = Threads::template fold<Sum>(product, shared) / count;
-  if (!isInside) return;
   normalised.changeAndStore(
       [&](int part, u32 c, W* v) {
-        W weight[4], g[4], direct[4] = {};
-        readFour(p.weight, c, p.length, weight);
-        gradients.four(part, c, g);
+        W g[4], direct[4] = {};
+        if (!isHeld) scale(part, c, g);
 #if HAS_DIRECT
         directs.four(part, c, direct);
 #endif
 #pragma unroll
         for (int j = 0; j < 4; j++) {
           // Rounded where an op of its own would end.
-          v[j] = wide(narrow<T>((g[j] * weight[j] - meanGradient - v[j] * meanProduct) * inverse));
+          v[j] = wide(narrow<T>((scaled(part)[j] - meanGradient - v[j] * meanProduct) * inverse));
           if (HAS_DIRECT) v[j] = wide(narrow<T>(direct[j] + v[j]));
         }
       },
@@ -92,32 +111,80 @@ static __device__ __forceinline__ void pullRow(const NormBackward& p, u64 row, b
         if (HAS_LOW) writeFour(p.low + row * p.length, c, p.length, dx);
       });
 }
+template <int threads, bool isHeld>
+static __device__ __forceinline__ Stored<T, W, threads, isHeld> weightsOf(const NormBackward& p) {
+  return Stored<T, W, threads, isHeld>(FromMemory<T>(p.weight, 0, p.length));
+}
 struct Nothing {
+  __device__ __forceinline__ void operator()() const {}
   __device__ __forceinline__ void operator()(int, u32, const W*, const W*) const {}
 };
 
-// Every warp keeps the sums of its rows in shared memory: in registers they would leave room for half as many warps.
-KERNEL_SHARING(normBackwardWarp, NormBackward, 256, sizeof(W) == 4 ? 2 : 1) {
-  DYNAMIC_SHARED(W, sums);  // [weight and bias, warps, length of whole fours]
-  const int warp = threadIdx.x >> 5;
-  const u32 padded = (p.length + 3) / 4 * 4;
-  W* byWeight = sums + warp * padded;
-  W* byBias = sums + (8 + warp) * padded;
-  for (u32 c = threadIdx.x & 31; c < padded; c += 32) byWeight[c] = byBias[c] = 0;
-  __syncwarp();
+/** A warp's row in shared memory. */
+struct Ahead {
+  unsigned char* at;
+  u32 length;
+  __device__ __forceinline__ Operands row() const {
+    unsigned char *gradient = at + rowBytes<X>(length), *direct = gradient + rowBytes<G>(length);
+    return {(X*)at, (G*)gradient, (T*)direct, 0, 0};
+  }
+  __device__ __forceinline__ void ask(const NormBackward& p, u64 row) const {
+    const Operands to = this->row();
+    const u64 from = row * length;
+    copyRow((X*)to.x, p.x + from, length);
+    copyRow((G*)to.gradient, p.gradient + from, length);
+    if (HAS_DIRECT) copyRow((T*)to.direct, p.direct + from, length);
+  }
+};
+
+// A block has a multiprocessor to itself: eight warps with weights and sums in registers, each with a row in registers and one on its way,
+// keep memory busier than more warps with less (measured: docs/performance.md).
+KERNEL_SHARING(normBackwardWarp, NormBackward, 256, 1) {
+  DYNAMIC_SHARED(unsigned char, shared);  // a row a warp; then sums [weight and bias, warps, length of whole fours]
+  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   const u64 from = blockIdx.x * p.partRows, to = from + p.partRows < p.rows ? from + p.partRows : p.rows;
-  typedef Pack<W, 4> Four;
-  for (u64 row = from + warp; row < to; row += 8)
-    pullRow<32, true>(p, row, true, (W*)0, [&](int, u32 c, const W* g, const W* v) {
-      Four weights = *(Four*)(byWeight + c), biases = *(Four*)(byBias + c);
+  const u32 bytes = rowBytes<X>(p.length) + rowBytes<G>(p.length) + (HAS_DIRECT ? rowBytes<T>(p.length) : 0);
+  const Ahead ahead = {shared + warp * bytes, p.length};
+  const auto weights = weightsOf<32, true>(p);
+  W byWeight[4 * ROW_PARTS] = {}, byBias[4 * ROW_PARTS] = {};
+  if (from + warp < to) ahead.ask(p, from + warp);
+  int turn = 0;
+  W mean = 0, inverse = 0;  // of 32 rows, one a lane
+  for (u64 row = from + warp; row < to; row += 8) {
+    if (turn == 0) {
+      const u64 own = row + 8 * lane < to ? row + 8 * lane : row;
+      if (HAS_MEAN) mean = wide(p.mean[own]);
+      inverse = wide(p.inverse[own]);
+    }
+    Operands of = ahead.row();
+    of.mean = HAS_MEAN ? __shfl_sync(0xffffffffu, mean, turn) : (W)0;
+    of.inverse = __shfl_sync(0xffffffffu, inverse, turn);
+    turn = (turn + 1) & 31;
+    awaitCopies();
+    const auto loaded = [&]() {
+      if (row + 8 < to) ahead.ask(p, row + 8);
+    };
+    pullRow<32, true>(p, row, of, weights, (W*)0, loaded, [&](int part, u32, const W* g, const W* v) {
 #pragma unroll
       for (int j = 0; j < 4; j++) {
-        weights.v[j] = multiplyAdd(g[j], v[j], weights.v[j]);
-        biases.v[j] += g[j];
+        byWeight[4 * part + j] = multiplyAdd(g[j], v[j], byWeight[4 * part + j]);
+        byBias[4 * part + j] += g[j];
       }
-      *(Four*)(byWeight + c) = weights;
-      *(Four*)(byBias + c) = biases;
     });
+  }
+  __syncthreads();
+  const u32 padded = (p.length + 3) / 4 * 4;
+  W* sums = (W*)shared;
+#pragma unroll
+  for (int k = 0; k < ROW_PARTS; k++) {
+    const u32 c = 4 * (k * 32 + lane);
+    if (!hasFour(c, p.length)) break;
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+      sums[warp * padded + c + j] = byWeight[4 * k + j];
+      sums[(8 + warp) * padded + c + j] = byBias[4 * k + j];
+    }
+  }
   __syncthreads();
   for (u32 c = threadIdx.x; c < p.length; c += 256) {
     W weight = 0, bias = 0;
@@ -132,11 +199,11 @@ KERNEL_SHARING(normBackwardWarp, NormBackward, 256, sizeof(W) == 4 ? 2 : 1) {
 }
 KERNEL(normBackwardBlock, NormBackward, 256) {
   __shared__ W shared[33];
-  pullRow<256, true>(p, blockIdx.x, true, shared, Nothing());
+  pullRow<256, true>(p, blockIdx.x, operandsOf(p, blockIdx.x), weightsOf<256, true>(p), shared, Nothing(), Nothing());
 }
 KERNEL(normBackwardLong, NormBackward, 256) {
   __shared__ W shared[33];
-  pullRow<256, false>(p, blockIdx.x, true, shared, Nothing());
+  pullRow<256, false>(p, blockIdx.x, operandsOf(p, blockIdx.x), weightsOf<256, false>(p), shared, Nothing(), Nothing());
 }
 
 static __device__ __forceinline__ W valueAt(const NormBackward& p, u64 row, u32 c) {

@@ -20,6 +20,13 @@ struct RowThreads {
 // ROW_PACKED: whether rows of all operands begin at four elements and end there. It is known when the kernel is compiled, since a
 // branch around every load would make the next one wait for it.
 
+// ROW_FULL: whether all threads hold whole parts of a row, so that nothing has to be asked.
+
+/** Whether four elements of a held row begin inside of it. */
+static __device__ __forceinline__ bool hasFour(u32 c, u32 length) { return ROW_FULL || c < length; }
+/** Whether one of four that do lies inside of it. */
+static __device__ __forceinline__ bool hasOne(u32 c, u32 length) { return ROW_PACKED || c < length; }
+
 /** Four neighbouring elements of a row as they are stored, those past its end as 0. */
 template <class E>
 static __device__ __forceinline__ Pack<E, 4> loadFour(const E* x, u32 c, u32 length) {
@@ -97,11 +104,11 @@ struct Row {
     typename Source::Loaded loaded[isHeld ? PARTS : 1];
 #pragma unroll
     for (int k = 0; k < PARTS; k++)
-      if (columnOf(k) < length) loaded[isHeld ? k : 0] = source.load(columnOf(k));
+      if (hasFour(columnOf(k), length)) loaded[isHeld ? k : 0] = source.load(columnOf(k));
 #pragma unroll
     for (int k = 0; k < PARTS; k++) {
       W* part = values + (isHeld ? 4 * k : 0);
-      if (columnOf(k) < length) source.finish(columnOf(k), loaded[isHeld ? k : 0], part);
+      if (hasFour(columnOf(k), length)) source.finish(columnOf(k), loaded[isHeld ? k : 0], part);
       else part[0] = part[1] = part[2] = part[3] = 0;
     }
   }
@@ -114,7 +121,7 @@ struct Row {
 #pragma unroll
       for (int k = 0; k < PARTS; k++) {
         const u32 c = columnOf(k);
-        if (c < length) visit(k, c, values + (isHeld ? 4 * k : 0));
+        if (hasFour(c, length)) visit(k, c, values + (isHeld ? 4 * k : 0));
       }
     } else {
       for (u32 c = columnOf(0); c < length; c += 4 * threads) {
@@ -143,7 +150,7 @@ struct Row {
     eachFour([&](int, u32 c, const W* four) {
 #pragma unroll
       for (int j = 0; j < 4; j++)
-        if (c + j < length) visit(c + j, four[j]);
+        if (hasOne(c + j, length)) visit(c + j, four[j]);
     });
   }
 };
@@ -158,7 +165,7 @@ struct Stored {
 #pragma unroll
     for (int k = 0; k < ROW_PARTS; k++) {
       const u32 c = 4 * (k * threads + RowThreads<W, threads>::lane());
-      if (c < from.length) packs[isHeld ? k : 0] = from.load(c);
+      if (hasFour(c, from.length)) packs[isHeld ? k : 0] = from.load(c);
     }
   }
   /** The four values that a row's `eachFour` visits with a part and a column. */

@@ -5,6 +5,7 @@ import {
   Engine,
   fromWords,
   type HostData,
+  numel,
   ops,
   randomKey,
   randomNormal,
@@ -131,6 +132,29 @@ if (reason === undefined) {
       for (const [i, t] of run(apart).entries()) expect(t.dataSync()).toEqual(packed[i]!.dataSync());
     });
   });
+  test.each(["bf16", "f16", "f32", "f64", "i32"] as const)(
+    "sums of many rows of %s lose no row and no column",
+    (dtype) => {
+      const engine = new Engine(backend);
+      const random = new Random(3);
+      // More rows than a block's threads have loads on their way; columns that end within a block's. Sums of whole numbers are exact.
+      const [rows, length] = [2300, 280];
+      const values = Float32Array.from({ length: rows * length }, () => random.integer(-100, 100));
+      const expected = new Array<number>(length).fill(0);
+      values.forEach((v, i) => {
+        expected[i % length]! += v;
+      });
+      engine.scope(() => {
+        const x = tensor(values, { shape: [rows, length], engine }).cast(dtype);
+        // A bias' gradient is not rounded to 16 bits.
+        const [, sums] =
+          dtype === "bf16" || dtype === "f16"
+            ? x.applyAll(ops.linearParametersBackward, [x, x.narrow(1, 0, 1).clone()], { hasBias: true, to: "f32" })
+            : [x, x.sum([0])];
+        expect(Array.from(sums!.cast("f32").dataSync())).toEqual(expected);
+      });
+    },
+  );
   test("a long line is sorted by many blocks as by one, and sums at its indices go in ascending order", () => {
     const engine = new Engine(backend);
     const random = new Random(2);
@@ -174,6 +198,33 @@ if (reason === undefined) {
               throw new Error(`${op.name} ${i}: ${from![i]}, ${v}`);
         }
       });
+    },
+  );
+  test.each([256, 96, 101])(
+    "gradients of norms of rows that come ahead of their use are the reference's: %d a row",
+    (length) => {
+      // More rows than the warps of a block take at a time, in parts that are not of one size.
+      const [found, expected] = [backend, new ReferenceBackend()].map((one) => {
+        const on = new Engine(one as Backend);
+        // The same numbers on both: a last place of a normal number may be another, and that a last place of a bfloat16.
+        const draw = (shape: number[], seed: number): Tensor => {
+          const random = new Random(seed);
+          const values = Float32Array.from({ length: numel(shape) }, () => random.between(-2, 2));
+          return tensor(values, { shape, engine: on });
+        };
+        return on.scope(() => {
+          const [x, w, direct] = [draw([300, length], 1), draw([length], 2), draw([300, length], 4)];
+          const statistics = [draw([300], 5), draw([300], 6)];
+          const operands = [x, w, ...statistics, draw([300, length], 3).cast("bf16"), direct];
+          const outputs = x.applyAll(ops.addNormBackward, operands, { eps: 0, hasMean: true, to: "bf16" });
+          return outputs.map((y) => y.cast("f32").dataSync());
+        });
+      }) as [HostData[], HostData[]];
+      for (const [k, values] of expected.entries())
+        for (const [i, v] of values.entries()) {
+          const most = (k === 1 ? 2 ** -7 : 1e-5) * (Math.abs(v) + 10);
+          if (!(Math.abs(found[k]![i]! - v) <= most)) throw new Error(`output ${k}, ${i}: ${found[k]![i]}, not ${v}`);
+        }
     },
   );
   test("rotary positions are the reference's over more times and rows than a block has, whatever their place", () => {

@@ -11,12 +11,16 @@ export interface Rows {
   readonly length: number;
 }
 
-/** Blocks that fill any device; rows of one partial sum, at least. */
-const BLOCKS = 768;
+/** Threads of a block of `columnParts`, and blocks of it that fill an H100 once; blocks of `mapColumns` that fill any device. */
+const ADDING = 512;
+const BLOCKS_ADDING = 264;
+const BLOCKS_MAPPING = 768;
+/** Rows of one partial sum, at least, and at most: of 2048, a thread of `columnParts` adds up 128. */
 const LEAST_ROWS = 64;
+const MOST_ROWS = 2048;
 
 const columnsUnit = (from: DType, to: DType, held: DType, isPacked: boolean): KernelUnit => ({
-  files: ["columns"],
+  files: ["chain", "columns"],
   types: { T: cTypes[from], Y: cTypes[to], S: cTypes[held] },
   constants: { PACKED: Number(isPacked) },
 });
@@ -34,21 +38,26 @@ export function sumColumns(device: CudaDevice, of: Rows, held: DType, y: CudaVie
 export const hasPacks = ({ dtype, length }: Rows): boolean => (length * dtypes[dtype].bytes) % 16 === 0;
 
 /** How many rows are cut into runs, whose sums are folded again: follows from the shape alone. */
-function runsOf({ rows, length }: Rows, columnsOfBlock: number): { across: number; parts: number; partRows: number } {
+function runsOf(
+  { rows, length }: Rows,
+  columnsOfBlock: number,
+  blocks: number,
+): { readonly across: number; readonly parts: number; readonly partRows: number } {
   const across = Math.ceil(length / columnsOfBlock);
-  const parts = Math.max(1, Math.min(Math.ceil(BLOCKS / across), Math.floor(rows / LEAST_ROWS)));
+  const wanted = Math.max(Math.ceil(rows / MOST_ROWS), Math.round(blocks / across));
+  const parts = Math.max(1, Math.min(wanted, Math.floor(rows / LEAST_ROWS)));
   return { across, parts, partRows: Math.ceil(rows / parts) };
 }
 
 /** The same of many rows, in two passes. */
 export function sumManyRows(device: CudaDevice, x: Rows, held: DType, y: CudaView): void {
   const { dtype, address, rows, length } = x;
-  const { across, parts, partRows } = runsOf(x, (32 * 16) / dtypes[dtype].bytes);
+  const { across, parts, partRows } = runsOf(x, (32 * 16) / dtypes[dtype].bytes, BLOCKS_ADDING);
   device.withWorkspace(parts * length * dtypes[held].bytes, (sums) => {
     const kernel = device.kernel(columnsUnit(dtype, y.dtype, held, address % 16 === 0), "columnParts");
     const p = device.parameters.start().pointer(address).pointer(sums).long(rows);
     p.long(partRows).int(length);
-    device.launch(kernel, across, parts);
+    device.launch(kernel, across, parts, 1, ADDING);
     sumColumns(device, { dtype: held, address: sums, rows: parts, length }, held, y);
   });
 }
@@ -58,10 +67,10 @@ export function mapAndSum(device: CudaDevice, body: MapBody, x: Rows, y: Rows, h
   const { dtype, rows, length } = y;
   const isPacked = hasPacks(y) && x.address % 16 === 0 && y.address % 16 === 0;
   const pack = isPacked ? 16 / dtypes[dtype].bytes : 1;
-  const { across, parts, partRows } = runsOf(y, 32 * pack);
+  const { across, parts, partRows } = runsOf(y, 32 * pack, BLOCKS_MAPPING);
   device.withWorkspace(parts * length * dtypes[held].bytes, (address) => {
     const unit = columnsUnit(dtype, sums.dtype, held, isPacked);
-    const files = ["map", "columns", "mapColumns"];
+    const files = ["chain", "map", "columns", "mapColumns"];
     const kernel = device.kernel({ ...unit, files, printed: computeFunction(body) }, "mapColumns");
     const p = device.parameters.start().pointer(x.address).pointer(y.address).pointer(address).long(rows);
     p.long(partRows).int(length);

@@ -11,7 +11,7 @@ export const dropoutKernels = ({ device }: Context): Pick<FusedKernels<Block>, "
       const n = numel(x!.shape);
       const isPacked = [x!, y!].every((view) => addressOf(view) % (4 * dtypes[view.dtype].bytes) === 0);
       const types = { T: cTypes[x!.dtype] };
-      const unit = { files: ["random", "dropout"], types, constants: { PACKED: Number(isPacked) } };
+      const unit = { files: ["chain", "random", "dropout"], types, constants: { PACKED: Number(isPacked) } };
       const kernel = device.kernel(unit, "dropout");
       const p = device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(y!)).long(n);
       p.double(1 / (1 - probability))

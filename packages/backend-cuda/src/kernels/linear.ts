@@ -22,8 +22,9 @@ export function linearKernels({
       inputs: "contiguous",
       run: ([g, x], [byWeight, byBias]) => {
         const rows = asRows(g!);
-        multiply(device, transposed(rows), asRows(x!), byWeight!);
+        // Sums first: their kernels start before the one in front of them has ended, a library's product does not.
         if (byBias !== undefined) fold(device, "Sum", rows, byBias, [0]);
+        multiply(device, transposed(rows), asRows(x!), byWeight!);
       },
     },
     linear: {

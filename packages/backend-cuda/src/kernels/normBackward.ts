@@ -1,4 +1,4 @@
-import { dtypes, type FusedKernels, numel } from "@revnet-zero/tensor";
+import { type DType, dtypes, type FusedKernels, numel } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
 import { addressOf, addressOr0, type CudaDevice, type CudaView, THREADS } from "../device/device.ts";
 import { cTypes } from "../device/sources.ts";
@@ -9,11 +9,16 @@ import { launchRows, rowSize, rowUnit } from "./rows.ts";
 
 type Kernels = Pick<FusedKernels<Block>, "layerNormBackward" | "rmsNormBackward" | "addNormBackward">;
 
-/** Rows of one partial sum for the gradient of a parameter, at least; and the most partial sums: two waves of an H100's blocks. */
+/** Rows of one partial sum for the gradient of a parameter, at least; and the most partial sums: a block for each of an H100's multiprocessors. */
 const LEAST_ROWS = 32;
-const MOST_PARTS = 528;
-/** Shared memory of a block at most: float64 sums of rows of 1024. */
-const MOST_SHARED = 2 * 8 * 1024 * 8;
+const MOST_PARTS = 132;
+const WARPS: number = THREADS / 32;
+
+/** Shared memory of a block whose warps take rows of a length: a row each, then their sums of weight and bias, which are folded. */
+function sharedOf(length: number, read: readonly DType[], sums: DType): number {
+  const row = read.reduce((sum, dtype) => sum + 16 * Math.ceil((length * dtypes[dtype].bytes) / 16), 0);
+  return WARPS * Math.max(row, 2 * 4 * Math.ceil(length / 4) * dtypes[sums].bytes);
+}
 
 interface Views {
   readonly x: CudaView;
@@ -50,7 +55,7 @@ function pull(device: CudaDevice, views: Views): void {
       HAS_LOW: has(low),
       IS_STREAM: Number(fractionBits !== undefined),
     };
-    const unit = { files: ["rows", "normBackward"], types, constants };
+    const unit = { files: ["chain", "rows", "rowsAhead", "normBackward"], types, constants };
     const of = { rows, length, operands: [x, weight, gradient, direct, dx, low] };
     const pack = (): void => {
       const p = device.parameters.start().pointer(addressOf(x)).pointer(addressOf(weight)).pointer(addressOr0(mean));
@@ -65,9 +70,9 @@ function pull(device: CudaDevice, views: Views): void {
     };
     pack();
     if (rowSize(length) === "Warp") {
-      // Sums of weight and bias of each of the eight warps.
-      const shared = 2 * 8 * 4 * Math.ceil(length / 4) * dtypes[held].bytes;
-      const kernel = device.kernel(rowUnit(unit, of), "normBackwardWarp", MOST_SHARED);
+      const read = [x, gradient, direct].flatMap((view) => (view === undefined ? [] : [view.dtype]));
+      const shared = sharedOf(length, read, held);
+      const kernel = device.kernel(rowUnit(unit, of), "normBackwardWarp", shared);
       device.launch(kernel, parts, 1, 1, THREADS, shared);
     } else {
       launchRows(device, unit, "normBackward", of);

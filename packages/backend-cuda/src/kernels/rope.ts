@@ -55,7 +55,7 @@ export function rope(device: CudaDevice, [x, positions, y]: readonly CudaView[],
   const times = Math.max(1, Math.min(TIMES, Math.floor(MOST_ANGLES / half)));
   const blockRows = Math.max(1, Math.floor((THREADS * pack) / half));
   const sharedBytes = 2 * times * half * dtypes[wideType(x!.dtype)].bytes;
-  const unit = { files: ["angle", "rope"], types: { T: cTypes[x!.dtype] }, constants: { PACK: pack } };
+  const unit = { files: ["chain", "angle", "rope"], types: { T: cTypes[x!.dtype] }, constants: { PACK: pack } };
   const kernel = device.kernel(unit, "rope", device.sharedBytes);
   const p = device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(positions!)).pointer(addressOf(y!));
   for (const [i, v] of [x!, y!].entries()) {

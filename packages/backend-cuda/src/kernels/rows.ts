@@ -27,7 +27,9 @@ const isPacked = ({ length, operands }: Rows): boolean =>
 export function rowUnit(unit: KernelUnit, of: Rows): KernelUnit {
   const threads = rowSize(of.length) === "Warp" ? 32 : THREADS;
   const parts = Math.max(1, Math.min(MOST / 4, Math.ceil(of.length / (4 * threads))));
-  return { ...unit, constants: { ...unit.constants, ROW_PARTS: parts, ROW_PACKED: Number(isPacked(of)) } };
+  const isFull = of.length === 4 * threads * parts;
+  const constants = { ROW_PARTS: parts, ROW_PACKED: Number(isPacked(of)), ROW_FULL: Number(isFull) };
+  return { ...unit, constants: { ...unit.constants, ...constants } };
 }
 
 /** Launches a row kernel on the parameters packed last; `unit` names it and is found before the parameters are packed. */

@@ -18,7 +18,7 @@ const BESIDES = 1024;
 
 export function softmaxKernels({ device, elementwise }: Context): Kernels {
   const unit = ({ dtype }: CudaView) => ({
-    files: ["rows", "gather", "softmax"],
+    files: ["chain", "rows", "gather", "softmax"],
     types: { WORD: "u32", T: cTypes[dtype] },
     constants: { PART },
   });
