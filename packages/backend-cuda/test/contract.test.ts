@@ -82,13 +82,21 @@ if (reason === undefined) {
     },
   );
   test("the place of the largest of a long line is that of the reference, the first of equals and NaN included", () => {
-    for (const harm of [[], [5000], [700, 5000], [2048]] as const) {
-      const values = Float32Array.from({ length: 3 * 6001 }, (_, i) => ((i * 7919) % 1000) - 500);
-      for (const at of harm) values[6001 + at] = Number.NaN;
+    const cases = [
+      [3, 6001, []],
+      [3, 6001, [5000]],
+      [3, 6001, [700, 5000]],
+      [2, 70001, [2048, 69000]],
+      // As many lines as there are blocks for.
+      [128, 2100, [2090]],
+    ] as const;
+    for (const [lines, length, harm] of cases) {
+      const values = Float32Array.from({ length: lines * length }, (_, i) => ((i * 7919) % 1000) - 500);
+      for (const at of harm) values[length + at] = Number.NaN;
       const [found, expected] = [backend, new CpuBackend()].map((on) => {
         const engine = new Engine(on as Backend);
         return engine.scope(() => {
-          const x = tensor(values, { shape: [3, 6001], engine });
+          const x = tensor(values, { shape: [lines, length], engine });
           return [Array.from(x.argmax(-1).dataSync()), Array.from(x.argmin(-1).dataSync())];
         });
       });

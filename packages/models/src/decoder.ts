@@ -64,7 +64,7 @@ export class Decoder {
   readonly #decoding: Decoding;
   readonly #step: Compiled<[Tensor], Tensor>;
   readonly #append: Compiled<[Tensor], readonly Tensor[]>;
-  /** Tokens i32 [b, length], prompts' lengths i32 [b, 1], and how many logits were no numbers. Where they lie is part of a graph. */
+  /** Tokens i32 [b, length], prompts' lengths i32 [b, 1], and how often logits were no numbers [b, 1]. Where they lie is part of a graph. */
   readonly #written: { readonly history: Tensor; readonly lengths: Tensor; readonly bad: Tensor };
   #sampling: Pick<Sampling, "temperature" | "topK"> = { temperature: 0, topK: undefined };
   #last: Compiled<[Tensor], Tensor | readonly Tensor[]>;
@@ -86,7 +86,7 @@ export class Decoder {
     this.#written = {
       history: engine.keep(zeros([batch, maxSeqLen], { dtype: "i32", engine })),
       lengths: engine.keep(zeros([batch, 1], { dtype: "i32", engine })),
-      bad: engine.keep(zeros([], { engine })),
+      bad: engine.keep(zeros([batch, 1], { engine })),
     };
     const options = { graph, keepsConstants: true };
     this.#step = compile((tokens: Tensor) => this.#logits(tokens).cast("f32"), options);
@@ -175,7 +175,7 @@ export class Decoder {
       }
       this.#last = this.#append;
       const all = (await history.data()) as Int32Array;
-      if ((await bad.item()) !== 0)
+      if ((await bad.data()).some((count) => count !== 0))
         throw new NonFiniteError(
           "Decoder.continue",
           "the model's logits hold NaN or infinity",
@@ -221,12 +221,12 @@ export class Decoder {
       engine.scope(() => {
         const logits = this.#logits(history.take(place, 1).reshape([this.batch]));
         const key = (): Key => engine.nextKey("Decoder.continue");
-        const next = drawAll(logits, this.#sampling, key).reshape([this.batch, 1]);
+        const { tokens: next, largest } = drawAll(logits, this.#sampling, key);
         // The place has moved on to where the next token goes, unless the prompt has one there.
         const isNext = history.rangeOf(history.shape[1]!, "i32").equal(place);
         const isWritten = isNext.logicalAnd(lengths.lessEqual(place));
         history.assign(isWritten.where(next, history));
-        bad.assign(bad.add(logits.less(Number.POSITIVE_INFINITY).logicalNot().cast("f32").sum()));
+        bad.assign(bad.add(largest.less(Number.POSITIVE_INFINITY).logicalNot().cast("f32")));
         return [];
       }),
     );
