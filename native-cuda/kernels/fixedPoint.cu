@@ -15,6 +15,15 @@ static __device__ __forceinline__ void step(int x, float f, float scale, float b
   to.nan += f != f;
 }
 
+/** Counts of a block that is alone: nothing has to be zero before, and nothing is added in memory. `shared` holds 33 values. */
+static __device__ __forceinline__ void storeCounts(int* counts, const Counted& mine) {
+  __shared__ int shared[33];
+  const int saturated = foldBlock<Sum>(mine.saturated, shared), wrapped = foldBlock<Sum>(mine.wrapped, shared), nan = foldBlock<Sum>(mine.nan, shared);
+  if (threadIdx.x != 0) return;
+  counts[0] = saturated;
+  counts[1] = wrapped;
+  counts[2] = nan;
+}
 /** Adds what the threads of a warp counted; most count nothing. */
 static __device__ __forceinline__ void addCounts(int* counts, const Counted& mine) {
   const int saturated = foldWarp<Sum>(mine.saturated), wrapped = foldWarp<Sum>(mine.wrapped), nan = foldWarp<Sum>(mine.nan);

@@ -30,5 +30,6 @@ KERNEL(fixedPointAdd, FixedPointAdd, 256) {
       p.y[i] = counted.value;
     }
   }
-  addCounts(p.counts, counted);
+  if (gridDim.x == 1) storeCounts(p.counts, counted);
+  else addCounts(p.counts, counted);
 }

@@ -52,7 +52,8 @@ static __device__ __forceinline__ void addNormRow(const AddNorm& p, float* share
   const Adding adding{&p, RowThreads<W, threads>::rowToRead(p.norm.rows) * length, row < p.norm.rows, &counted};
   Row<float, threads, true, Adding> values(adding, length);
   normRow<threads>(p.norm, row, values, shared);
-  addCounts(p.counts, counted);
+  if (gridDim.x == 1) storeCounts(p.counts, counted);
+  else addCounts(p.counts, counted);
 }
 KERNEL(addNormWarp, AddNorm, 256) { addNormRow<32>(p, (float*)0); }
 KERNEL(addNormBlock, AddNorm, 256) {

@@ -3,8 +3,8 @@ import type { Block } from "../device/allocator.ts";
 import { addressOf, addressOr0, type CudaDevice, type CudaView } from "../device/device.ts";
 import { cTypes } from "../device/sources.ts";
 import type { Context } from "./context.ts";
-import { fixedPointAdd, packStep } from "./fixedPoint.ts";
-import { launchRows, MOST_OF_BLOCK, type Rows } from "./rows.ts";
+import { clearCounts, fixedPointAdd, packStep } from "./fixedPoint.ts";
+import { blocksOf, launchRows, MOST_OF_BLOCK, type Rows } from "./rows.ts";
 
 type Kernels = Pick<FusedKernels<Block>, "layerNorm" | "rmsNorm" | "addNorm" | "fixedPointNorm" | "fixedPointAddNorm">;
 
@@ -110,7 +110,7 @@ export function normKernels({ device, elementwise }: Context): Kernels {
           });
           return;
         }
-        device.fill(addressOf(counts), 0, 12);
+        clearCounts(device, counts, blocksOf(of));
         packNorm(device, views, eps);
         const p = device.parameters.pointer(addressOf(x!)).pointer(addressOf(f!)).pointer(addressOf(out));
         p.pointer(addressOf(counts));

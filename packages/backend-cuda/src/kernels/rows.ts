@@ -30,10 +30,12 @@ export function rowUnit(unit: KernelUnit, of: Rows): KernelUnit {
   return { ...unit, constants: { ...unit.constants, ROW_PARTS: parts, ROW_PACKED: Number(isPacked(of)) } };
 }
 
+/** Blocks that go through rows: eight warps each, or one row. */
+export const blocksOf = ({ rows, length }: Rows): number => (rowSize(length) === "Warp" ? Math.ceil(rows / 8) : rows);
+
 /** Launches a row kernel on the parameters packed last; `unit` names it and is found before the parameters are packed. */
 export function launchRows(device: CudaDevice, unit: KernelUnit, name: string, of: Rows): void {
   if (of.rows === 0) return;
-  const size = rowSize(of.length);
-  const kernel = device.kernel(rowUnit(unit, of), `${name}${size}`);
-  device.launch(kernel, size === "Warp" ? Math.ceil(of.rows / 8) : of.rows);
+  const kernel = device.kernel(rowUnit(unit, of), `${name}${rowSize(of.length)}`);
+  device.launch(kernel, blocksOf(of));
 }
