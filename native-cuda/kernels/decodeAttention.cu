@@ -1,5 +1,5 @@
 // Attention of one step to the keys and values kept of all before it, a block a query head. Its own key, turned, and value are written to
-// where the place, a number in device memory, says. Eight lanes share a key, PACK neighbouring elements each at a time; every such group
+// where its place, a number in device memory, says. Eight lanes share a key, PACK neighbouring elements each at a time; every such group
 // goes through its keys with running sums, warps join their groups, and the block its warps. A key and its value are asked for together:
 // what this waits for is memory's latency. So the first of them, which no kernel in front writes, are asked for while those still run, and two of
 // a group at a time. T; PACK; PACKS: packs of a lane; TURNED; WARPS; AHEAD: whether the place, keys and values may be read before the wait.
@@ -7,12 +7,13 @@
 
 struct Decode {
   const T* heads;    // [b, h + 2 hk, d]
-  const int* place;
+  const int* place;  // [1] or [b]
   T* keys;           // [b, hk, length, d]
   T* values;
   T* y;              // [b, h, d]
   double step;       // -log(base) / half
   int queryHeads, keyHeads, length, dim, window;  // window 0: none
+  int hasPlaces;     // of each sequence
   float scale;
 };
 
@@ -27,8 +28,8 @@ KERNEL_AHEAD(decodeAttention, Decode, 32 * WARPS) {
   float* const totals = tops + WARPS;            // [WARPS]
   float* const sums = totals + WARPS;            // [WARPS, d]
   if (!AHEAD) awaitPrevious();
-  const int place = readAhead(p.place);
   const int batch = blockIdx.x / p.queryHeads, head = blockIdx.x % p.queryHeads;
+  const int place = readAhead(p.place + (p.hasPlaces ? batch : 0));
   const int all = p.queryHeads + 2 * p.keyHeads, keyHead = head / (p.queryHeads / p.keyHeads);
   const T* own = p.heads + (u64)batch * all * p.dim;
   const T* ownQuery = own + (u64)head * p.dim;

@@ -32,7 +32,7 @@ export const decodeAttentionKernels = ({ device }: Context): Pick<FusedKernels<B
       const p = device.parameters.start();
       for (const view of [heads!, place!, keys!, values!, y!]) p.pointer(addressOf(view));
       p.double(base === undefined ? 0 : -Math.log(base) / (dim / 2));
-      p.ints([queryHeads, keyHeads, keys!.shape[2]!, dim, window]).float(scale);
+      p.ints([queryHeads, keyHeads, keys!.shape[2]!, dim, window, Number(place!.shape[0]! > 1)]).float(scale);
       device.launch(kernel, batch * queryHeads, 1, 1, 32 * warps, sharedBytes);
     },
   },
