@@ -29,6 +29,8 @@ export interface OpenedBackend {
   readonly tier: string;
   /** Bytes of the device that are in use, by the driver's count, other processes included. */
   readonly driverBytes?: () => number;
+  /** Times the kernels that may serve what was asked for so far; processes that start afterwards use the best. */
+  readonly tune?: () => { readonly problems: number; readonly changed: number };
 }
 
 const open: { readonly [B in TrainingBackend]: () => OpenedBackend } = {
@@ -42,7 +44,13 @@ const open: { readonly [B in TrainingBackend]: () => OpenedBackend } = {
       const { totalBytes, freeBytes } = backend.memory();
       return totalBytes - freeBytes;
     };
-    return { backend: backend as Backend, threads: 1, tier: backend.device.target, driverBytes };
+    return {
+      backend: backend as Backend,
+      threads: 1,
+      tier: backend.device.target,
+      driverBytes,
+      tune: () => backend.tune(),
+    };
   },
 };
 

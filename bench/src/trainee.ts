@@ -2,15 +2,17 @@ import { MetaBackend } from "@revnet-zero/backend-meta";
 import { type ByteBatch, ByteDataset, loadText } from "@revnet-zero/data";
 import { ReversibleTransformer, Transformer } from "@revnet-zero/models";
 import { updateInBackward } from "@revnet-zero/reversible";
-import { type Backend, type BytesByCategory, Engine } from "@revnet-zero/tensor";
+import { type Backend, type BytesByCategory, Engine, foldKey, type Tensor } from "@revnet-zero/tensor";
 import {
   applyGradients,
   buildOptimizer,
   computeGradients,
   type ModelConfig,
   recordedPassOf,
+  recordedStepOf,
   runKey,
   type TrainConfig,
+  toTensors,
 } from "@revnet-zero/train";
 import { type OpenedBackend, openBackend, type TrainingBackend } from "./backends.ts";
 import { collectGarbage, maximumResidentBytes } from "./memory.ts";
@@ -40,7 +42,8 @@ export interface StepRequest {
   readonly goesOn?: boolean;
 }
 
-export type TraineeRequest = TraineeBuild | StepRequest | { readonly report: true };
+/** `tune` times the kernels that may serve what the steps so far asked for; processes that start afterwards use the best. */
+export type TraineeRequest = TraineeBuild | StepRequest | { readonly report: true } | { readonly tune: true };
 
 export interface BuildAnswer {
   readonly parameters: number;
@@ -63,6 +66,14 @@ export interface MemoryAnswer {
   readonly driverBytes?: number;
   /** The peak of the same steps on a backend that computes nothing. */
   readonly predictedPeakBytes: number;
+  /** Of steps that are meant to be graphs: why the last was none. */
+  readonly whyNoGraph?: string;
+}
+
+/** Of the kernels that serve what a model asks for, those that were not the first choice. */
+export interface TuneAnswer {
+  readonly problems: number;
+  readonly changed: number;
 }
 
 type Batches = (step: number) => ByteBatch;
@@ -82,35 +93,61 @@ async function batchesOf({ model, train, data }: TraineeConfig): Promise<Batches
   };
 }
 
-/** Builds the model on an engine; gives what makes a step, its loss still on the device. */
-function makeTrainee(request: TraineeBuild, engine: Engine) {
+/** A model in training. */
+interface TrainedModel {
+  readonly parameters: number;
+  /** Gives the loss, or NaN where it is left on the device. */
+  step(n: number, batch: ByteBatch, isRead: boolean): number;
+  /** Of steps that are meant to be graphs: why the last was none. */
+  whyNoGraph?(): string | undefined;
+}
+
+/** Builds the model on an engine. Its steps are the trainer's: the time between kernels counts. */
+function makeTrainee(request: TraineeBuild, engine: Engine): TrainedModel {
   const { build: config, isOrdinary = false, updatesInBackward = false } = request;
-  const { seed, precision } = config.train;
+  const { seed, precision, graph = false } = config.train;
   const { learningRate } = config.optimizer;
   const options = { ...config.model, key: runKey(seed, "parameters"), engine };
   const model = isOrdinary ? new Transformer(options) : new ReversibleTransformer(options);
   const optimizer = buildOptimizer(model, config.optimizer);
   const clipNorm = updatesInBackward ? 0 : config.optimizer.clipNorm;
+  const key = runKey(seed, "steps");
+  const parameters = model.parameterCount();
+  const read = (loss: Tensor, isRead: boolean): number => (isRead ? loss.itemSync() : Number.NaN);
+  if (graph) {
+    const whole = recordedStepOf(model, optimizer, {
+      ...{ clipNorm, precision, graph, learningRate: () => learningRate },
+    });
+    return {
+      parameters,
+      step: (n, batch, isRead) =>
+        engine.scope(() => {
+          const { loss } = engine.withKey(foldKey(key, n), () => whole(...toTensors(batch, engine)));
+          return read(loss, isRead);
+        }),
+      whyNoGraph: () => whole.reason ?? whole.recordings.at(-1)?.whyNoGraph,
+    };
+  }
   if (updatesInBackward && model instanceof ReversibleTransformer)
     updateInBackward(model.sequence, optimizer, { learningRate: () => learningRate, clipNorm });
-  // As the trainer does: the time between kernels counts.
   const pass = updatesInBackward ? {} : { pass: recordedPassOf(model, 1, { precision }) };
-  const step = (n: number, batch: ByteBatch, isRead: boolean): number =>
-    engine.scope(() => {
-      const key = runKey(seed, "steps");
-      const { loss, factor } = computeGradients(model, [batch], { key, step: n, clipNorm, precision, ...pass });
-      applyGradients(optimizer, learningRate, factor);
-      return isRead ? loss.itemSync() : Number.NaN;
-    });
-  return { parameters: model.parameterCount(), step };
+  return {
+    parameters,
+    step: (n, batch, isRead) =>
+      engine.scope(() => {
+        const { loss, factor } = computeGradients(model, [batch], { key, step: n, clipNorm, precision, ...pass });
+        applyGradients(optimizer, learningRate, factor);
+        return read(loss, isRead);
+      }),
+  };
 }
 
-/** The first step makes the optimizer's state, and the second is recorded; those that follow need no more. */
+/** The first step makes the optimizer's state, the second is recorded, the fourth is a graph where that is asked for; later ones need no more. */
 function predictPeak(request: TraineeBuild, batch: ByteBatch, like: Backend): number {
   const engine = new Engine(MetaBackend.like(like) as Backend);
   const { step } = makeTrainee(request, engine);
   engine.ledger.resetPeak();
-  for (let n = 0; n < 2; n++) step(n, batch, false);
+  for (let n = 0; n < (request.build.train.graph === true ? 4 : 2); n++) step(n, batch, false);
   return engine.memory().peakBytes;
 }
 
@@ -119,7 +156,7 @@ class Trainee {
   readonly #opened: OpenedBackend;
   readonly #engine: Engine;
   readonly #batches: Batches;
-  readonly #model: ReturnType<typeof makeTrainee>;
+  readonly #model: TrainedModel;
   readonly #driverBytes: number;
   /** Of the step that needed most: the one that makes the optimizer's state, or the one that is recorded. */
   #highest: ReturnType<Engine["memory"]> | undefined;
@@ -156,11 +193,18 @@ class Trainee {
   report(): MemoryAnswer {
     const { peakBytes, activationBytes, atPeak } = this.#highest ?? this.#engine.memory();
     const driver = this.#opened.driverBytes;
+    const whyNoGraph = this.#model.whyNoGraph?.();
     return {
       ...{ peakBytes, activationBytes, atPeak, residentBytes: maximumResidentBytes() },
       ...(driver === undefined ? {} : { driverBytes: driver() - this.#driverBytes }),
       predictedPeakBytes: predictPeak(this.#request, this.#batches(0), this.#opened.backend),
+      ...(whyNoGraph === undefined ? {} : { whyNoGraph }),
     };
+  }
+
+  tune(): TuneAnswer {
+    if (this.#opened.tune === undefined) throw new Error(`${this.#request.backend} has one kernel for each problem`);
+    return this.#opened.tune();
   }
 }
 
@@ -171,5 +215,6 @@ await answerRequests(async (request: TraineeRequest) => {
     return trainee.built;
   }
   if (trainee === undefined) throw new Error("build first");
-  return "step" in request ? trainee.step(request) : trainee.report();
+  if ("step" in request) return trainee.step(request);
+  return "tune" in request ? trainee.tune() : trainee.report();
 });

@@ -1,7 +1,34 @@
 // The gradient of attention's queries on Hopper: 64 queries a group, walking over the keys that they see. While the threads turn a tile's scores
-// into weights, the tensor cores multiply the next operand. See hopperAttention.cu.
+// into weights, the tensor cores multiply the next operand. It also finds delta, which the pass over keys needs as well. See hopperAttention.cu.
 
 #ifdef HAS_WARPGROUPS
+/** The sums of g · o of a lane's two rows, by the four lanes that share them. All loads come before what is done with the first. */
+static __device__ __forceinline__ void deltaOf(const Attention& p, u32 line, int row0, float (&delta)[2]) {
+  const int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
+  const T *o = p.o.of(line, p.heads), *by = p.g.of(line, p.heads);
+  Pack<T, 8> outputs[2][D / 32], gradients[2][D / 32];
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    const int i = row0 + g + 8 * h, row = i < p.t ? i : p.t - 1;
+#pragma unroll
+    for (int n = 0; n < D / 32; n++) {
+      const int column = (n * 4 + t) * 8, from = column < p.e ? column : 0;
+      outputs[h][n] = *(const Pack<T, 8>*)(o + row * p.o.row + from);
+      gradients[h][n] = *(const Pack<T, 8>*)(by + row * p.g.row + from);
+    }
+  }
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    float sum = 0;
+#pragma unroll
+    for (int n = 0; n < D / 32; n++)
+#pragma unroll
+      for (int k = 0; k < 8; k++)
+        if ((n * 4 + t) * 8 < p.e) sum = fmaf(wide(outputs[h][n].v[k]), wide(gradients[h][n].v[k]), sum);
+    delta[h] = sumOfRow(sum);
+  }
+}
+
 KERNEL_SHARING(hopperQueries, HopperAttention, 128 * (GROUPS + 1), 1) {
   DYNAMIC_SHARED(unsigned char, raw);
   SharedTiles& shared = startShared(raw);
@@ -20,12 +47,13 @@ KERNEL_SHARING(hopperQueries, HopperAttention, 128 * (GROUPS + 1), 1) {
       const int row0 = turn.first + ownRow + warp * 16;
       float lse[2], delta[2], sums[D / 2];
       u32 changes[STEP / 16][4];
+      deltaOf(p.of, turn.line, row0, delta);
 #pragma unroll
       for (int h = 0; h < 2; h++) {
         const int i = row0 + (threadIdx.x & 31) / 4 + 8 * h;
         const u64 at = (u64)turn.line * p.of.t + i;
         lse[h] = i < p.of.t ? p.of.lse[at] * LOG2E : 0;
-        delta[h] = i < p.of.t ? p.of.delta[at] : 0;
+        if ((threadIdx.x & 3) == 0 && i < p.of.t) p.of.delta[at] = delta[h];
       }
       const u64 queries = panelAt(shared.own[own.at][0][0][ownRow], 0), gradients = panelAt(shared.own[own.at][1][0][ownRow], 0);
       barrierWait(&shared.ownFull[own.at], own.parity);

@@ -38,10 +38,37 @@ static __device__ __forceinline__ float accurateExp(float x) {
   const int half = (int)k >> 1, other = (int)k - half;
   return y * __uint_as_float((u32)(half + 127) << 23) * __uint_as_float((u32)(other + 127) << 23);
 }
-/** 1 / (1 + e^-x): e^-|x| is at most 1. */
+/** 2^v within 2 units in the last place, small results included. */
+static __device__ __forceinline__ float powerOf2(float v) {
+#ifdef REVNET_HOST
+  return __builtin_exp2f(v);
+#else
+  float y;
+  asm("ex2.approx.f32 %0, %1;" : "=f"(y) : "f"(v));
+  return y;
+#endif
+}
+/** 1 / v of 1 <= v <= 2: a first guess, and one step of Newton's, which leaves no more than rounding does. */
+static __device__ __forceinline__ float reciprocalOf(float v) {
+#ifdef REVNET_HOST
+  return 1 / v;
+#else
+  float guess;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(guess) : "f"(v));
+  return fmaf(guess, fmaf(-v, guess, 1.f), guess);
+#endif
+}
+/**
+ * 1 / (1 + e^-x) in half of the instructions that an exponential and a quotient take, since a GELU waits for them and not for memory:
+ * e^-|x| is at most 1, and a power of 2 whose exponent's rounding is made good. Within 3 units in the last place.
+ */
 static __device__ __forceinline__ float sigmoidOf(float x) {
-  const float t = accurateExp(-fabsf(x));
-  return (x < 0 ? t : 1) / (1 + t);
+  const float size = fabsf(x), a = size > 110.f ? 110.f : size;  // beyond, nothing is left; NaN stays
+  const float exponent = a * -1.44269502f;
+  const float rest = fmaf(a, -1.92596303e-8f, fmaf(a, -1.44269502f, -exponent));
+  const float power = powerOf2(exponent);
+  const float t = fmaf(power, rest * 0.693147182f, power);
+  return (x < 0 ? t : 1) * reciprocalOf(1 + t);
 }
 static __device__ __forceinline__ double sigmoidOf(double x) {
   const double t = exp(-fabs(x));

@@ -98,14 +98,12 @@ static __device__ __forceinline__ float exponentialOf(float, float v) { return e
 static __device__ __forceinline__ double exponentialOf(double, double v) { return exp(v); }
 static __device__ __forceinline__ W larger(W a, W b) { return b > a ? b : a; }
 
-template <int V>
-static __device__ __forceinline__ void onlineRow(const CrossEntropy& p, W* shared) {
-  const T* x = p.x + (u64)blockIdx.x * p.length;
-  const T kind = {};
-  W top = -(W)INFINITY, sum = 0;
-#pragma unroll 4
-  for (u32 at = threadIdx.x * V; at < p.length; at += 256 * V) {
-    const Pack<T, V> pack = *(const Pack<T, V>*)(x + at);
+/** What a thread has seen of a row: the largest, and the sum of exponentials below it. */
+struct Seen {
+  W top, sum;
+  template <int V>
+  __device__ __forceinline__ void add(const Pack<T, V>& pack) {
+    const T kind = {};
     W above = top;
 #pragma unroll
     for (int k = 0; k < V; k++) above = larger(above, wide(pack.v[k]));
@@ -115,9 +113,22 @@ static __device__ __forceinline__ void onlineRow(const CrossEntropy& p, W* share
     for (int k = 0; k < V; k++) sum += exponentialOf(kind, wide(pack.v[k]) - base);
     top = above;
   }
-  const W all = foldBlock<Max>(top, shared), base = all == -(W)INFINITY ? (W)0 : all;
-  const W total = foldBlock<Sum>(sum * exponentialOf(kind, top - base), shared);
-  if (threadIdx.x == 0) storeLoss(p, blockIdx.x, logOf(total) + all);
+};
+/** The largest of a block's row, and the sum of exponentials below it. */
+static __device__ __forceinline__ Seen foldSeen(const Seen& mine, W* shared) {
+  const T kind = {};
+  const W all = foldBlock<Max>(mine.top, shared), base = all == -(W)INFINITY ? (W)0 : all;
+  return {all, foldBlock<Sum>(mine.sum * exponentialOf(kind, mine.top - base), shared)};
+}
+
+template <int V>
+static __device__ __forceinline__ void onlineRow(const CrossEntropy& p, W* shared) {
+  const T* x = p.x + (u64)blockIdx.x * p.length;
+  Seen mine = {-(W)INFINITY, 0};
+#pragma unroll 4
+  for (u32 at = threadIdx.x * V; at < p.length; at += 256 * V) mine.add(*(const Pack<T, V>*)(x + at));
+  const Seen all = foldSeen(mine, shared);
+  if (threadIdx.x == 0) storeLoss(p, blockIdx.x, logOf(all.sum) + all.top);
 }
 KERNEL(crossEntropyLong, CrossEntropy, 256) {
   __shared__ W shared[33];
@@ -126,7 +137,21 @@ KERNEL(crossEntropyLong, CrossEntropy, 256) {
   else onlineRow<1>(p, shared);
 }
 
-/** Loss and gradient of a row that shared memory holds: it is read once and written once. Packs of 16 bytes. */
+// A row that shared memory holds is read once and written once, in packs of 16 bytes.
+constexpr int HELD = 16 / sizeof(T);
+typedef Pack<T, HELD> Many;
+static __device__ __forceinline__ Seen holdRow(const Many* x, Many* row, u32 packs, W* shared) {
+  Seen mine = {-(W)INFINITY, 0};
+#pragma unroll 4
+  for (u32 at = threadIdx.x; at < packs; at += 512) {
+    const Many pack = x[at];
+    row[at] = pack;
+    mine.add(pack);
+  }
+  return foldSeen(mine, shared);
+}
+
+/** Loss and gradient of a held row. */
 struct CrossEntropyWithGradient {
   const T* x;
   const int* targets;
@@ -137,46 +162,30 @@ struct CrossEntropyWithGradient {
 };
 KERNEL(crossEntropyWithGradient, CrossEntropyWithGradient, 512) {
   __shared__ W shared[33];
-  constexpr int V = 16 / sizeof(T);
-  typedef Pack<T, V> Many;
   DYNAMIC_SHARED(Many, row);
   const Many* x = (const Many*)(p.x + (u64)blockIdx.x * p.length);
   Many* dx = (Many*)(p.dx + (u64)blockIdx.x * p.length);
-  const u32 packs = p.length / V;
+  const u32 packs = p.length / HELD;
   const int target = p.targets[blockIdx.x];
   // Read before anything is written over it.
   const u32 place = target < 0 ? 0 : checkedPlace(target, p.length, p.fault, 4);
   const W chosen = wide(p.x[(u64)blockIdx.x * p.length + place]);
   const T kind = {};
-  W top = -(W)INFINITY, sum = 0;
-#pragma unroll 4
-  for (u32 at = threadIdx.x; at < packs; at += 512) {
-    const Many pack = x[at];
-    row[at] = pack;
-    W above = top;
-#pragma unroll
-    for (int k = 0; k < V; k++) above = larger(above, wide(pack.v[k]));
-    const W base = above == -(W)INFINITY ? (W)0 : above;
-    sum *= exponentialOf(kind, top - base);
-#pragma unroll
-    for (int k = 0; k < V; k++) sum += exponentialOf(kind, wide(pack.v[k]) - base);
-    top = above;
-  }
-  const W all = foldBlock<Max>(top, shared), base = all == -(W)INFINITY ? (W)0 : all;
-  const W lse = logOf(foldBlock<Sum>(sum * exponentialOf(kind, top - base), shared)) + all;
+  const Seen all = holdRow(x, row, packs, shared);
+  const W lse = logOf(all.sum) + all.top;
   if (threadIdx.x == 0) p.loss[blockIdx.x] = target < 0 ? (W)0 : lse - chosen;
   const W kept = target < 0 ? (W)0 : (W)1;
 #pragma unroll 4
   for (u32 at = threadIdx.x; at < packs; at += 512) {
     Many pack = row[at];
 #pragma unroll
-    for (int j = 0; j < V; j++)
-      pack.v[j] = narrow<T>((exponentialOf(kind, wide(pack.v[j]) - lse) - (at * V + j == (u32)target ? (W)1 : (W)0)) * kept);
+    for (int j = 0; j < HELD; j++)
+      pack.v[j] = narrow<T>((exponentialOf(kind, wide(pack.v[j]) - lse) - (at * HELD + j == (u32)target ? (W)1 : (W)0)) * kept);
     dx[at] = pack;
   }
 }
 
-/** Softmax of a row that shared memory holds, or its logarithm: read once and written once. Packs of 16 bytes. */
+/** Softmax of a held row, or its logarithm. */
 struct HeldSoftmax {
   const T* x;
   T* y;
@@ -185,35 +194,20 @@ struct HeldSoftmax {
 template <bool isLogarithm>
 static __device__ __forceinline__ void softmaxHeldRow(const HeldSoftmax& p) {
   __shared__ W shared[33];
-  constexpr int V = 16 / sizeof(T);
-  typedef Pack<T, V> Many;
   DYNAMIC_SHARED(Many, row);
   const Many* x = (const Many*)(p.x + (u64)blockIdx.x * p.length);
   Many* y = (Many*)(p.y + (u64)blockIdx.x * p.length);
-  const u32 packs = p.length / V;
-  W top = -(W)INFINITY;
-#pragma unroll 4
-  for (u32 at = threadIdx.x; at < packs; at += 512) {
-    const Many pack = x[at];
-    row[at] = pack;
-#pragma unroll
-    for (int k = 0; k < V; k++) top = greater(top, wide(pack.v[k]));
-  }
-  const W all = foldBlock<Max>(top, shared);
-  W sum = 0;
-  for (u32 at = threadIdx.x; at < packs; at += 512) {
-    const Many pack = row[at];
-#pragma unroll
-    for (int k = 0; k < V; k++) sum += expOf(wide(pack.v[k]) - all);
-  }
-  const W total = foldBlock<Sum>(sum, shared), shift = isLogarithm ? logOf(total) : 1 / total;
+  const u32 packs = p.length / HELD;
+  const T kind = {};
+  const Seen all = holdRow(x, row, packs, shared);
+  const W shift = isLogarithm ? logOf(all.sum) : 1 / all.sum;
 #pragma unroll 4
   for (u32 at = threadIdx.x; at < packs; at += 512) {
     Many pack = row[at];
 #pragma unroll
-    for (int k = 0; k < V; k++) {
-      const W v = wide(pack.v[k]) - all;
-      pack.v[k] = narrow<T>(isLogarithm ? v - shift : expOf(v) * shift);
+    for (int k = 0; k < HELD; k++) {
+      const W v = wide(pack.v[k]) - all.top;
+      pack.v[k] = narrow<T>(isLogarithm ? v - shift : exponentialOf(kind, v) * shift);
     }
     y[at] = pack;
   }

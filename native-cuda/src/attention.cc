@@ -146,8 +146,8 @@ napi_value openAttention(Call& call) {
 
 const double* numbersAt(const Call& call, size_t i) { return static_cast<const double*>(call.bytes(i)); }
 
-// planAttention(Float64Array: isBackward, type, batch, heads, t, s, d, isCausal, then three strides an operand; scale)
-//   -> [plan, bytes of workspace]; plan -1 where the library has none
+// planAttention(Float64Array: isBackward, type, batch, heads, t, s, d, isCausal, then three strides an operand; scale,
+//   which of the library's choices) -> [plan, bytes of workspace]; plan -1 where the library has none
 napi_value planAttention(Call& call) {
   mustBeOpen();
   const double* given = numbersAt(call, 0);
@@ -160,7 +160,7 @@ napi_value planAttention(Call& call) {
     const float scale = static_cast<float>(call.number(1));
     if (sizes.isBackward != 0) builder.backward(scale);
     else builder.forward(scale);
-    isPlanned = plan->graph.plan();
+    isPlanned = plan->graph.plan(call.integer(2));
   } catch (const Failure&) {
     // A node that this version does not know: another kernel serves.
   }

@@ -76,24 +76,21 @@ class Graph {
     operation(abi::OPERATION_RESHAPE, {{abi::OP_RESHAPE_X, x.descriptor}, {abi::OP_RESHAPE_Y, y.descriptor}});
   }
 
-  /** Takes the library's first deterministic engine; false where it has none. Which one follows from graph and version alone. */
-  bool plan() {
+  /**
+   * Takes the first of the library's deterministic engines from the `which`th on that it makes a plan of; false where there is none.
+   * Which ones there are follows from graph and version alone.
+   */
+  bool plan(int which) {
     const abi::Handle graph = make(abi::OPERATION_GRAPH);
     setAll(graph, abi::GRAPH_OPERATIONS, abi::OF_DESCRIPTOR, operations_);
     set(graph, abi::GRAPH_HANDLE, abi::OF_HANDLE, cudnnHandle);
     if (cudnn.finalize(graph) != 0) return false;
+    int left = which;
     for (int mode : {abi::MODE_A, abi::MODE_FALLBACK}) {
-      const abi::Handle heuristic = make(abi::ENGINE_HEURISTIC);
-      set(heuristic, abi::HEURISTIC_GRAPH, abi::OF_DESCRIPTOR, graph);
-      set(heuristic, abi::HEURISTIC_MODE, abi::OF_HEURISTIC_MODE, mode);
-      if (cudnn.finalize(heuristic) != 0) continue;
-      int64_t count = 0;
-      checkGraph(cudnn.get(heuristic, abi::HEURISTIC_RESULTS, abi::OF_DESCRIPTOR, 0, &count, nullptr), "counting engines");
-      std::vector<abi::Handle> configs(static_cast<size_t>(count));
-      for (auto& config : configs) config = make(abi::ENGINE_CONFIG);
-      checkGraph(cudnn.get(heuristic, abi::HEURISTIC_RESULTS, abi::OF_DESCRIPTOR, count, &count, configs.data()), "asking for engines");
-      for (int64_t i = 0; i < count; i++)
-        if (isDeterministic(configs[static_cast<size_t>(i)]) && take(configs[static_cast<size_t>(i)])) return true;
+      for (abi::Handle config : configsOf(graph, mode)) {
+        if (!isDeterministic(config)) continue;
+        if (left-- <= 0 && take(config)) return true;
+      }
     }
     return false;
   }
@@ -146,6 +143,20 @@ class Graph {
     for (const auto& part : parts) set(made, part.first, abi::OF_DESCRIPTOR, part.second);
     finish(made);
     operations_.push_back(made);
+  }
+  /** What the library proposes for a graph, best first. */
+  std::vector<abi::Handle> configsOf(abi::Handle graph, int mode) {
+    const abi::Handle heuristic = make(abi::ENGINE_HEURISTIC);
+    set(heuristic, abi::HEURISTIC_GRAPH, abi::OF_DESCRIPTOR, graph);
+    set(heuristic, abi::HEURISTIC_MODE, abi::OF_HEURISTIC_MODE, mode);
+    if (cudnn.finalize(heuristic) != 0) return {};
+    int64_t count = 0;
+    checkGraph(cudnn.get(heuristic, abi::HEURISTIC_RESULTS, abi::OF_DESCRIPTOR, 0, &count, nullptr), "counting engines");
+    std::vector<abi::Handle> configs(static_cast<size_t>(count));
+    for (auto& config : configs) config = make(abi::ENGINE_CONFIG);
+    checkGraph(cudnn.get(heuristic, abi::HEURISTIC_RESULTS, abi::OF_DESCRIPTOR, count, &count, configs.data()), "asking for engines");
+    configs.resize(static_cast<size_t>(count));
+    return configs;
   }
   bool isDeterministic(abi::Handle config) {
     abi::Handle engine = make(abi::ENGINE);

@@ -43,7 +43,7 @@ for (const name of packages.filter((name) => name !== "tooling")) {
 }
 for (const part of ["src", "peers", "package.json"])
   cpSync(from("bench", part), to("bench", part), { recursive: true });
-for (const part of ["kernels", "standin", "check", "src", "out"])
+for (const part of ["kernels", "tuned", "standin", "check", "src", "out"])
   cpSync(from("native-cuda", part), to("native-cuda", part), { recursive: true });
 for (const name of ["fast-check", "pure-rand", "yaml", "zod"])
   cpSync(from("node_modules", name), to("node_modules", name), { recursive: true });

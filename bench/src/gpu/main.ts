@@ -12,13 +12,15 @@ import {
   longSparseCases,
   proveCollectives,
   type SparseCase,
+  shippable,
   sparseAgainstDense,
   sparseCases,
   tilesAgainstRows,
   tryEveryKernel,
 } from "@revnet-zero/backend-cuda/testing";
 import { type Backend, type DType, Engine, type OpName } from "@revnet-zero/tensor";
-import { attentionShapes, timeAttention } from "./attention.ts";
+import { gpt2Sizes as gpt2KernelSizes, makeProduct, productsOf } from "../kernels/gpuCases.ts";
+import { type AttentionTiming, attentionShapes, timeAttention } from "./attention.ts";
 import { allOps, runContract } from "./contract.ts";
 import { firstDifference, firstDifferentLoss, isExact, peakOfGraphs, train } from "./exactness.ts";
 import { hierarchicalApart, profileAttention } from "./hierarchical.ts";
@@ -204,15 +206,21 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     const wrong = proveCollectives(backend);
     judge(`NCCL ${device.collectives.version} in a group of one rank`, wrong.length === 0, wrong.join("; "));
   },
-  // Meets the products of a GPT-2 step and times the kernels that serve each; what starts after it uses the table.
+  // Meets the products of a GPT-2 step, or with of=products those of the suite `kernels`, and times the kernels that serve each; what
+  // starts after it uses the table. to=file writes what of the table, as far as it is now, ships in native-cuda/tuned.
   tune: () => {
-    for (const mode of list("modes", "ordinary,exact") as StepCase["mode"][]) {
-      const [batch, width] = [Number(option("batch", "32")), Number(option("width", "768"))];
-      const length = Number(option("length", "1024"));
-      timeStep(backend, { layers: 1, width, length, vocabulary: 50304, dtype: "bf16", mode, batch }, 2);
-    }
+    const engine = new Engine(backend);
+    if (option("of", "step") === "products")
+      for (const one of productsOf(gpt2KernelSizes)) engine.scope(() => void engine.noGrad(makeProduct(one, engine)));
+    else
+      for (const mode of list("modes", "ordinary,exact") as StepCase["mode"][]) {
+        const [batch, width] = [Number(option("batch", "32")), Number(option("width", "768"))];
+        const length = Number(option("length", "1024"));
+        timeStep(backend, { layers: 1, width, length, vocabulary: 50304, dtype: "bf16", mode, batch }, 2);
+      }
     const { problems, changed, firstMs, bestMs, path } = backend.tune(print);
     print(`${problems} problems, ${changed} changed: ${firstMs.toFixed(3)} ms to ${bestMs.toFixed(3)} ms, in ${path}`);
+    if (given.has("to")) writeFileSync(option("to", ""), shippable({ device: device.name }, path));
   },
   curve: async () => {
     const curve = await trainOnNovel(new CpuBackend(), Number(option("steps", "500")), "f32");
@@ -273,7 +281,7 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
     const one = { layers: 12, width: 768, length: 1024, vocabulary: 50304, dtype: "bf16" } as const;
     const profile = new OpProfile(backend);
     timeStep(backend, { ...one, mode: mode as StepCase["mode"], batch: Number(batch) }, 2, profile);
-    for (const line of profile.lines(45)) print(line);
+    for (const line of profile.lines(Number(option("lines", "45")))) print(line);
   },
   // The largest batch and the longest sequence of GPT-2's shape that make a step: gradients of many equal sequences are those of few.
   largest: () => {
@@ -296,16 +304,25 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
       judge(kernel, isSame && apart.every((v) => v < 2 ** -6), figures);
     }
   },
-  // Every way of attention on the same numbers, turn by turn.
+  // Every way of attention on the same numbers, turn by turn; ways=cuDNN,hopper of all, layout=packed as heads of one projection.
   "attention-speed": () => {
     const chosen = list("shapes", attentionShapes.map((_, i) => i).join()).map((i) => attentionShapes[Number(i)]!);
+    const timing: AttentionTiming = {
+      ...{ rounds: Number(option("rounds", "7")), layout: option("layout", "apart") as AttentionTiming["layout"] },
+      passes: list("passes", "forward,backward"),
+      ...(given.has("ways") ? { ways: list("ways", "") } : {}),
+    };
+    const { state } = device.attention;
+    print("missing" in state ? state.missing : `cuDNN ${state.version} at ${state.path}`);
     for (const one of chosen) {
       const shape = `${one.batch} x ${one.heads} x ${one.length} x ${one.dim} ${one.isCausal ? "causal" : "full"}`;
-      const times = timeAttention(backend, one, Number(option("rounds", "7")));
+      const times = timeAttention(backend, one, timing);
       for (const { pass, way, timeMs, teraflopsPerSecond } of times) {
         const first = times.find((other) => other.pass === pass)!;
         const share = `${((100 * first.timeMs) / timeMs).toFixed(0)} % of ${first.way}'s speed`;
-        print(`${shape} ${pass}, ${way}: ${timeMs.toFixed(3)} ms, ${teraflopsPerSecond.toFixed(0)} TFLOP/s, ${share}`);
+        print(
+          `${shape} ${timing.layout} ${pass}, ${way}: ${timeMs.toFixed(4)} ms, ${teraflopsPerSecond.toFixed(0)} TFLOP/s, ${share}`,
+        );
       }
     }
   },
@@ -331,14 +348,16 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
   speed: () => {
     const modes = list("modes", "ordinary,exact,store") as StepCase["mode"][];
     const runs = list("runs", "eager") as NonNullable<StepCase["run"]>[];
-    const cases: StepCase[] = modes.flatMap((mode) =>
-      runs.map((run) => ({
-        ...{ mode, run, dtype: "bf16", vocabulary: 50304 },
-        ...{ layers: Number(option("layers", "12")), width: Number(option("width", "768")) },
-        ...{ batch: Number(option("batch", "8")), length: Number(option("length", "1024")) },
-      })),
-    );
-    for (const one of cases) {
+    const weights = list("weights", "kept") as NonNullable<StepCase["weights"]>[];
+    const sizes = {
+      ...{ layers: Number(option("layers", "12")), width: Number(option("width", "768")) },
+      ...{ batch: Number(option("batch", "8")), length: Number(option("length", "1024")) },
+    };
+    const ways = modes.flatMap((mode) => runs.flatMap((run) => weights.map((kept) => ({ mode, run, weights: kept }))));
+    // Turn by turn, so that a card that slows down slows all down.
+    const turns = Array.from({ length: Number(option("rounds", "1")) }, () => ways).flat();
+    for (const way of turns) {
+      const one: StepCase = { ...way, ...sizes, dtype: "bf16", vocabulary: 50304 };
       const figures = timeStep(backend, one, Number(option("repeats", "8")));
       print(JSON.stringify({ ...one, ...figures }, shortened));
     }

@@ -18,6 +18,8 @@ export interface StepCase {
    * How a step is run: called, forward and backward from a recording of them, those as a CUDA graph, or the whole step as one. Default eager.
    */
   readonly run?: "eager" | "recorded" | "graph" | "whole";
+  /** Whether weights in bfloat16 are kept beside those in float32, or made at every use. Default "kept". */
+  readonly weights?: "kept" | "cast";
 }
 
 export interface StepFigures {
@@ -41,8 +43,8 @@ const BEFORE = 5;
 
 /** Whole training steps: forward, backward, AdamW. */
 export function timeStep(backend: CudaBackend, one: StepCase, repeats = 8, profile?: OpProfile): StepFigures {
-  const { mode, layers, width, batch, length, vocabulary, dtype, run = "eager" } = one;
-  const engine = new Engine(profile?.backend ?? backend);
+  const { mode, layers, width, batch, length, vocabulary, dtype, run = "eager", weights = "kept" } = one;
+  const engine = new Engine(profile?.backend ?? backend, { keepsCastCopies: weights === "kept" });
   backend.resetPeaks();
   const shape = {
     vocabSize: vocabulary,

@@ -87,6 +87,25 @@ function headsOf(x: Tensor, positions: Tensor | undefined): Tensor[] {
 const positionsOf = ({ engine, sizes }: Make, isTurned: boolean): Tensor[] =>
   isTurned ? [arange(sizes.time, { engine })] : [];
 
+/** AdamW of the embedding: what it reads and writes, and two bytes more where a copy for autocast is written as well. */
+const adamwCase =
+  (hasCopy: boolean): MakeCase =>
+  ({ draw, engine, sizes }) => {
+    const shape = [sizes.classes, widthOf(sizes)];
+    const moments = [zeros(shape, { engine }), zeros(shape, { engine })];
+    return {
+      op: hasCopy ? ops.adamwCopying : ops.adamw,
+      attrs: { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 },
+      inputs: [
+        zeros([], { engine }).add(1),
+        tensor([1e-6, 0.1, 0.05], { engine }),
+        ...[draw(shape, "f32"), draw(shape, "f32"), ...moments],
+        ...(hasCopy ? [draw(shape, "bf16")] : []),
+      ],
+      bytes: (hasCopy ? 30 : 28) * sizes.classes * widthOf(sizes),
+    };
+  };
+
 const attentionCase =
   (isTurned: boolean): MakeCase =>
   (make) => {
@@ -164,20 +183,8 @@ const cases: Readonly<Record<string, MakeCase>> = {
     const inputs = [logits, targets];
     return { op: ops.crossEntropyWithGradient, attrs: undefined, bytes: 4 * chunk * classes, inputs, parts };
   },
-  adamw: ({ draw, engine, sizes }) => {
-    const shape = [sizes.classes, widthOf(sizes)];
-    const moments = [zeros(shape, { engine }), zeros(shape, { engine })];
-    return {
-      op: ops.adamw,
-      attrs: { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 },
-      inputs: [
-        zeros([], { engine }).add(1),
-        tensor([1e-6, 0.1, 0.05], { engine }),
-        ...[draw(shape, "f32"), draw(shape, "f32"), ...moments],
-      ],
-      bytes: 28 * sizes.classes * widthOf(sizes),
-    };
-  },
+  adamw: adamwCase(false),
+  "adamw with a copy in bf16": adamwCase(true),
   attention: attentionCase(false),
   attentionBackward: attentionBackwardCase(false),
   "attention with rotary positions": attentionCase(true),
@@ -204,14 +211,26 @@ const cases: Readonly<Record<string, MakeCase>> = {
   }),
 };
 
-/** Matrix products of a training step, rows x inner x columns: of every layer those forward, by the input and by the weight, and the head's. */
-export function productsOf(sizes: GpuSizes): {
+/** A product of a layer of k inputs and n outputs over m rows: the layer's own, or the gradient of its input or weight. */
+export interface GpuProduct {
   readonly name: string;
   readonly m: number;
   readonly k: number;
   readonly n: number;
   readonly way: "forward" | "input" | "weight";
-}[] {
+}
+
+/** What computes a product of random numbers. */
+export function makeProduct({ m, k, n, way }: GpuProduct, engine: Engine): () => Tensor {
+  const draw = (rows: number, columns: number): Tensor =>
+    randomNormal([rows, columns], { key: randomKey(rows + columns), engine }).cast("bf16");
+  const [x, w, g] = [draw(m, k), draw(n, k), draw(m, n)];
+  const ways = { forward: () => x.linear(w), input: () => g.matmul(w), weight: () => g.transpose().matmul(x) };
+  return ways[way];
+}
+
+/** Matrix products of a training step: of every layer those forward, by the input and by the weight, and the head's. */
+export function productsOf(sizes: GpuSizes): GpuProduct[] {
   const [rows, width, hidden] = [rowsOf(sizes), widthOf(sizes), hiddenOf(sizes)];
   const layers = [
     ["queries, keys, values", rows, width, 3 * width],

@@ -79,7 +79,7 @@ export async function kernelsOnGpu({ isQuick, backend, log, peers }: BenchContex
         rows.push({ backend, op, impl: "PyTorch", gflops: flops / median(other) / 1e6, ...timeColumns(other) });
       const found = {
         ...{ timeMs: median(times), teraflops: flops / median(times) / 1e9 },
-        ...shareOfBest(mine),
+        ...sharesOfBest(mine),
         ...(other.length === 0 ? {} : { speedOverPytorch: ratio(other, times) }),
       };
       summary[op] = found;
@@ -92,12 +92,13 @@ export async function kernelsOnGpu({ isQuick, backend, log, peers }: BenchContex
   return { settings: { ...sizes, dtype: "bf16" }, rows, summary };
 }
 
-/** Of the library's fastest kernel: the speed of the one that served. */
-function shareOfBest(answers: readonly ProductAnswer[]): { readonly shareOfBest?: number } {
-  const shares = answers.flatMap(({ servedMs, bestMs }) =>
-    servedMs === undefined || bestMs === undefined ? [] : [bestMs / servedMs],
-  );
-  return shares.length === 0 ? {} : { shareOfBest: median(shares) };
+/** Shares of the speed of the library's fastest kernel: of the one that served, of the one that serves untuned, of its first proposal. */
+function sharesOfBest(answers: readonly ProductAnswer[]): Record<string, number> {
+  const measured = answers.flatMap(({ library }) => library ?? []);
+  if (measured.length === 0) return {};
+  const share = (of: "servedMs" | "shippedMs" | "firstMs"): number =>
+    median(measured.map((library) => library.bestMs / library[of]));
+  return { shareOfBest: share("servedMs"), shippedOfBest: share("shippedMs"), firstOfBest: share("firstMs") };
 }
 
 const said = (figures: object): string =>

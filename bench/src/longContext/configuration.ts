@@ -27,7 +27,8 @@ export const attentions = {
   dense: () => (options) => new Attention(options),
   hierarchical: hierarchical(),
   "hierarchical, learned": hierarchical({ pooling: "learned", levelBias: true }),
-  "hierarchical, recall": hierarchical({ recall: { topK: 8, level: 1, queriesPerChoice: 1 } }),
+  "hierarchical, recall": hierarchical({ recall: { topK: 8, level: 1 } }),
+  "hierarchical, recall a query": hierarchical({ recall: { topK: 8, level: 1, queriesPerChoice: 1 } }),
   window: (leafSize) => (options) => new Attention({ ...options, window: 8 * leafSize }),
 } satisfies Readonly<Record<string, (leafSize: number) => AttentionMaker>>;
 export type AttentionName = keyof typeof attentions;
@@ -35,7 +36,7 @@ export type AttentionName = keyof typeof attentions;
 /** What each task is asked of. */
 export const comparisons: Readonly<Record<Task, readonly AttentionName[]>> = {
   text: ["dense", "hierarchical", "hierarchical, learned", "window"],
-  needles: ["dense", "hierarchical", "hierarchical, recall"],
+  needles: ["dense", "hierarchical", "hierarchical, recall", "hierarchical, recall a query"],
 };
 
 interface Budget {

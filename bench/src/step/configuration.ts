@@ -25,7 +25,7 @@ type Sizes = Readonly<Record<string, GptSize | MlpSize>>;
 /** GPT-2's width, heads and vocabulary, the latter a multiple of 128. */
 const gpt2 = { dModel: 768, numHeads: 12, sequenceLength: 1024, vocabSize: 50304, precision: "bf16" } as const;
 
-/** All are trained by AdamW with the gradient's norm clipped. */
+/** All are trained by AdamW with the gradient's norm clipped; on a GPU each step is one graph, of kernels tuned before. */
 export const stepModels: { readonly [B in TrainingBackend]: Sizes } = {
   cpu: {
     "gpt-2x256": { numLayers: 2, dModel: 256, numHeads: 4, sequenceLength: 128, batchSize: 8 },
@@ -34,7 +34,16 @@ export const stepModels: { readonly [B in TrainingBackend]: Sizes } = {
   },
   cuda: {
     "gpt-12x768, 32 x 1024": { ...gpt2, numLayers: 12, batchSize: 32 },
+    "gpt-24x1024, 16 x 1024": { ...gpt2, dModel: 1024, numHeads: 16, numLayers: 24, batchSize: 16 },
+    "gpt-96x768, 8 x 1024": { ...gpt2, numLayers: 96, batchSize: 8 },
   },
+};
+
+/** By model: the peers' modes that take part, and beside which of ours. A model left out meets all of them, as `stepPeers` says. */
+export const duels: { readonly [model: string]: { readonly [peerMode: string]: StepMode } } = {
+  "gpt-24x1024, 16 x 1024": { compiled: "ordinary", "reversible (float), eager": "reversible-exact" },
+  // What 96 blocks store takes PyTorch half of a device.
+  "gpt-96x768, 8 x 1024": { eager: "reversible-exact", "reversible (float), eager": "reversible-exact" },
 };
 
 /** For `--quick`. */
@@ -66,7 +75,7 @@ export function stepBuild(size: GptSize, mode: StepMode, backend: TrainingBacken
   const build = {
     ...d,
     model: { ...d.model, ...shape, maxSeqLen: sequenceLength, reversibility: stepModes[mode] },
-    train: { ...d.train, batchSize, sequenceLength, precision },
+    train: { ...d.train, batchSize, sequenceLength, precision, graph: backend === "cuda" },
   };
   return { build, backend, isOrdinary: mode === "ordinary" };
 }

@@ -1,7 +1,7 @@
 import type { TrainingBackend } from "../backends.ts";
 import { avx2Environment, startPytorch } from "../pytorch.ts";
 import { Subject } from "../subject.ts";
-import type { GptSize, MlpSize } from "./configuration.ts";
+import type { GptSize, MlpSize, StepMode } from "./configuration.ts";
 
 export type Size = GptSize | MlpSize;
 
@@ -11,7 +11,7 @@ export type Start = (size: Size, threads: number) => Promise<Subject | string>;
 export interface Peer {
   readonly start: Start;
   /** Which of our modes it is compared with. */
-  readonly against: "ordinary" | "reversible-exact";
+  readonly against: StepMode;
 }
 
 const inPytorch =

@@ -3,8 +3,8 @@ import type { TrainingBackend } from "../backends.ts";
 import { median, timeColumns } from "../statistics.ts";
 import { SETTLE_MS, Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
-import type { BuildAnswer, MemoryAnswer, StepAnswer } from "../trainee.ts";
-import { examplesOf, type StepMode, sizeOf, stepBuild, stepModels, stepModes } from "./configuration.ts";
+import type { BuildAnswer, MemoryAnswer, StepAnswer, TuneAnswer } from "../trainee.ts";
+import { duels, examplesOf, type StepMode, sizeOf, stepBuild, stepModels, stepModes } from "./configuration.ts";
 import { type Peer, type Size, stepPeers } from "./peers.ts";
 
 const warmUpSteps = 3;
@@ -22,11 +22,13 @@ interface Turns {
   readonly isBurstOneRequest: boolean;
   /** Whether all are there at once; otherwise each peer with ours that it is compared with, since memory holds no more. */
   readonly isOneGroup: boolean;
+  /** Whether kernels are chosen by measuring them first. */
+  readonly isTuned: boolean;
 }
 
 const turnsOf: { readonly [B in TrainingBackend]: Turns } = {
-  cpu: { repeats: 15, burstMs: 240, mostSteps: 20, isBurstOneRequest: false, isOneGroup: true },
-  cuda: { repeats: 8, burstMs: 600, mostSteps: 40, isBurstOneRequest: true, isOneGroup: false },
+  cpu: { repeats: 15, burstMs: 240, mostSteps: 20, isBurstOneRequest: false, isOneGroup: true, isTuned: false },
+  cuda: { repeats: 8, burstMs: 600, mostSteps: 40, isBurstOneRequest: true, isOneGroup: false, isTuned: true },
 };
 
 /** Something that makes training steps when asked. */
@@ -62,7 +64,9 @@ export const step: Suite = {
       const invited = Object.entries(stepPeers[backend])
         .filter(([impl]) => peers?.includes(impl) ?? true)
         .flatMap(([impl, modes]) => Object.entries(modes).map(([mode, peer]): PeerOf => ({ impl, mode, ...peer })))
+        .flatMap((peer) => meeting(peer, model))
         .filter(({ mode }) => !(isQuick && mode.startsWith("compiled"))); // half a minute
+      if (turns.isTuned) await tune(size, backend, log);
       const found: Record<string, number> = {};
       for (const { modes, guests } of groupsOf(size, invited, turns)) {
         const { contestants, threads } = await ours(size, modes, backend);
@@ -90,9 +94,33 @@ export const step: Suite = {
       }
       ratios[model] = found;
     }
-    return { settings: { models: stepModels[backend], warmUpSteps, optimizer: "adamw" }, rows, summary: ratios };
+    const { isTuned } = turns;
+    return {
+      settings: { models: stepModels[backend], warmUpSteps, optimizer: "adamw", isTuned },
+      rows,
+      summary: ratios,
+    };
   },
 };
+
+/** The peer as it meets a model, or nothing. */
+function meeting(peer: PeerOf, model: string): PeerOf[] {
+  const against = model in duels ? duels[model]![peer.mode] : peer.against;
+  return against === undefined ? [] : [{ ...peer, against }];
+}
+
+/** Times the kernels that may serve a block of the model; who starts afterwards uses the best. */
+async function tune(size: Size, backend: TrainingBackend, log: (line: string) => void): Promise<void> {
+  if ("widths" in size) return;
+  for (const mode of ["ordinary", "reversible-exact"] as const) {
+    const subject = Subject.node(`tuning ${mode}`, new URL("../trainee.ts", import.meta.url));
+    await subject.ask<BuildAnswer>(stepBuild({ ...size, numLayers: 1 }, mode, backend));
+    await subject.ask<StepAnswer>({ step: 0 });
+    const { problems, changed } = await subject.ask<TuneAnswer>({ tune: true });
+    log(`  tuned ${mode}: ${problems} problems, ${changed} of them another kernel than the first`);
+    await subject.end();
+  }
+}
 
 const allModes = Object.keys(stepModes) as StepMode[];
 
@@ -104,9 +132,11 @@ function groupsOf(
 ): { readonly modes: readonly StepMode[]; readonly guests: readonly PeerOf[] }[] {
   if ("widths" in size) return [{ modes: ["ordinary"], guests: invited }];
   if (isOneGroup) return [{ modes: allModes, guests: invited }];
+  const hasOrdinary = invited.some(({ against }) => against === "ordinary");
   return [
     { modes: ["stored", "reversible-exact"], guests: [] },
     ...invited.map((peer) => ({ modes: [peer.against], guests: [peer] })),
+    ...(hasOrdinary ? [] : [{ modes: ["ordinary" as const], guests: [] }]),
   ];
 }
 
@@ -165,13 +195,16 @@ async function rowOf(
   { threads, ...shared }: { readonly model: string; readonly device: TrainingBackend; readonly threads: number },
 ): Promise<Row> {
   const time = timeColumns(timesMs);
-  const memory = hasReport ? await subject.ask<Pick<MemoryAnswer, "peakBytes">>({ report: true }) : undefined;
+  const memory = hasReport
+    ? await subject.ask<Pick<MemoryAnswer, "peakBytes" | "whyNoGraph">>({ report: true })
+    : undefined;
   const isThreaded = impl === "revnet-zero" || impl === "pytorch";
   const dtype = "widths" in size ? "f32" : (size.precision ?? "f32");
   const perSecond = (1000 * examplesOf(size)) / time.timeMs;
   const rate = "widths" in size ? { examplesPerSecond: perSecond } : { tokensPerSecond: perSecond };
   const what = { impl, model: shared.model, mode, device: shared.device, dtype, threads: isThreaded ? threads : 1 };
-  return { ...what, ...rate, ...time, peakBytes: memory?.peakBytes ?? null };
+  const notAGraph = memory?.whyNoGraph === undefined ? {} : { notAGraph: memory.whyNoGraph };
+  return { ...what, ...rate, ...time, peakBytes: memory?.peakBytes ?? null, ...notAGraph };
 }
 
 /** Speed of ours over each peer's, and the price of reversibility; medians of steps that ran one after the other. */

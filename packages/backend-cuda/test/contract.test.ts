@@ -52,6 +52,7 @@ if (reason === undefined) {
       "pyramid",
       "pyramidGradient",
       "matmulAdd",
+      "adamwCopying",
       "linearActivationBackward",
       "linearParametersBackward",
     ],
@@ -147,20 +148,29 @@ if (reason === undefined) {
       expect(sums!.dataSync()).toEqual(expected);
     });
   });
-  test("softmax of rows that shared memory holds is that of shorter ones with nothing behind them", () => {
-    const engine = new Engine(backend);
-    engine.scope(() => {
-      const short = randomNormal([3, 4096], { key: randomKey(1), engine }).mul(4);
-      // As much again that weighs nothing: rows of 8192 elements are held in registers, of 8200 in shared memory.
-      const long = short.concat([short.fullOf([3, 4104], Number.NEGATIVE_INFINITY)], 1);
-      for (const op of [ops.softmax, ops.logSoftmax]) {
-        const [of, from] = [short, long].map((x) => x.apply(op, [x], undefined).narrow(1, 0, 4096).dataSync());
-        for (const [i, v] of of!.entries())
-          if (!(Math.abs(from![i]! - v) <= 1e-5 * Math.max(1, Math.abs(v))))
-            throw new Error(`${op.name} ${i}: ${from![i]}, ${v}`);
-      }
-    });
-  });
+  // A last place of bfloat16 is 2^-7 of a value.
+  test.each([
+    ["f32", 1e-5],
+    ["bf16", 2 ** -7],
+  ] as const)(
+    "softmax of %s rows that shared memory holds is that of shorter ones with nothing behind them",
+    (dtype, most) => {
+      const engine = new Engine(backend);
+      engine.scope(() => {
+        const short = randomNormal([3, 4096], { key: randomKey(1), engine })
+          .mul(4)
+          .cast(dtype);
+        // As much again that weighs nothing: rows of 8192 elements are held in registers, of 8200 in shared memory.
+        const long = short.concat([short.fullOf([3, 4104], Number.NEGATIVE_INFINITY)], 1);
+        for (const op of [ops.softmax, ops.logSoftmax]) {
+          const [of, from] = [short, long].map((x) => x.apply(op, [x], undefined).narrow(1, 0, 4096).dataSync());
+          for (const [i, v] of of!.entries())
+            if (!(Math.abs(from![i]! - v) <= most * Math.abs(v) + 1e-30))
+              throw new Error(`${op.name} ${i}: ${from![i]}, ${v}`);
+        }
+      });
+    },
+  );
   test("rotary positions are the reference's over more times and rows than a block has, whatever their place", () => {
     const draw = (on: Engine): Tensor => randomNormal([3, 37, 30, 32], { key: randomKey(1), engine: on });
     // In float64 on the reference: of positions like these float32 leaves angles few digits.
@@ -191,15 +201,18 @@ if (reason === undefined) {
       expect(indices.dataSync()).toEqual(places.narrow(1, 0, 20).dataSync());
     });
   });
-  test("accurateExp is within 0.65 units in the last place", () => {
+  test.each([
+    ["exp", 0.65, (x: number) => Math.exp(x)],
+    ["sigmoid", 3, (x: number) => 1 / (1 + Math.exp(-x))],
+  ] as const)("%s is within %f units in the last place", (name, most, of) => {
     const engine = new Engine(backend);
     const random = new Random(1);
     const given = Float32Array.from({ length: 100_000 }, () => random.between(-87, 88));
-    const found = engine.scope(() => tensor(given, { engine }).exp().dataSync());
+    const found = engine.scope(() => tensor(given, { engine })[name]().dataSync());
     given.forEach((x, i) => {
-      const exact = Math.exp(x);
+      const exact = of(x);
       const unit = 2 ** (Math.floor(Math.log2(exact)) - 23);
-      if (Math.abs(found[i]! - exact) > 0.65 * unit) throw new Error(`exp(${x}) is ${found[i]}, not ${exact}`);
+      if (Math.abs(found[i]! - exact) > most * unit) throw new Error(`${name}(${x}) is ${found[i]}, not ${exact}`);
     });
   });
   test.each(attentionCases.slice(1))("attention on tensor cores is that of rows: %o", (one) => {

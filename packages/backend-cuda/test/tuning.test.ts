@@ -6,7 +6,8 @@ import { Engine, ops, randomKey, randomNormal, type Tensor } from "@revnet-zero/
 import { opContract } from "@revnet-zero/testkit";
 import { afterAll, describe, expect, test } from "vitest";
 import { KernelChoices, keyOf } from "../src/choice/kernelChoices.ts";
-import { TuningTable } from "../src/choice/tuningTable.ts";
+import { shippable, type TuningEntries, TuningTable } from "../src/choice/tuningTable.ts";
+import { nativeFolder } from "../src/device/addon.ts";
 import { tryEveryKernel } from "../src/testing/linearActivationBackward.ts";
 import { standInCache, standInTargets, useStandIn } from "../src/testing/standIn.ts";
 
@@ -17,6 +18,34 @@ const key = { device: "a device", target: "sm_00", driverVersion: 13000 };
 
 describe("the choice of a kernel", () => {
   const entry = (kernel: string) => ({ kernel, timeMs: 1, firstMs: 2 });
+  const shipped = join(nativeFolder(), "tuned");
+
+  test.each(readdirSync(shipped))(
+    "what ships in %s serves where nothing was measured, and gives way to what was",
+    (file) => {
+      process.env.REVNET_CUDA_CACHE = join(cache, file);
+      const { device, entries } = JSON.parse(readFileSync(join(shipped, file), "utf8")) as {
+        readonly device: string;
+        readonly entries: TuningEntries;
+      };
+      const table = new TuningTable({ ...key, device });
+      expect(table.entries).toEqual(entries);
+      expect(table.hash).toMatch(/^[0-9a-f]{8}$/);
+      for (const [problem, { kernel, timeMs, firstMs }] of Object.entries(entries)) {
+        // Which proposal of a library it is means something for the version alone that was measured.
+        expect(problem).toMatch(
+          /^(matmul|linearActivationBackward|attention|attentionBackward) .*(cuBLASLt|cuDNN) \d+/,
+        );
+        expect(kernel).toMatch(/^(cuBLASLt \d(, derivative in it)?|cuDNN( \d)?|product and pass|hopper|tiles)$/);
+        expect(timeMs).toBeLessThan(firstMs);
+      }
+      const [problem] = Object.keys(entries);
+      table.write({ [problem!]: entry("measured") });
+      expect(new TuningTable({ ...key, device }).entries).toEqual({ ...entries, [problem!]: entry("measured") });
+      expect(Object.keys(JSON.parse(readFileSync(table.path, "utf8")).entries)).toEqual([problem]);
+    },
+  );
+
   const never = (): undefined => undefined;
 
   test("is the first, or what the table names among those that take the problem", () => {
@@ -32,7 +61,8 @@ describe("the choice of a kernel", () => {
     const folder = join(cache, "of a device");
     process.env.REVNET_CUDA_CACHE = folder;
     const table = new TuningTable(key);
-    expect([table.entries, table.hash, table.summary.slice(0, 5)]).toEqual([{}, "", "none:"]);
+    expect([table.entries, table.hash]).toEqual([{}, ""]);
+    expect(table.summary).toBe("none measured here: revnet-zero tune makes a table");
     expect(table.write({ "matmul p": entry("b") })).toBe(table.path);
     expect(table.entries).toEqual({});
     const others = { "matmul q": entry("a"), "attention p": entry("c") };
@@ -44,6 +74,9 @@ describe("the choice of a kernel", () => {
       `3 problems (2 of matmul, 1 of attention), 3 of them by another kernel than the first, in ${table.path}`,
     );
     expect(new TuningTable({ ...key, driverVersion: 12000 }).entries).toEqual({});
+    expect(JSON.parse(shippable(key, again.path))).toEqual({ device: key.device, entries: again.entries });
+    again.write({ "matmul r": { kernel: "first", timeMs: 2, firstMs: 2 } });
+    expect(JSON.parse(shippable(key, again.path))).toEqual({ device: key.device, entries: again.entries });
     expect(readdirSync(join(folder, "tuned"))).toHaveLength(1);
     writeFileSync(again.path, "{ half");
     expect(new TuningTable(key).entries).toEqual({});
@@ -58,10 +91,11 @@ if (reason === undefined) {
   mkdirSync(compiled, { recursive: true });
   symlinkSync(compiled, join(cache, standInTargets.running));
   process.env.REVNET_CUDA_CACHE = cache;
+  const derivative = "bf16 gelu 70x24x40 with sums in f32, cuBLASLt 1";
   const fewQueries = "bf16 batch 1 heads 2 on 1 3x70 of 32 causal";
   new TuningTable({ device: "stand-in", target: standInTargets.running, driverVersion: 13000 }).write({
     [keyOf("attention", fewQueries)]: { kernel: "rows", timeMs: 1, firstMs: 2 },
-    [keyOf("linearActivationBackward", "bf16 gelu 70x24x40 with sums in f32")]: {
+    [keyOf("linearActivationBackward", derivative)]: {
       ...{ kernel: "cuBLASLt 1, derivative in it", timeMs: 1, firstMs: 2 },
     },
   });
@@ -91,14 +125,13 @@ if (reason === undefined) {
   });
 
   test("a table may name one for the op", () => {
-    const problem = "bf16 gelu 70x24x40 with sums in f32";
     const engine = new Engine(backend);
     engine.scope(() => {
       const draw = (shape: number[]): Tensor => randomNormal(shape, { key: randomKey(1), engine }).cast("bf16");
       const operands = [draw([70, 24]), draw([24, 40]), draw([70, 40])];
       operands[0]!.applyAll(ops.linearActivationBackward, operands, { activation: "gelu", sums: "f32" });
     });
-    const made = backend.device.choices.made.find((one) => one.problem === problem);
+    const made = backend.device.choices.made.find((one) => one.problem === derivative);
     expect(made?.chosen).toBe("cuBLASLt 1, derivative in it");
     expect(made?.kernels).toHaveLength(9);
   });

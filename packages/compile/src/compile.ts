@@ -141,7 +141,10 @@ class CompiledFunction {
     const signature = `${signatureOf(args, engine)} ${this.#guard()}`;
     const known = this.#known.get(signature);
     if (typeof known === "object" && isCurrent(known)) return this.#replay(known, args, engine);
-    if (typeof known === "object") disposeOf(known);
+    if (typeof known === "object") {
+      disposeOf(known);
+      this.#known.set(signature, undefined);
+    }
     this.reason = this.#reasonFor(signature, known);
     if (typeof known === "string" || !this.#known.has(signature)) {
       if (!this.#known.has(signature)) this.#remember(signature, undefined);
@@ -174,6 +177,7 @@ class CompiledFunction {
     const host: HostObserver = {
       effect: (reason) => recorder.refuse(reason),
       values: (data, make) => recorder.noteValues(data, make),
+      isLasting: (storage) => recorder.isOutside(storage),
     };
     const ignore = (): void => {};
     const stop = engine.ledger.watch({ allocated: ignore, moved: ignore, freed: (s) => recorder.noteFreed(s) });
@@ -186,7 +190,7 @@ class CompiledFunction {
       stop();
     }
     const tensors = tensorsIn(result, (v): v is Tensor => v instanceof Tensor);
-    const { results, captured } = recorder.finish(tensors);
+    const { results, captured, copies } = recorder.finish(tensors);
     if (recorder.reason !== undefined) {
       this.reason = recorder.reason;
       this.#remember(signature, recorder.reason);
@@ -198,7 +202,7 @@ class CompiledFunction {
     );
     const keyOf = (key: Key) => (root === undefined ? undefined : pathFrom(root, key, derivations));
     const keysDrawn = ambient.calls - calls;
-    const program = { instructions, results, captured, keyOf };
+    const program = { instructions, results, captured, copies, keyOf };
     const constants = this.#keepsConstants ? new Constants(engine, program) : undefined;
     const runner = new Runner(new Replay(engine, constants?.program ?? program), this.#graph);
     const rebuild = rebuilder(result);
@@ -236,7 +240,7 @@ class CompiledFunction {
 }
 
 const isCurrent = ({ runner, constants }: Recording): boolean =>
-  runner.replay.isCurrent && constants?.isCurrent !== false;
+  runner.replay.isCurrent && runner.replay.bringUpToDate() && constants?.isCurrent !== false;
 
 function disposeOf({ runner, constants }: Recording): void {
   runner.dispose();

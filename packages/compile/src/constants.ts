@@ -20,6 +20,7 @@ export class Constants {
       instructions: once,
       results: kept.map(whole),
       captured: capturedIn(once),
+      copies: [],
       keyOf: () => undefined,
     });
     try {

@@ -1,5 +1,6 @@
 import type {
   BufferView,
+  CastCopy,
   DType,
   ElementwiseOp,
   Key,
@@ -72,6 +73,8 @@ export interface Program {
   readonly instructions: readonly Instruction[];
   readonly results: readonly Result[];
   readonly captured: readonly Storage[];
+  /** Parameters' copies in fewer bits that it writes together with them. */
+  readonly copies: readonly CastCopy[];
   /** How keys in attributes follow from the key that was ambient; those of other origin are constants. */
   readonly keyOf: (key: Key) => KeyPath | undefined;
 }

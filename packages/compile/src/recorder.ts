@@ -1,5 +1,5 @@
 import type { Backend, BufferView, DType, Engine, Kernel, Storage, Tensor, TypedArray } from "@revnet-zero/tensor";
-import type { Instruction, Result, Slot, SlotView } from "./program.ts";
+import type { Instruction, Program, Slot, SlotView } from "./program.ts";
 
 /**
  * A backend seen while it works: notes what it is asked for and passes it on. What cannot be run again without the program
@@ -123,6 +123,11 @@ export class Recorder {
     if (this.#outside.get(storage.data) === storage) this.refuse("it frees a tensor that was made outside");
   }
 
+  /** Whether a buffer was made before, and is no argument: every call has the same one. */
+  isOutside({ data }: Storage): boolean {
+    return this.#outside.has(data) && this.#slots.get(data)?.kind !== "argument";
+  }
+
   /** There will be no recording. The first reason counts. */
   refuse(reason: string): void {
     const { modulePath } = this.#engine;
@@ -146,7 +151,7 @@ export class Recorder {
   }
 
   /** What the function returned, as slots; what it made and kept beside that is a reason. */
-  finish(results: readonly Tensor[]): { readonly results: Result[]; readonly captured: readonly Storage[] } {
+  finish(results: readonly Tensor[]): Pick<Program, "results" | "captured" | "copies"> {
     const found = results.map(({ storage, layout: { shape, strides, offset }, dtype }) => {
       return { slot: this.#slotOf(storage.data), dtype, shape, strides, offset, category: storage.category };
     });
@@ -155,6 +160,11 @@ export class Recorder {
       if (slot.kind !== "made" || returned.has(slot)) continue;
       this.refuse(`it keeps a tensor that it does not return (${slot.elements} elements, ${slot.dtype})`);
     }
-    return { results: found, captured: [...this.#captured] };
+    const captured = [...this.#captured];
+    const written = new Set(this.instructions.flatMap((x) => x.outputs.map((v) => v.slot)));
+    const copies = captured.flatMap(({ copyOf, data }) =>
+      copyOf?.isCurrent === true && written.has(this.#slots.get(data)!) ? [copyOf] : [],
+    );
+    return { results: found, captured, copies };
   }
 }

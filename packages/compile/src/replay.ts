@@ -1,5 +1,7 @@
 import {
   type BufferView,
+  bringUpToDate,
+  type CastCopy,
   type Engine,
   type Key,
   type MemoryCategory,
@@ -42,6 +44,8 @@ export class Replay {
   /** What results are for; everything else is workspace. */
   readonly #categories: ReadonlyMap<Slot, MemoryCategory>;
   readonly #steps: readonly Step[];
+  /** Parameters' copies in fewer bits that it reads as it finds them. */
+  readonly #copies: readonly CastCopy[];
 
   constructor(engine: Engine, program: Program) {
     this.engine = engine;
@@ -56,6 +60,7 @@ export class Replay {
     this.#steps = program.instructions.map((instruction, i) =>
       this.#step(instruction, (slot) => last.get(slot) === i && !this.#categories.has(slot)),
     );
+    this.#copies = copiesRead(program);
     const outputs = program.instructions.flatMap((instruction) => instruction.outputs.map((v) => v.slot));
     this.written = [...new Set(outputs)].filter((slot) => slot.kind !== "made");
     this.argumentSlots = [...this.#places.keys()].filter((slot) => slot.kind === "argument");
@@ -65,6 +70,11 @@ export class Replay {
   /** Whether what it captured is still somebody's. */
   get isCurrent(): boolean {
     return this.#program.captured.every((s) => s.references > 1);
+  }
+
+  /** Casts again the parameters written since their copies were made that it reads. False where that cannot be: it must be recorded anew. */
+  bringUpToDate(): boolean {
+    return this.#copies.every(bringUpToDate);
   }
 
   /** What this call has for its own. To be asked once a call: hosts count. */
@@ -147,6 +157,7 @@ export class Replay {
       return slot.kind === "captured" ? slot.storage : made(slot);
     };
     for (const slot of this.written) storageOf(slot).version++;
+    for (const copy of this.#program.copies) copy.markCurrent();
     return this.#program.results.map(({ slot, dtype, shape, strides, offset }) =>
       makeTensor({ engine, storage: storageOf(slot).retain(), layout: { shape, strides, offset }, dtype }),
     );
@@ -209,3 +220,16 @@ export class Replay {
 }
 
 const operands = ({ inputs, outputs }: Instruction): SlotView[] => [...inputs, ...outputs];
+
+/** Copies of parameters whose first use is that they are read. */
+function copiesRead({ instructions }: Program): CastCopy[] {
+  const used = new Set<Slot>();
+  const found: CastCopy[] = [];
+  for (const { inputs, outputs } of instructions) {
+    for (const { slot } of inputs)
+      if (slot.kind === "captured" && !used.has(slot) && slot.storage.copyOf !== undefined)
+        found.push(slot.storage.copyOf);
+    for (const { slot } of [...inputs, ...outputs]) used.add(slot);
+  }
+  return found;
+}

@@ -3,6 +3,10 @@ import {
   defineFunction,
   describeAll,
   dispatch,
+  type ElementwiseOp,
+  elementwise,
+  expr,
+  lowered,
   ops,
   ShapeError,
   statisticsType,
@@ -76,7 +80,7 @@ function inChunks(x: Tensor, weight: Tensor, targets: Tensor, sizes: readonly nu
     name: "linearCrossEntropy",
     forward: (context, rows, w) => {
       const low = engine.ambient.autocast;
-      const [given, factor] = low === undefined ? [rows!, w!] : [rows!.cast(low), w!.cast(low)];
+      const [given, factor] = low === undefined ? [rows!, w!] : [rows!.cast(low), lowered(w!, low)];
       let byWeight: Tensor | undefined;
       const labels = targets.split(sizes, 0);
       const parts = given.split(sizes, 0).map((chunk, i) => {
@@ -99,16 +103,26 @@ function inChunks(x: Tensor, weight: Tensor, targets: Tensor, sizes: readonly nu
     backward: (context, g) => {
       const [byRows, byWeight] = context.takeSaved() as [Tensor, Tensor];
       // Nothing else holds what was saved: it is written over, and a parameter's gradient is its buffer.
-      const scaled = (t: Tensor, like: Tensor): Tensor => {
-        const [product] = dispatch(engine, ops.mul, [t.cast(wide), g!], undefined, donating);
+      const scaled = (t: Tensor, { dtype }: Tensor): Tensor => {
+        const [product] = dispatch(engine, scaledBy, [t, g!], { dtype }, donating);
         t.dispose();
-        return product!.cast(like.dtype);
+        return product!;
       };
       return [scaled(byRows, x), scaled(byWeight, weight)];
     },
   });
   return sum(x, weight)[0]!.div(count);
 }
+
+/** x · s in the type of s, rounded once, to `dtype`. */
+const scaledBy: ElementwiseOp<{ readonly dtype: DType }> = elementwise({
+  name: "scaledBy",
+  arity: 2,
+  doc: "x · s of a float x and a scalar s, in another float type",
+  body: ([x, s]) => expr.mul(x!, s!),
+  meta: ([x], { dtype }) => [{ shape: x!.shape, dtype }],
+  gradient: "none",
+});
 
 const weightGradient = (change: Tensor, rows: Tensor, to: DType): Tensor =>
   change.apply(ops.linearParametersBackward, [change, rows], { hasBias: false, to });

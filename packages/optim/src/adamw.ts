@@ -65,7 +65,9 @@ export class AdamW extends Optimizer<AdamWOptions> {
 
   protected override update(updates: readonly Update[], options: AdamWOptions, context: StepContext): void {
     const { beta1, beta2, eps, weightDecay } = options;
-    updateAll(ops.adamw, updates, context, {
+    updateAll(updates, context, {
+      op: ops.adamw,
+      copying: ops.adamwCopying,
       attrs: { beta1, beta2, eps, weightDecay },
       tensorsOf: ({ parameter, gradient, slots }) => [parameter, gradient, slots.firstMoment!, slots.secondMoment!],
     });

@@ -1,11 +1,15 @@
 import {
   type DType,
   type ElementwiseOp,
+  type Engine,
   elementwise,
   expr,
   type FusedOp,
+  findKernel,
   full,
+  type OpDef,
   type Tensor,
+  writableCopyOf,
 } from "@revnet-zero/tensor";
 import type { StepContext, Update } from "./optimizer.ts";
 
@@ -63,18 +67,47 @@ export function eachUpdate(updates: readonly Update[], context: StepContext, f: 
   }
 }
 
-/** Runs an op that updates many tensors of one type at once; gradients come in the parameters' type. */
+export interface UpdateOp<A> {
+  readonly op: FusedOp<A>;
+  /** The op that also writes copies of the parameters in another type, each of which comes after its parameter's tensors. */
+  readonly copying?: FusedOp<A>;
+  readonly attrs: A;
+  readonly tensorsOf: (update: Update) => readonly Tensor[];
+}
+
+/**
+ * Runs an op that updates many tensors of one type at once; gradients come in the parameters' type. Copies that autocast reads are written
+ * with their parameters where the backend does so in one pass; elsewhere they are cast when they are next read.
+ */
 export function updateAll<A>(
-  op: FusedOp<A>,
   updates: readonly Update[],
   { engine, gradientFactor, schedule }: StepContext,
-  { attrs, tensorsOf }: { readonly attrs: A; readonly tensorsOf: (update: Update) => readonly Tensor[] },
+  { op, copying, attrs, tensorsOf }: UpdateOp<A>,
 ): void {
   const factor = gradientFactor ?? full([], 1, { engine });
-  for (const dtype of new Set(updates.map((u) => u.parameter.dtype))) {
-    const tensors = updates
-      .filter((u) => u.parameter.dtype === dtype)
-      .flatMap((u) => tensorsOf({ ...u, gradient: u.gradient.cast(dtype) }));
-    factor.applyAll(op, [factor.cast(dtype), schedule.cast(dtype), ...tensors], attrs);
+  const copies = copyingKernel(engine, copying) ? copiesOf(updates) : new Map<Update, Tensor>();
+  const kindOf = (u: Update): string => `${u.parameter.dtype} ${copies.get(u)?.dtype}`;
+  for (const kind of new Set(updates.map(kindOf))) {
+    const alike = updates.filter((u) => kindOf(u) === kind);
+    const [{ parameter }] = alike as [Update];
+    const { dtype } = parameter;
+    const tensors = alike.flatMap((u) => {
+      const copy = copies.get(u);
+      return [...tensorsOf({ ...u, gradient: u.gradient.cast(dtype) }), ...(copy === undefined ? [] : [copy])];
+    });
+    const by = copies.has(alike[0]!) ? copying! : op;
+    factor.applyAll(by, [factor.cast(dtype), schedule.cast(dtype), ...tensors], attrs);
   }
+  for (const { storage } of copies.values()) storage.copyOf!.markCurrent();
 }
+
+const copyingKernel = <A>({ backend }: Engine, op: FusedOp<A> | undefined): boolean =>
+  op !== undefined && findKernel(backend, op as OpDef<never>) !== undefined;
+
+const copiesOf = (updates: readonly Update[]): Map<Update, Tensor> =>
+  new Map(
+    updates.flatMap((u) => {
+      const copy = writableCopyOf(u.parameter);
+      return copy === undefined ? [] : [[u, copy]];
+    }),
+  );

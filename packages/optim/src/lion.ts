@@ -49,7 +49,8 @@ export class Lion extends Optimizer<LionOptions> {
 
   protected override update(updates: readonly Update[], options: LionOptions, context: StepContext): void {
     const { beta1, beta2, weightDecay } = options;
-    updateAll(ops.lion, updates, context, {
+    updateAll(updates, context, {
+      op: ops.lion,
       attrs: { beta1, beta2, weightDecay },
       tensorsOf: ({ parameter, gradient, slots }) => [parameter, gradient, slots.momentum!],
     });

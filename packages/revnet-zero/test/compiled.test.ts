@@ -16,8 +16,8 @@ import {
 const STEPS = 6;
 
 /** The weights after a few steps, as words, and what the run needed. */
-function train(mode: ReversibleMode, isCompiled: boolean, dtype: "bf16" | undefined) {
-  const engine = new Engine(new CpuBackend());
+function train(mode: ReversibleMode, isCompiled: boolean, dtype: "bf16" | undefined, keepsCastCopies = true) {
+  const engine = new Engine(new CpuBackend(), { keepsCastCopies });
   const model = new ReversibleTransformer({
     numLayers: 3,
     dModel: 16,
@@ -79,6 +79,9 @@ describe("a recorded training step has the bits of the step, dropout and added g
     expect(found.reason).toBeUndefined();
     // One recording without gradients to add to, and one with.
     expect(found.recordings.length).toBe(2);
+    // Whether weights in bfloat16 are kept or made at every use.
+    const cast = train(mode, false, dtype, false);
+    expect([cast.losses, cast.weights]).toEqual([found.losses, found.weights]);
     // Values that are joined away need no memory, and nothing lives longer than it did.
     expect(Math.max(...found.peaks.slice(3))).toBeLessThanOrEqual(Math.max(...expected.peaks.slice(3)));
   });

@@ -22,12 +22,19 @@ import { Tracer } from "./trace.ts";
 export interface EngineOptions {
   /** Bytes the ledger may hold before OutOfMemoryError. Default: REVNET_MEMORY_LIMIT, or none. */
   readonly memoryLimitBytes?: number;
+  /**
+   * Whether a parameter that autocast reads in fewer bits keeps those values beside it, until it is written or memory runs short, instead of being cast at every
+   * use: two bytes a parameter in the ledger, counted as parameters. The same bits. Default true.
+   */
+  readonly keepsCastCopies?: boolean;
 }
 
 /** Is told what code does besides asking the backend. */
 export interface HostObserver {
   readonly effect: (what: string) => void;
   readonly values: (data: unknown, make: () => TypedArray) => void;
+  /** Whether this buffer will be the same one when the code is run again. */
+  readonly isLasting: (storage: Storage) => boolean;
 }
 
 /** Notes tensors used by a computation that were not made by it. */
@@ -49,6 +56,8 @@ export class Engine {
   readonly modulePath: string[] = [];
   /** Reads every op's output and throws NonFiniteError at the first NaN or infinity. Slow: for finding where one began. */
   checksFinite: boolean = readEnvironment("REVNET_CHECK_NAN") !== "0";
+  readonly keepsCastCopies: boolean;
+  #isRehearsing = false;
   #memoryLimitBytes: number;
   readonly #recordsSites = readEnvironment("REVNET_LEAKS") !== "0";
   readonly #watchers: Watcher[] = [];
@@ -64,6 +73,7 @@ export class Engine {
 
   constructor(backend: Backend, options: EngineOptions = {}) {
     this.#backend = backend;
+    this.keepsCastCopies = options.keepsCastCopies ?? true;
     const limit = readEnvironment("REVNET_MEMORY_LIMIT");
     this.#memoryLimitBytes = options.memoryLimitBytes ?? (limit === "" ? Number.POSITIVE_INFINITY : Number(limit));
   }
@@ -94,6 +104,11 @@ export class Engine {
     this.#host?.values(data, make);
   }
 
+  /** @internal Whether copies of this buffer may stand for it: not where this code is recorded, and will be given another buffer in its place. */
+  readsCopiesOf(storage: Storage): boolean {
+    return this.keepsCastCopies && this.#host?.isLasting(storage) !== false;
+  }
+
   /** Whether somebody listens to what the host does: the ops of this code are being recorded. */
   get notesHostEffects(): boolean {
     return this.#host !== undefined;
@@ -114,6 +129,7 @@ export class Engine {
       );
     }
     const bytes = this.bytesOf(dtype, elements);
+    if (this.ledger.liveBytes + bytes > this.#memoryLimitBytes) this.#dropCastCopies();
     if (this.ledger.liveBytes + bytes > this.#memoryLimitBytes) {
       throw this.#outOfMemory(bytes, `the limit of ${this.#memoryLimitBytes} bytes`);
     }
@@ -134,6 +150,7 @@ export class Engine {
       return this.backend.allocate(meta.dtype, elements);
     } catch (first) {
       if (!(first instanceof RangeError)) throw first;
+      this.#dropCastCopies();
       this.backend.releaseCaches?.();
       try {
         return this.backend.allocate(meta.dtype, elements);
@@ -141,6 +158,13 @@ export class Engine {
         throw this.#outOfMemory(bytes, `the ${this.backend.name} device's memory`);
       }
     }
+  }
+
+  /** Copies that nobody reads at the moment, where this code is not being recorded: they can be made again. */
+  #dropCastCopies(): void {
+    if (this.notesHostEffects || this.#isRehearsing) return;
+    for (const { copyOf, references } of [...this.storages])
+      if (copyOf !== undefined && references === 1) copyOf.drop();
   }
 
   #outOfMemory(bytes: number, boundary: string): OutOfMemoryError {
@@ -181,12 +205,15 @@ export class Engine {
     const [backend, limit, ambient] = [this.#backend, this.#memoryLimitBytes, this.#ambient];
     const before = new Set(this.storages);
     this.#backend = shapesOnly;
+    this.#isRehearsing = true;
     this.#memoryLimitBytes = Number.POSITIVE_INFINITY;
     try {
       // The keys that the computation itself will draw.
       this.ledger.apart(() => this.withAmbient(ambient.fork(), () => this.scope(f, "rehearsal")));
     } finally {
+      for (const s of this.storages) if (!before.has(s)) s.copyOf?.drop();
       this.#backend = backend;
+      this.#isRehearsing = false;
       this.#memoryLimitBytes = limit;
     }
     const left = [...this.storages].filter((s) => !before.has(s));
@@ -196,6 +223,11 @@ export class Engine {
       `${left.length} buffers without values are left, the first of ${left[0]!.bytes} bytes (${left[0]!.category})`,
       "rehearse forward and backward passes alone: optimizer steps and tensors that are kept stay outside",
     );
+  }
+
+  /** @internal Whether nothing has values: what is written to is not changed. */
+  get isRehearsing(): boolean {
+    return this.#isRehearsing;
   }
 
   /** Live and peak bytes by category. */

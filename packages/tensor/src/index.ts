@@ -58,6 +58,7 @@ export * as expr from "./expr/expr.ts";
 export { type Printer, print } from "./expr/print.ts";
 export { fromBf16, fromF16, toBf16, toF16 } from "./float16.ts";
 export { contiguous, contiguousStrides, isContiguous, type Layout, reshapeLayout } from "./layout.ts";
+export type { CastCopy } from "./memory/castCopy.ts";
 export {
   type BytesByCategory,
   categories,
@@ -87,6 +88,7 @@ export {
   traceKeys,
 } from "./rng.ts";
 export { broadcastShapes, normalizeAxes, normalizeAxis, numel, type Shape, sameShape } from "./shape.ts";
+export { bringUpToDate, writableCopyOf } from "./tensor/autocast.ts";
 export { type HostData, readAll } from "./tensor/base.ts";
 export {
   arange,
@@ -104,7 +106,7 @@ export {
   toWords,
   zeros,
 } from "./tensor/create.ts";
-export { type DispatchOptions, dispatch } from "./tensor/dispatch.ts";
+export { type DispatchOptions, dispatch, lowered } from "./tensor/dispatch.ts";
 export { makeTensor, type TensorInit } from "./tensor/link.ts";
 export { type AttentionOptions, type ConvOptions, Tensor } from "./tensor/tensor.ts";
 export type { OpEvent, OpListener } from "./trace.ts";

@@ -25,6 +25,7 @@ export class KernelChoices {
   readonly #made = new Map<string, Choice>();
   readonly #isShown: boolean;
   #preferred: string | undefined;
+  #asked: Choice[] | undefined;
 
   constructor(entries: TuningEntries) {
     this.#entries = entries;
@@ -36,10 +37,15 @@ export class KernelChoices {
     if (this.#preferred !== undefined && kernels.includes(this.#preferred)) return this.#preferred;
     const key = keyOf(op, problem);
     const made = this.#made.get(key);
-    if (made !== undefined) return made.chosen;
+    if (made !== undefined) {
+      this.#asked?.push(made);
+      return made.chosen;
+    }
     const tuned = this.#entries[key]?.kernel;
     const chosen = tuned !== undefined && kernels.includes(tuned) ? tuned : kernels[0]!;
-    this.#made.set(key, { op, problem, kernels, chosen, measure });
+    const choice: Choice = { op, problem, kernels, chosen, measure };
+    this.#made.set(key, choice);
+    this.#asked?.push(choice);
     if (this.#isShown) {
       const why = chosen === tuned ? "tuned" : kernels.length === 1 ? "the only one" : `first of ${kernels.length}`;
       process.stderr.write(`cuda: ${key}: ${chosen} (${why})\n`);
@@ -55,6 +61,18 @@ export class KernelChoices {
     } finally {
       this.#preferred = undefined;
     }
+  }
+
+  /** The choices that `f` asks for, in its order, whether made before or now. */
+  askedBy(f: () => void): readonly Choice[] {
+    const asked: Choice[] = [];
+    this.#asked = asked;
+    try {
+      f();
+    } finally {
+      this.#asked = undefined;
+    }
+    return asked;
   }
 
   /** Every choice made so far. */

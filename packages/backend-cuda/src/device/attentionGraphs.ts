@@ -34,7 +34,7 @@ interface Planned {
 /** NVIDIA's numbers for the types. */
 const types = { bf16: 9, f16: 2 } as const;
 
-/** Attention by cuDNN, where it is present. Which of its engines runs follows from the plan's numbers alone. */
+/** Attention by cuDNN, where it is present. Which of its engines runs follows from the plan's numbers and the tuning table alone. */
 export class AttentionGraphs {
   readonly #device: CudaDevice;
   readonly #driverMajor: number;
@@ -62,17 +62,17 @@ export class AttentionGraphs {
     });
   }
 
-  /** The plan for these numbers, made when first asked for; undefined where cuDNN is absent or has none. */
-  plan(one: AttentionPlan): Planned | undefined {
+  /** The plan for these numbers, the first of its choices from the `which`th on, made when first asked for; undefined where cuDNN is absent or has none. */
+  plan(one: AttentionPlan, which: number): Planned | undefined {
     if ("missing" in this.state) return undefined;
     const { isBackward, dtype, batch, heads, t, s, d, isCausal, scale, steps } = one;
     const numbers = [Number(isBackward), types[dtype], batch, heads, t, s, d, Number(isCausal)];
     for (const { batch: byBatch, head, row } of steps) numbers.push(byBatch, head, row);
-    const key = `${numbers.join()} ${scale}`;
+    const key = `${numbers.join()} ${scale} ${which}`;
     let planned = this.#plans.get(key);
     if (planned === undefined) {
       const [plan, workspaceBytes] = this.#device.guard(() =>
-        this.#device.native.planAttention(Float64Array.from(numbers), scale),
+        this.#device.native.planAttention(Float64Array.from(numbers), scale, which),
       );
       planned = { plan, workspaceBytes };
       this.#plans.set(key, planned);

@@ -108,7 +108,7 @@ export interface NativeCuda {
 
   openAttention(path: string): number;
   /** [plan, bytes of workspace], plan -1 where cuDNN has none; see attention.cc for the numbers and their order. */
-  planAttention(numbers: Float64Array, scale: number): [number, number];
+  planAttention(numbers: Float64Array, scale: number, which: number): [number, number];
   runAttention(plan: number, workspace: number, addresses: Float64Array): void;
 }
 

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { BackendError, readEnvironment } from "@revnet-zero/tensor";
 
@@ -59,8 +59,9 @@ export const headerFolders = (): string[] => [
 const named = (): string[] => readEnvironment("REVNET_CUDA_LIBRARIES").split(":").filter(Boolean);
 
 /**
- * Files to try, best first: the folders that REVNET_CUDA_LIBRARIES names, the usual ones, Python's packages, and at last the
- * name alone, which the dynamic linker looks up. `major` is the driver's: an older one cannot load newer kernels.
+ * Files to try, best first: those in the folders that REVNET_CUDA_LIBRARIES names; of the usual ones and Python's packages the newest,
+ * as PyTorch does beside an older system's; and at last the name alone, which the dynamic linker looks up. `major` is the driver's: an
+ * older one cannot load newer kernels.
  */
 function* libraryFiles(name: LibraryName, major: number): Generator<string> {
   const versions = ownVersions[name] ?? Array.from({ length: Math.max(0, major - 11) }, (_, i) => major - i);
@@ -68,9 +69,27 @@ function* libraryFiles(name: LibraryName, major: number): Generator<string> {
   const inFolders = (folders: readonly string[]): string[] =>
     files.flatMap((file) => folders.map((folder) => join(folder, file))).filter((path) => existsSync(path));
   yield* inFolders(named());
-  yield* inFolders(toolkitFolders);
-  yield* inFolders(pythonFolders());
+  yield* newestFirst(name, inFolders([...toolkitFolders, ...pythonFolders()]));
   yield* files;
+}
+
+/** Two versions of a library in one process would find each other's parts: which one serves is known before any is opened. */
+export function newestFirst(name: LibraryName, paths: readonly string[]): string[] {
+  const compared = new Intl.Collator("en", { numeric: true });
+  const found = paths.map((path) => ({ path, version: versionOf(name, path) }));
+  return found.sort((a, b) => compared.compare(b.version, a.version)).map(({ path }) => path);
+}
+
+/** 9.14.0, after the file that a link leads to; of a Python package's file, which says 9 alone, after the package. */
+function versionOf(name: LibraryName, path: string): string {
+  const ofFile = /\.so\.([\d.]+)$/.exec(realpathSync(path))?.[1] ?? "";
+  if (ofFile.includes(".")) return ofFile;
+  const ofPackage = new RegExp(
+    `^${packages[name].replace(/-cu\d+$/, "").replaceAll("-", "_")}(_cu\\d+)?-([\\d.]+)\\.dist-info$`,
+  );
+  const site = dirname(dirname(dirname(dirname(path))));
+  const beside = existsSync(site) ? readdirSync(site) : [];
+  return beside.map((entry) => ofPackage.exec(entry)?.[2]).find((version) => version !== undefined) ?? ofFile;
 }
 
 /** Opens the first library that opens. */

@@ -71,10 +71,14 @@ function choose(context: Context, problem: LinearActivationBackward): string {
   const { g, w, by, sums, activation } = problem;
   const [rows, out, inner] = [g.shape[0]!, g.shape[1]!, w.shape[1]!];
   const alignment = [g, w, problem.before, by].every((v) => addressOf(v) % 16 === 0) ? "" : " unaligned";
+  const { state } = context.device.products;
+  const version = "missing" in state ? "" : `, cuBLASLt ${state.version}`;
   const what = `${by.dtype} ${activation} ${rows}x${out}x${inner}${sums === undefined ? "" : ` with sums in ${sums.dtype}`}${alignment}`;
-  const kernels = kernelsFor(context, problem);
-  return context.device.choices.choose("linearActivationBackward", what, kernels, (kernel) =>
-    measure(context, kernel, problem),
+  return context.device.choices.choose(
+    "linearActivationBackward",
+    `${what}${version}`,
+    kernelsFor(context, problem),
+    (kernel) => measure(context, kernel, problem),
   );
 }
 

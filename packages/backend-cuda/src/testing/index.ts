@@ -4,6 +4,8 @@ export { type AbiReport, checkAbi } from "../ahead/abiCheck.ts";
 export { type AheadReport, compileAhead } from "../ahead/byNvrtc.ts";
 export { type ArchiveReport, compileArchive } from "../ahead/compileArchive.ts";
 export { buildAddon, buildStandIn } from "../build.ts";
+export { keyOf } from "../choice/kernelChoices.ts";
+export { shippable } from "../choice/tuningTable.ts";
 export {
   type AttentionCase,
   type AttentionProof,

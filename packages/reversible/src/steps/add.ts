@@ -60,7 +60,7 @@ class AddStep implements Step {
 
   forward(pass: ForwardPass): void {
     const increment = pass.run(() => {
-      const normalised = pass.takeNormalised();
+      const normalised = pass.takeNormalised() ?? this.#normOfStream(pass);
       return normalised === undefined
         ? this.#increment(
             pass,
@@ -69,6 +69,17 @@ class AddStep implements Step {
         : this.#check(pass, (this.#branch as PreNormBranch).afterNorm(normalised, ...pass.context));
     });
     pass.add(this.#target, increment, this.#times);
+  }
+
+  /** The norm that the branch begins with, where norms read streams as they are: the bits of the value's norm. */
+  #normOfStream({ arithmetic: { fractionBits }, engine, streams }: StreamPass): Tensor | undefined {
+    if (this.#begun === undefined || fractionBits === undefined) return undefined;
+    const { branch, source } = this.#begun;
+    const [normalised, ...statistics] = branch.atNorm(engine, () =>
+      normalise(branch.norm, streams[source]!, fractionBits),
+    );
+    for (const t of statistics) t.dispose();
+    return normalised;
   }
 
   inverse(pass: StreamPass): void {

@@ -14,12 +14,13 @@ export function liveReport(engine: Engine, most = 8): string {
 }
 
 /**
- * Runs `f` and throws when it leaves more tensors or bytes alive than there were before, beyond those in its result.
+ * Runs `f` and throws when it leaves more tensors or bytes alive than there were before, beyond those in its result. Copies that autocast keeps
+ * beside parameters are no leak: they go with those.
  * Set REVNET_LEAKS=1 to have the report say where they were made.
  */
 export function expectNoLeak<T>(engine: Engine, f: () => T): T {
   const tensors = engine.liveTensors;
-  const bytes = engine.ledger.liveBytes;
+  const bytes = bytesBesideCopies(engine);
   const before = new Set(engine.storages);
   const result = f();
   if (result instanceof Promise) {
@@ -32,15 +33,19 @@ export function expectNoLeak<T>(engine: Engine, f: () => T): T {
   return result;
 
   function check(): void {
-    if (engine.liveTensors <= tensors && engine.ledger.liveBytes <= bytes) return;
-    const fresh = [...engine.storages].filter((s) => !before.has(s));
+    const left = bytesBesideCopies(engine);
+    if (engine.liveTensors <= tensors && left <= bytes) return;
+    const fresh = [...engine.storages].filter((s) => !before.has(s) && s.copyOf === undefined);
     const list = fresh
       .slice(0, 8)
       .map((s) => `\n    ${s.bytes} bytes ${s.dtype} ${s.category}${s.site === undefined ? "" : ` made at ${s.site}`}`);
     throw new LifetimeError(
       "expectNoLeak",
-      `${engine.liveTensors - tensors} tensors and ${engine.ledger.liveBytes - bytes} bytes leaked${list.join("")}`,
+      `${engine.liveTensors - tensors} tensors and ${left - bytes} bytes leaked${list.join("")}`,
       "wrap the computation in scope(() => …) or dispose its tensors; REVNET_LEAKS=1 names the places",
     );
   }
 }
+
+const bytesBesideCopies = ({ ledger, storages }: Engine): number =>
+  [...storages].reduce((bytes, s) => (s.copyOf === undefined ? bytes : bytes - s.bytes), ledger.liveBytes);

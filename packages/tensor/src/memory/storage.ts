@@ -1,6 +1,7 @@
 import type { Backend } from "../backend.ts";
 import type { DType } from "../dtype.ts";
 import type { Engine } from "../engine.ts";
+import type { CastCopy } from "./castCopy.ts";
 import type { MemoryCategory } from "./ledger.ts";
 
 /** What a backend gave. */
@@ -26,6 +27,9 @@ export class Storage {
   /** Where it was made: module path and op, when leak recording is on. */
   readonly site: string | undefined;
   version = 0;
+  /** What it is the copy of, in another type, while that keeps it. */
+  copyOf: CastCopy | undefined;
+  #copies: Map<DType, CastCopy> | undefined;
   #readers: Set<() => void> | undefined;
   /** Whose buffer it is: in a rehearsal the engine's is another. */
   readonly #backend: Backend;
@@ -57,6 +61,23 @@ export class Storage {
     if (this.#readers !== undefined) for (const beforeWrite of [...this.#readers]) beforeWrite();
   }
 
+  /** Copies of its values in other types, which go when it goes. */
+  get copies(): ReadonlyMap<DType, CastCopy> | undefined {
+    return this.#copies;
+  }
+
+  /** Keeps a copy, instead of the one of that type that there was. */
+  keepCopy(copy: CastCopy): void {
+    this.#copies?.get(copy.storage.dtype)?.drop();
+    this.#copies ??= new Map();
+    this.#copies.set(copy.storage.dtype, copy);
+  }
+
+  /** @internal For the copy. */
+  forgetCopy(dtype: DType): void {
+    this.#copies?.delete(dtype);
+  }
+
   get references(): number {
     return this.#references;
   }
@@ -82,11 +103,17 @@ export class Storage {
 
   release(): void {
     if (--this.#references > 0) return;
+    if (this.#copies !== undefined) for (const copy of [...this.#copies.values()]) copy.drop();
     const { ledger } = this.engine;
     ledger.freed(this.#category, this.bytes);
     if (ledger.isWatched) for (const o of ledger.observers) o.freed(this);
     this.engine.storages.delete(this);
     this.#backend.free(this.data);
+  }
+
+  /** Whether the graph holds it: backward will read these values. */
+  get isSaved(): boolean {
+    return this.#saves > 0;
   }
 
   /** A reference held by the graph: workspace counts as `saved` while at least one is held. */

@@ -42,7 +42,7 @@ export { linear, linearParametersBackward } from "./linear.ts";
 export { matmul, matmulAdd } from "./matmul.ts";
 export { concat, overwrite, pad, writeSlice } from "./move.ts";
 export { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward } from "./norm.ts";
-export { adamw, globalNorm, lion } from "./optimizer.ts";
+export { adamw, adamwCopying, globalNorm, lion } from "./optimizer.ts";
 export { fromOrdered, toOrdered } from "./ordered.ts";
 export { pyramid, pyramidGradient } from "./pyramid.ts";
 export { bitsToNormal, bitsToUniform, dropout, randomBits } from "./random.ts";

@@ -42,6 +42,8 @@ interface Group {
   readonly schedule: readonly string[];
   /** For its errors: how many, their short and their full names. */
   readonly words: readonly [string, string, string];
+  /** The member that is a copy of the first in another type. */
+  readonly copy?: number;
 }
 
 /** Inputs before the groups: the factor and the schedule. */
@@ -77,7 +79,7 @@ function updateMeta(name: string, group: Group, inputs: readonly Meta[]): Meta[]
     const p = members[0]!;
     if (!members.every((t) => sameShape(t.shape, p.shape)))
       throw new ShapeError(name, `${some} differ: ${describeAll(members)}`, `all ${count} have one shape`);
-    if (!isFloat(p.dtype) || members.some((t) => t.dtype !== p.dtype))
+    if (!members.every((t, k) => isFloat(t.dtype) && (k === group.copy || t.dtype === p.dtype)))
       throw new DTypeError(name, `${some} differ: ${describeAll(members)}`, `keep all ${count} in one float dtype`);
     return group.written.map((w) => members[w]!);
   }).flat();
@@ -126,6 +128,38 @@ export const adamw: FusedOp<AdamwAttrs> = fused({
       // The temporaries of one tensor are freed before the next.
       return factor.engine.scope(() => update(p, g, m, v));
     }).flat();
+  },
+  gradient: "none",
+});
+
+const adamwCopyingGroup: Group = {
+  size: 5,
+  written: [0, 2, 3, 4],
+  schedule: adamwGroup.schedule,
+  words: ["five", "parameter, gradient, moments and copy", "parameter, gradient, both moments and the copy"],
+  copy: 4,
+};
+
+/**
+ * `adamw` of parameters that have copies in another float type (autocast's), which are written in the same pass. Inputs: the factor and
+ * the schedule, then parameter, gradient, both moments and the copy of every tensor. Outputs: all of these but the gradients, in
+ * place; the copies hold the parameters' values afterwards whatever the factor was.
+ */
+export const adamwCopying: FusedOp<AdamwAttrs> = fused({
+  name: "adamwCopying",
+  arity: "variadic",
+  doc: "AdamW update of many tensors and of their copies in another float type, in place",
+  mutates: (inputs) => mutated(adamwCopyingGroup, inputs),
+  meta: (inputs) => updateMeta("adamwCopying", adamwCopyingGroup, inputs),
+  flops: (inputs) => inputs.reduce((n, x) => n + 4 * numel(x.shape), 0),
+  decompose: ([factor, schedule, ...members], attrs) => {
+    const groups = Array.from({ length: members.length / 5 }, (_, i) => members.slice(5 * i, 5 * i + 5));
+    const updates = groups.flatMap((group) => group.slice(0, 4));
+    const updated = factor!.applyAll(adamw, [factor!, schedule!, ...updates], attrs);
+    return groups.flatMap(([, , , , copy], i) => {
+      const [p, m, v] = updated.slice(3 * i, 3 * i + 3) as [Tensor, Tensor, Tensor];
+      return [p, m, v, copy!.assign(p.cast(copy!.dtype))];
+    });
   },
   gradient: "none",
 });

@@ -1,7 +1,6 @@
-import type { Edge } from "../autograd/node.ts";
-import { OpNode, savesOf } from "../autograd/opNode.ts";
+import { savesOf } from "../autograd/opNode.ts";
 import { type BufferView, findKernel, type Kernel } from "../backend.ts";
-import { isFloat, mayBeStream } from "../dtype.ts";
+import { type DType, isFloat } from "../dtype.ts";
 import type { Engine } from "../engine.ts";
 import { BackendError, DTypeError, describe, LifetimeError, NonFiniteError, ValueError } from "../errors.ts";
 import { contiguous, isContiguous, type Layout } from "../layout.ts";
@@ -9,7 +8,9 @@ import type { Storage } from "../memory/storage.ts";
 import type { AnyOp, ElementwiseOp, Meta, OpDef } from "../op.ts";
 import { cast } from "../ops/copy.ts";
 import { type Shape, sameShape } from "../shape.ts";
+import { castForPolicy, castOperand } from "./autocast.ts";
 import { makeTensor } from "./link.ts";
+import { isRecorded, record } from "./record.ts";
 import type { Tensor } from "./tensor.ts";
 
 type AnyKernel = Kernel<unknown, unknown>;
@@ -34,7 +35,7 @@ export function dispatch<A>(
 ): Tensor[] {
   checkInputs(engine, op, given);
   engine.noteUse(given);
-  const inputs = castForPolicy(engine, op, given);
+  const inputs = castForPolicy(engine, op, given, castTo);
   const metas = op.meta(inputs, attrs);
   const outputs = (engine.trace.isOn ? runTraced : run)(engine, op, inputs, metas, attrs, options);
   if (engine.checksFinite) checkFinite(engine, op, outputs);
@@ -45,6 +46,11 @@ export function dispatch<A>(
   });
   return recorded;
 }
+
+const castTo = (t: Tensor, dtype: DType): Tensor => dispatch(t.engine, cast, [t], { dtype })[0]!;
+
+/** `t.cast(dtype)` of what may be a parameter, as autocast does it: a parameter's values in fewer bits are kept, and not made again until it is written. */
+export const lowered = (t: Tensor, dtype: DType): Tensor => castOperand(t, dtype, castTo);
 
 function checkInputs(engine: Engine, op: AnyOp, inputs: readonly Tensor[]): void {
   if (op.arity !== "variadic" && op.arity !== inputs.length) {
@@ -60,18 +66,6 @@ function checkInputs(engine: Engine, op: AnyOp, inputs: readonly Tensor[]): void
       );
     }
   }
-}
-
-/** Autocast: matrix products read operands rounded to the low precision, norms and losses read f32. */
-function castForPolicy(engine: Engine, op: AnyOp, inputs: readonly Tensor[]): readonly Tensor[] {
-  const low = engine.ambient.autocast;
-  if (low === undefined || op.autocast === undefined) return inputs;
-  const target = op.autocast === "low" ? low : "f32";
-  return inputs.map((t, i) =>
-    isFloat(t.dtype) && t.dtype !== "f64" && t.dtype !== target && op.readsAnyFloat?.includes(i) !== true
-      ? dispatch(engine, cast, [t], { dtype: target })[0]!
-      : t,
-  );
 }
 
 function run<A>(
@@ -242,29 +236,6 @@ function broadcastLayout(layout: Layout, shape: Shape): Layout {
     strides: shape.map((_, d) => (d < lead || layout.shape[d - lead] === 1 ? 0 : layout.strides[d - lead]!)),
     offset: layout.offset,
   };
-}
-
-const isRecorded = (engine: Engine, op: AnyOp, inputs: readonly Tensor[]): boolean =>
-  engine.recordsGradients && op.gradient !== "none" && inputs.some((t) => t.edge !== undefined);
-
-function record(engine: Engine, op: AnyOp, inputs: readonly Tensor[], outputs: Tensor[], attrs: unknown): Tensor[] {
-  if (!isRecorded(engine, op, inputs)) return outputs;
-  const node = new OpNode(engine.nextNodeId(), op, attrs, inputs, outputs);
-  node.modulePath = engine.tracedPath();
-  return outputs.map((t, output) => {
-    if (!isTracked(op, inputs, t)) return t;
-    const edge: Edge = { node, output };
-    const tracked = engine.attach(t, edge);
-    t.dispose();
-    return tracked;
-  });
-}
-
-/** Integer outputs carry gradients only as fixed-point streams: where one was entered, or continues. */
-function isTracked(op: AnyOp, inputs: readonly Tensor[], t: Tensor): boolean {
-  if (isFloat(t.dtype)) return true;
-  if (!mayBeStream(t.dtype)) return false;
-  return op.entersFixedPoint === true || inputs.some((x) => mayBeStream(x.dtype) && x.edge !== undefined);
 }
 
 function checkFinite(engine: Engine, op: AnyOp, outputs: readonly Tensor[]): void {

@@ -11,7 +11,6 @@ import {
 import fc from "fast-check";
 import type { OperandFacts, OperandPlan, Plan, PlanOptions, SamplerTable } from "../sample.ts";
 import { axisSize, shapes } from "../shapes.ts";
-import type { Interval } from "../values.ts";
 import { hasCoarser } from "./coarser.ts";
 import { channelPlan, fixedPointDomain, gridDomain } from "./elementwise.ts";
 import { rows } from "./reduce.ts";
@@ -196,46 +195,6 @@ const decodeAttentionPlan = ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Pla
 
 const skips = "kernels skip masked keys, which the decomposition multiplies by zero";
 
-/** A factor, the schedule, then parameter, gradient and moments of every group. */
-function adamwOperands(list: readonly Shape[], dtype: DType, schedule: readonly number[]): OperandPlan[] {
-  const positive: Interval = [0.1, 2];
-  const group = (shape: Shape): OperandPlan[] => [
-    { shape, dtype, isContiguous: true },
-    { shape, dtype },
-    { shape, dtype, isContiguous: true },
-    { shape, dtype, isContiguous: true, domain: positive },
-  ];
-  const given = scheduled(dtype, schedule);
-  return [{ shape: [], dtype: given.dtype, domain: positive }, given, ...list.flatMap(group)];
-}
-
-/** What changes from step to step: these numbers, one after the other. */
-function scheduled(dtype: DType, numbers: readonly number[]): OperandPlan {
-  let at = 0;
-  const values = (): number => numbers[at++ % numbers.length]!;
-  return { shape: [numbers.length], dtype: dtype === "f64" ? "f64" : "f32", isContiguous: true, values };
-}
-
-const signed =
-  (low: number, high: number): NonNullable<OperandPlan["values"]> =>
-  (random) =>
-    random.pick([-1, 1]) * random.between(low, high);
-
-/**
- * A factor, then parameter, gradient and momentum. The step is a sign: of the gradient's and the momentum's shares one must be
- * clearly larger, or rounding decides.
- */
-function lionOperands(list: readonly Shape[], dtype: DType, gradientWins: boolean): OperandPlan[] {
-  const momentum = gradientWins ? signed(0.001, 0.01) : signed(1, 2);
-  const group = (shape: Shape): OperandPlan[] => [
-    { shape, dtype, isContiguous: true, values: signed(0, 2) },
-    { shape, dtype, values: signed(0.5, 2) },
-    { shape, dtype, isContiguous: true, values: momentum },
-  ];
-  const factor: OperandPlan = { shape: [], dtype: dtype === "f64" ? "f64" : "f32", values: (r) => r.between(0.5, 1.5) };
-  return [factor, scheduled(dtype, [0.01]), ...list.flatMap(group)];
-}
-
 const rowsOf = ({ shape }: OperandFacts): number => numel(shape.slice(0, -1));
 
 const first = (list: readonly Tensor[]): [Tensor, Tensor, Tensor, Tensor] =>
@@ -266,8 +225,6 @@ export const fusedSamplers: Pick<
   | "fixedPointAdd"
   | "channelFixedPointAdd"
   | "gridAdd"
-  | "adamw"
-  | "lion"
 > = {
   softmax: { dtypes: floats, compare: "rounded", plan: rowPlan(1) },
   softmaxBackward: {
@@ -456,31 +413,5 @@ export const fusedSamplers: Pick<
             attrs: { fractionBits: bits, sign },
           })),
       ),
-  },
-  adamw: {
-    dtypes: ["f32", "f64"],
-    compare: "rounded",
-    plan: ({ dtype, ...sizes }) =>
-      fc
-        .tuple(
-          fc.array(shapes(sizes), { minLength: 1, maxLength: 3 }),
-          fc.integer({ min: 1, max: 1000 }),
-          fc.constantFrom(0, 0.1),
-        )
-        .map(([list, step, weightDecay]) => ({
-          operands: adamwOperands(list, dtype, [0.01, 1 - 0.9 ** step, 1 - 0.99 ** step]),
-          attrs: { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay },
-        })),
-  },
-  lion: {
-    dtypes: ["f32", "f64"],
-    compare: "rounded",
-    plan: ({ dtype, ...sizes }) =>
-      fc
-        .tuple(fc.array(shapes(sizes), { minLength: 1, maxLength: 3 }), fc.boolean(), fc.constantFrom(0, 0.1))
-        .map(([list, gradientWins, weightDecay]) => ({
-          operands: lionOperands(list, dtype, gradientWins),
-          attrs: { beta1: 0.9, beta2: 0.99, weightDecay },
-        })),
   },
 };

@@ -3,6 +3,7 @@ import { copySamplers } from "./copy.ts";
 import { elementwiseSamplers } from "./elementwise.ts";
 import { fusedSamplers } from "./fused.ts";
 import { moveSamplers } from "./move.ts";
+import { optimizerSamplers } from "./optimizer.ts";
 import { productSamplers } from "./product.ts";
 import { pyramidSamplers } from "./pyramid.ts";
 import { reduceSamplers } from "./reduce.ts";
@@ -16,6 +17,7 @@ export const samplers: SamplerTable = {
   ...moveSamplers,
   ...productSamplers,
   ...fusedSamplers,
+  ...optimizerSamplers,
   ...sparseAttentionSamplers,
   ...pyramidSamplers,
 };

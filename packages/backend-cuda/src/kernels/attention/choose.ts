@@ -2,17 +2,28 @@ import { dtypes } from "@revnet-zero/tensor";
 import { withScratch } from "../../choice/scratch.ts";
 import { timeOnDevice } from "../../choice/tune.ts";
 import type { CudaDevice, CudaView } from "../../device/device.ts";
+import type { LibraryState } from "../../device/libraries.ts";
 import { byGraph, takesGraph } from "./graphs.ts";
 import { byHopper, takesHopper } from "./hopper.ts";
 import { type AttentionAttrs, type AttentionOperands, sizesOf } from "./operands.ts";
 import { byRows, byTiles, TILE, takesTiles } from "./own.ts";
 
-export type AttentionWay = "cuDNN" | "hopper" | "tiles" | "rows";
+/** `cuDNN 1` and on are what else the library proposes for a graph: each from there on that it makes a plan of. */
+export type AttentionWay = "cuDNN" | `cuDNN ${number}` | "hopper" | "tiles" | "rows";
+
+type RunWay = (device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs) => boolean;
+
+/** How many of the library's plans are candidates beside its first. */
+const OTHER_PLANS = 5;
+const otherPlans = Array.from({ length: OTHER_PLANS }, (_, i) => `cuDNN ${i + 1}` as const);
 
 /** Each way to compute attention: forward where operands have no `delta`, else backward. False where it refuses. */
-export const attentionWays: Readonly<
-  Record<AttentionWay, (device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs) => boolean>
-> = { cuDNN: byGraph, hopper: always(byHopper), tiles: always(byTiles), rows: always(byRows) };
+const attentionWays: Readonly<Record<string, RunWay>> = {
+  ...{ cuDNN: byGraph, hopper: always(byHopper), tiles: always(byTiles), rows: always(byRows) },
+  ...Object.fromEntries(
+    otherPlans.map((way, i): [AttentionWay, RunWay] => [way, (...call) => byGraph(...call, i + 1)]),
+  ),
+};
 
 function always<Call extends readonly unknown[]>(run: (...call: Call) => void): (...call: Call) => boolean {
   return (...call) => {
@@ -55,15 +66,20 @@ function nameProblem(operands: AttentionOperands, { isCausal, window }: Attentio
 export function runAttention(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): void {
   const { attention, choices } = device;
   const taking = waysFor(device, operands, attrs, () => !("missing" in attention.state));
-  const { state } = taking.includes("cuDNN") ? attention : { state: undefined };
-  const version = state === undefined || "missing" in state ? "" : `, cuDNN ${state.version}`;
+  const hasGraph = taking.includes("cuDNN");
+  const kernels = [...taking, ...(hasGraph ? otherPlans : [])];
   const op = operands.delta === undefined ? "attention" : "attentionBackward";
-  const chosen = choices.choose(op, `${nameProblem(operands, attrs)}${version}`, taking, (way) =>
-    measure(device, attentionWays[way as AttentionWay], operands, attrs),
-  );
-  if (attentionWays[chosen as AttentionWay](device, operands, attrs)) return;
+  const problem = `${nameProblem(operands, attrs)}${hasGraph ? nameGraph(attention.state, operands) : ""}`;
+  const chosen = choices.choose(op, problem, kernels, (way) => measure(device, attentionWays[way]!, operands, attrs));
+  if (attentionWays[chosen]!(device, operands, attrs)) return;
   // The library has no engine for these strides: the first of our own.
-  taking.filter((way) => way !== chosen).some((way) => attentionWays[way](device, operands, attrs));
+  taking.filter((way) => way !== chosen).some((way) => attentionWays[way]!(device, operands, attrs));
+}
+
+/** What the library's plans follow from besides: its version, and how operands lie. */
+function nameGraph(state: LibraryState, operands: AttentionOperands): string {
+  const steps = viewNames.flatMap((name) => operands[name]?.strides.slice(0, 3) ?? []);
+  return `, cuDNN ${"missing" in state ? 0 : state.version} [${steps.join(" ")}]`;
 }
 
 const viewNames = ["q", "k", "v", "o", "g", "out", "dq", "dk", "dv"] as const;
@@ -71,7 +87,7 @@ const viewNames = ["q", "k", "v", "o", "g", "out", "dq", "dk", "dv"] as const;
 /** The time of a way on numbers of its own, which lie as the operands do; undefined where it refuses. */
 function measure(
   device: CudaDevice,
-  run: (typeof attentionWays)[AttentionWay],
+  run: RunWay,
   operands: AttentionOperands,
   attrs: AttentionAttrs,
 ): number | undefined {

@@ -52,8 +52,13 @@ export function partOf(
 
 const stepsOf = ({ strides }: CudaView): Steps => ({ batch: strides[0]!, head: strides[1]!, row: strides[2]! });
 
-/** Runs attention through cuDNN; false where it is absent or has no engine for the shape. */
-export function byGraph(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): boolean {
+/** Runs attention through cuDNN, by the `which`th plan or the next; false where it is absent or has no engine for the shape. */
+export function byGraph(
+  device: CudaDevice,
+  operands: AttentionOperands,
+  attrs: AttentionAttrs,
+  which: number = 0,
+): boolean {
   const sizes = sizesOf(operands);
   const { q, k, v, o, g, out, dq, dk, dv, lse, delta } = operands;
   const isBackward = delta !== undefined;
@@ -63,7 +68,7 @@ export function byGraph(device: CudaDevice, operands: AttentionOperands, attrs: 
     ...{ isBackward, batch: batches, heads, t: sizes.t, s: sizes.s, d: sizes.d },
     ...{ dtype: q.dtype as "bf16" | "f16", isCausal: attrs.isCausal, scale: attrs.scale, steps: views.map(stepsOf) },
   };
-  const planned = device.attention.plan(one);
+  const planned = device.attention.plan(one, which);
   if (planned === undefined) return false;
   const statistics = isBackward ? [lse, delta] : [lse];
   for (let b = 0; b < sizes.batch; b += batches) {

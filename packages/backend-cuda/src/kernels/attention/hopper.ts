@@ -1,7 +1,7 @@
 import { addressOf, type CudaDevice, type CudaView } from "../../device/device.ts";
 import { cTypes, type KernelUnit } from "../../device/sources.ts";
 import { type AttentionAttrs, type AttentionOperands, sizesOf } from "./operands.ts";
-import { packProblem, runDelta } from "./own.ts";
+import { packProblem } from "./own.ts";
 
 /** NVIDIA's numbers for the types in a tensor map. */
 const mapTypes = { bf16: 9, f16: 6 } as const;
@@ -68,14 +68,14 @@ export function takesHopper(
   { scale }: AttentionAttrs,
 ): boolean {
   const { t, s, d, e } = sizesOf(operands);
-  const { q, k, v, g, out, dq, dk, dv } = operands;
+  const { q, k, v, o, g, out, dq, dk, dv } = operands;
   return (
     device.hasWarpgroups &&
     (q.dtype === "bf16" || q.dtype === "f16") &&
     [d, e].every((width) => width % PACK === 0 && width <= WIDEST) &&
     Math.min(t, s) >= LEAST &&
     scale > 0 &&
-    [q, k, v, g, out, dq, dk, dv].every((view) => view === undefined || isMapped(view))
+    [q, k, v, o, g, out, dq, dk, dv].every((view) => view === undefined || isMapped(view))
   );
 }
 
@@ -138,15 +138,14 @@ function encode(
 }
 
 /**
- * On Hopper's tensor cores, without a [t, s] workspace and without atomics; backward a pass over queries and one over keys, so that
- * every sum has one owner.
+ * On Hopper's tensor cores, without a [t, s] workspace and without atomics; backward a pass over queries, which also
+ * leaves delta, and one over keys, so that every sum has one owner.
  */
 export function byHopper(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): void {
   if (operands.delta === undefined) {
     run(device, forward, operands, attrs);
     return;
   }
-  runDelta(device, operands, attrs);
   run(device, queries, operands, attrs);
   run(device, keys, operands, attrs);
 }
