@@ -24,7 +24,9 @@ KERNEL_AHEAD(decodeAttention, Decode, 32 * WARPS) {
   float* const q = shared;                       // [d]
   float* const k = q + p.dim;                    // [d]
   float* const v = k + p.dim;                    // [d]
-  float* const tops = v + p.dim;                 // [WARPS]
+  float* const cosines = v + p.dim;              // [d / 2]
+  float* const sines = cosines + p.dim / 2;      // [d / 2]
+  float* const tops = v + 2 * p.dim;             // [WARPS]
   float* const totals = tops + WARPS;            // [WARPS]
   float* const sums = totals + WARPS;            // [WARPS, d]
   if (!AHEAD) awaitPrevious();
@@ -54,13 +56,15 @@ KERNEL_AHEAD(decodeAttention, Decode, 32 * WARPS) {
   };
   ask(0, from);
   ask(1, from + GROUPS);
+  const int half = p.dim / 2;
+  // A thread finds the angles of the pairs that it will turn.
+  if (TURNED)
+    for (int i = threadIdx.x; i < half; i += THREADS) turn((double)place * exp((double)i * p.step), cosines[i], sines[i]);
   if (AHEAD) awaitPrevious();
   if (!isPlace) return;
-  const int half = p.dim / 2;
   // A thread a pair that turns, or a pair of halves that stays. Heads of a group write the same numbers.
   for (int i = threadIdx.x; i < half; i += THREADS) {
-    float cosine = 1, sine = 0;
-    if (TURNED) turn((double)place * exp((double)i * p.step), cosine, sine);
+    const float cosine = TURNED ? cosines[i] : 1, sine = TURNED ? sines[i] : 0;
 #pragma unroll
     for (int which = 0; which < 2; which++) {
       const T* x = which == 0 ? ownQuery : ownKey;
