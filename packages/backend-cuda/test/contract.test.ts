@@ -88,6 +88,8 @@ if (reason === undefined) {
       for (const rows of [1, 3, 8, 9, 37, 64])
         for (const activation of ["none", "gelu", "silu"] as const)
           for (const hasBias of [true, false]) agree([rows, 224, 37], activation, hasBias);
+      // No whole number of steps along k.
+      for (const rows of [2, 8]) agree([rows, 200, 37], "gelu", true);
       // More along k than warps hold at once.
       if (dtype !== "f32") agree([9, 3136, 5], "gelu", true);
     },

@@ -10,7 +10,7 @@ import { multiplySomeRows } from "./someRows.ts";
 
 /** The product of rows that are not many, which waits for weights; false where the library is to serve. */
 const multiplyOwn = (device: CudaDevice, one: FewRows): boolean =>
-  multiplyFewRows(device, one) || multiplySomeRows(device, one);
+  multiplySomeRows(device, one) || multiplyFewRows(device, one);
 
 const transposed = (w: CudaView): CudaView => ({
   ...w,

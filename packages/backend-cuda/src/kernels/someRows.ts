@@ -3,9 +3,11 @@ import { addressOf, addressOr0, type CudaDevice } from "../device/device.ts";
 import { cTypes } from "../device/sources.ts";
 import type { FewRows } from "./fewRows.ts";
 
-/** Rows whose sums a warp holds. */
+/** Rows whose sums a warp holds; one is multiplied as fast without tensor cores. */
+const LEAST_ROWS = 2;
 const MOST_ROWS = 64;
-/** Columns up to which blocks of sixteen read the rows less often than is worth a library's larger ones. */
+/** Every block of sixteen columns reads the rows: where many do, and there are more rows than this, a library's larger blocks serve. */
+const FEW_ROWS = 16;
 const MOST_COLUMNS = 8192;
 const WARPS = 8;
 /** Along k. */
@@ -20,7 +22,8 @@ export function multiplySomeRows(device: CudaDevice, { x, w, bias, y, before }: 
   const n = w.shape[0]!;
   const { dtype } = x;
   if ((dtype !== "bf16" && dtype !== "f16") || w.dtype !== dtype || y.dtype !== dtype) return false;
-  if (rows < 1 || rows > MOST_ROWS || n < 1 || n > MOST_COLUMNS || k < STEP || k % STEP !== 0) return false;
+  if (rows < LEAST_ROWS || rows > MOST_ROWS || n < 1 || k < STEP || k % STEP !== 0) return false;
+  if (rows > FEW_ROWS && n > MOST_COLUMNS) return false;
   if ([x, w].some((v) => addressOf(v) % 16 !== 0)) return false;
   const rowTiles = Math.ceil(rows / 8);
   const types = { T: cTypes[dtype], B: cTypes[bias?.dtype ?? dtype] };
