@@ -28,14 +28,15 @@ struct Adding {
 };
 template <int threads>
 static __device__ __forceinline__ void addNormRow(const AddNorm& p, W* shared) {
+  const Scale<threads, true> scale(p.norm);
   const u64 row = RowThreads<W, threads>::row();
   const u32 length = p.norm.length;
   const Adding adding{&p, RowThreads<W, threads>::rowToRead(p.norm.rows) * length, row < p.norm.rows};
   Row<W, threads, true, Adding> values(adding, length);
-  normRow<threads>(p.norm, row, values, shared);
+  normRow<threads>(p.norm, row, scale, values, shared);
 }
-KERNEL(addNormWarp, AddNorm, 256) { addNormRow<32>(p, (W*)0); }
-KERNEL(addNormBlock, AddNorm, 256) {
+KERNEL_AHEAD(addNormWarp, AddNorm, 256) { addNormRow<32>(p, (W*)0); }
+KERNEL_AHEAD(addNormBlock, AddNorm, 256) {
   __shared__ W shared[33];
   addNormRow<256>(p, shared);
 }

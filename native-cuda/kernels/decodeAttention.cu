@@ -1,5 +1,5 @@
 // Attention of one step to the keys and values kept of all before it, a block a query head. Its own key, turned, and value are written to
-// where the place, a number in device memory, says. Eight lanes share a key, PACK neighbouring elements each at a time; every such group
+// where its place, a number in device memory, says. Eight lanes share a key, PACK neighbouring elements each at a time; every such group
 // goes through its keys with running sums, warps join their groups, and the block its warps. A key and its value are asked for together:
 // what this waits for is memory's latency. So the first of them, which no kernel in front writes, are asked for while those still run, and two of
 // a group at a time. T; PACK; PACKS: packs of a lane; TURNED; WARPS; AHEAD: whether the place, keys and values may be read before the wait.
@@ -7,12 +7,13 @@
 
 struct Decode {
   const T* heads;    // [b, h + 2 hk, d]
-  const int* place;
+  const int* place;  // [1] or [b]
   T* keys;           // [b, hk, length, d]
   T* values;
   T* y;              // [b, h, d]
   double step;       // -log(base) / half
   int queryHeads, keyHeads, length, dim, window;  // window 0: none
+  int hasPlaces;     // of each sequence
   float scale;
 };
 
@@ -23,12 +24,14 @@ KERNEL_AHEAD(decodeAttention, Decode, 32 * WARPS) {
   float* const q = shared;                       // [d]
   float* const k = q + p.dim;                    // [d]
   float* const v = k + p.dim;                    // [d]
-  float* const tops = v + p.dim;                 // [WARPS]
+  float* const cosines = v + p.dim;              // [d / 2]
+  float* const sines = cosines + p.dim / 2;      // [d / 2]
+  float* const tops = v + 2 * p.dim;             // [WARPS]
   float* const totals = tops + WARPS;            // [WARPS]
   float* const sums = totals + WARPS;            // [WARPS, d]
   if (!AHEAD) awaitPrevious();
-  const int place = readAhead(p.place);
   const int batch = blockIdx.x / p.queryHeads, head = blockIdx.x % p.queryHeads;
+  const int place = readAhead(p.place + (p.hasPlaces ? batch : 0));
   const int all = p.queryHeads + 2 * p.keyHeads, keyHead = head / (p.queryHeads / p.keyHeads);
   const T* own = p.heads + (u64)batch * all * p.dim;
   const T* ownQuery = own + (u64)head * p.dim;
@@ -53,13 +56,15 @@ KERNEL_AHEAD(decodeAttention, Decode, 32 * WARPS) {
   };
   ask(0, from);
   ask(1, from + GROUPS);
+  const int half = p.dim / 2;
+  // A thread finds the angles of the pairs that it will turn.
+  if (TURNED)
+    for (int i = threadIdx.x; i < half; i += THREADS) turn((double)place * exp((double)i * p.step), cosines[i], sines[i]);
   if (AHEAD) awaitPrevious();
   if (!isPlace) return;
-  const int half = p.dim / 2;
   // A thread a pair that turns, or a pair of halves that stays. Heads of a group write the same numbers.
   for (int i = threadIdx.x; i < half; i += THREADS) {
-    float cosine = 1, sine = 0;
-    if (TURNED) turn((double)place * exp((double)i * p.step), cosine, sine);
+    const float cosine = TURNED ? cosines[i] : 1, sine = TURNED ? sines[i] : 0;
 #pragma unroll
     for (int which = 0; which < 2; which++) {
       const T* x = which == 0 ? ownQuery : ownKey;

@@ -13,11 +13,6 @@ struct FewRows {
   int n, k;
 };
 
-static __device__ __forceinline__ float geluOf(float v) {
-  // As a sigmoid: 1 + tanh would lose the tail.
-  return v / (1.0f + expf(-1.5957691216057308f * (v + 0.044715f * v * v * v)));
-}
-
 KERNEL_AHEAD(fewRows, FewRows, 128) {
   typedef Pack<T, PACK> Many;
   const int column = blockIdx.x * 4 + (threadIdx.x >> 5), lane = threadIdx.x & 31;

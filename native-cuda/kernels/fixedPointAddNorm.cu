@@ -46,16 +46,17 @@ struct Adding {
 };
 template <int threads>
 static __device__ __forceinline__ void addNormRow(const AddNorm& p, float* shared) {
+  const Scale<threads, true> scale(p.norm);
   const u64 row = RowThreads<float, threads>::row();
   const u32 length = p.norm.length;
   Counted counted = {0, 0, 0, 0};
   const Adding adding{&p, RowThreads<W, threads>::rowToRead(p.norm.rows) * length, row < p.norm.rows, &counted};
   Row<float, threads, true, Adding> values(adding, length);
-  normRow<threads>(p.norm, row, values, shared);
+  normRow<threads>(p.norm, row, scale, values, shared);
   addCounts(p.counts, counted);
 }
-KERNEL(addNormWarp, AddNorm, 256) { addNormRow<32>(p, (float*)0); }
-KERNEL(addNormBlock, AddNorm, 256) {
+KERNEL_AHEAD(addNormWarp, AddNorm, 256) { addNormRow<32>(p, (float*)0); }
+KERNEL_AHEAD(addNormBlock, AddNorm, 256) {
   __shared__ float shared[33];
   addNormRow<256>(p, shared);
 }

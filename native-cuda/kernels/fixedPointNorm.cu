@@ -7,9 +7,10 @@ struct StreamNorm {
 };
 template <int threads, bool isHeld>
 static __device__ __forceinline__ void streamNormRow(const StreamNorm& p, float* shared) {
+  const Scale<threads, isHeld> scale(p.norm);
   const u32 length = p.norm.length;
   const FromStream from{p.stream + RowThreads<W, threads>::rowToRead(p.norm.rows) * length, length, p.unit};
   Row<float, threads, isHeld, FromStream> values(from, length);
-  normRow<threads>(p.norm, RowThreads<float, threads>::row(), values, shared);
+  normRow<threads>(p.norm, RowThreads<float, threads>::row(), scale, values, shared);
 }
-ROW_KERNELS(streamNorm, StreamNorm, float)
+NORM_KERNELS(streamNorm, StreamNorm)

@@ -336,6 +336,7 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
             ...{ mode, run, batch, dtype: option("dtype", "bf16") as SamplingCase["dtype"], vocabulary: 50304 },
             ...{ layers: Number(option("layers", "12")), width: Number(option("width", "768")) },
             ...{ length: Number(option("length", "1024")), tokens: Number(option("tokens", "256")) },
+            prompt: Number(option("prompt", "8")),
           };
           const { found: tokens, ...figures } = await timeSampling(backend, one, Number(option("repeats", "5")));
           found.push(tokens.join());

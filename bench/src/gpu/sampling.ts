@@ -11,6 +11,7 @@ export interface SamplingCase {
   readonly batch: number;
   /** Places that are kept: the model's longest sequence. */
   readonly length: number;
+  readonly prompt: number;
   /** Tokens added to each sequence in a timed run. */
   readonly tokens: number;
   /** Whether a token is one launch. */
@@ -18,8 +19,11 @@ export interface SamplingCase {
 }
 
 export interface SamplingFigures {
+  /** Of the tokens after the first of each sequence. */
   readonly tokensPerSecond: number;
   readonly millisecondsPerToken: number;
+  /** From the prompt to the first token, read on the host. */
+  readonly firstTokenMs: number;
   readonly launches: number;
   readonly peakGiB: number;
   /** Why it was no graph, where it was meant to be. */
@@ -28,30 +32,37 @@ export interface SamplingFigures {
   readonly found: readonly number[];
 }
 
-const PROMPT = 8;
+/** A prompt is run, recorded, done from its recording and taken down before it is one launch. */
+const USES_BEFORE_A_GRAPH = 4;
 
-/** Greedy decoding from a short prompt, tokens chosen on the device: the median of some runs. */
+/** Greedy decoding, tokens chosen on the device: the medians of some runs, of one token and of many by turns. */
 export async function timeSampling(backend: CudaBackend, one: SamplingCase, repeats = 5): Promise<SamplingFigures> {
-  const { mode, layers, width, vocabulary, dtype, batch, length, tokens, run } = one;
+  const { mode, layers, width, vocabulary, dtype, batch, length, prompt, tokens, run } = one;
   const engine = new Engine(backend);
   const shape = { vocabSize: vocabulary, numLayers: layers, dModel: width, numHeads: width / 64, maxSeqLen: length };
   const options = { ...shape, key: randomKey(1), engine };
   const model = mode === "ordinary" ? new Transformer(options) : new ReversibleTransformer(options);
   const decoder = new Decoder(model, { batch, precision: dtype, graph: run === "graph" });
   const prompts = Array.from({ length: batch }, (_, i) =>
-    Array.from({ length: PROMPT }, (_, k) => (977 * i + 331 * k) % vocabulary),
+    Array.from({ length: prompt }, (_, k) => (977 * i + 331 * k) % vocabulary),
   );
+  const timed = async (length: number): Promise<number> => {
+    const start = performance.now();
+    await decoder.continue(prompts, { length });
+    return performance.now() - start;
+  };
   const [first = []] = await decoder.continue(prompts, { length: tokens });
-  const times: number[] = [];
+  for (let n = 1; n < USES_BEFORE_A_GRAPH; n++) await timed(1);
+  const [firsts, steps]: [number[], number[]] = [[], []];
   let launches = 0;
   for (let n = 0; n < repeats; n++) {
+    firsts.push(await timed(1));
     const before = backend.device.launches;
-    const start = performance.now();
-    await decoder.continue(prompts, { length: tokens });
-    times.push((performance.now() - start) / (PROMPT + tokens - 1));
-    launches = (backend.device.launches - before) / (PROMPT + tokens - 1);
+    steps.push(((await timed(tokens)) - firsts[n]!) / (tokens - 1));
+    launches = (backend.device.launches - before) / tokens;
   }
-  const millisecondsPerToken = times.sort((a, b) => a - b)[repeats >> 1]!;
+  const median = (times: number[]): number => times.sort((a, b) => a - b)[repeats >> 1]!;
+  const [firstTokenMs, millisecondsPerToken] = [median(firsts), median(steps)];
   const { whyNoGraph } = decoder;
   const { peakBytes } = engine.memory();
   decoder.dispose();
@@ -59,7 +70,7 @@ export async function timeSampling(backend: CudaBackend, one: SamplingCase, repe
   backend.releaseCaches();
   return {
     tokensPerSecond: (1000 * batch) / millisecondsPerToken,
-    ...{ millisecondsPerToken, launches, peakGiB: peakBytes / 2 ** 30 },
+    ...{ millisecondsPerToken, firstTokenMs, launches, peakGiB: peakBytes / 2 ** 30 },
     ...(run === "eager" || whyNoGraph === undefined ? {} : { not: whyNoGraph }),
     found: first,
   };

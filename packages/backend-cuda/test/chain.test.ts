@@ -1,17 +1,10 @@
-import { Engine, type Tensor, tensor, toWords } from "@revnet-zero/tensor";
-import { runs } from "@revnet-zero/testkit";
-import fc from "fast-check";
+import { Engine, tensor } from "@revnet-zero/tensor";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { kernelText } from "../src/device/sources.ts";
-import type { CudaBackend } from "../src/index.ts";
-import { useStandIn } from "../src/testing/standIn.ts";
+import { backend, checkChains, launchTwice, reason } from "./chains.ts";
 
 // Kernels that start before the ones in front of them have ended (chain.cu). The stand-in refuses such a launch of a kernel that does not wait for
 // them, and fails one of which a thread did not, or which read before what its graph had written since the launch before.
-
-const reason = useStandIn();
-const backend: CudaBackend | undefined =
-  reason === undefined ? new (await import("../src/index.ts")).CudaBackend() : undefined;
 
 beforeEach((context) => {
   if (reason !== undefined) context.skip(reason);
@@ -25,24 +18,6 @@ afterEach(() => {
     );
   }
 });
-
-/** What two launches of a graph of some work throw. */
-function launchTwice(work: () => void): string[] {
-  const memory = backend!.openGraphs(() => {});
-  const graph = memory.capture([], work);
-  const thrown: string[] = [];
-  for (let n = 0; n < 2; n++)
-    try {
-      graph.launch([], []);
-      backend!.synchronize();
-      thrown.push("nothing");
-    } catch (error) {
-      thrown.push((error as Error).message);
-    }
-  graph.dispose();
-  memory.dispose();
-  return thrown;
-}
 
 /** One thread that adds one to a number: a chained kernel with this body. */
 const kernelOf = (name: string, body: string): number =>
@@ -91,40 +66,5 @@ test.each([
   x.dispose();
 });
 
-test("a product of few rows reads its weight before the work in front of it has ended only where that does not write it", () => {
-  const steps = fc.array(fc.record({ kind: fc.constantFrom("product", "write", "cast"), of: fc.nat(1) }), {
-    minLength: 2,
-    maxLength: 6,
-  });
-  fc.assert(
-    fc.property(steps, (program) => {
-      const engine = new Engine(backend!);
-      const numbers = (n: number): Float32Array =>
-        Float32Array.from({ length: 64 }, (_, i) => ((i * 7 + n * 5) % 9) / 16 - 0.25);
-      const run = (isGraph: boolean): unknown => {
-        const [x, ...weights] = [1, 2, 3].map((n) =>
-          engine.keep(tensor(numbers(n).subarray(0, n === 1 ? 16 : 64), { shape: [n === 1 ? 2 : 8, 8], engine })),
-        ) as unknown as [Tensor, Tensor, Tensor];
-        const work = (): void =>
-          engine.noGrad(() =>
-            engine.scope(() => {
-              for (const { kind, of } of program) {
-                const w = weights[of]!;
-                if (kind === "product") x.assign(x.linear(w).tanh());
-                else if (kind === "cast") x.assign(x.cast("bf16").linear(w.cast("bf16")).cast("f32"));
-                else w.assign(w.mul(0.75).add(0.125));
-              }
-            }),
-          );
-        if (isGraph) expect(launchTwice(work)).toEqual(["nothing", "nothing"]);
-        else for (let n = 0; n < 2; n++) work();
-        const found = [x, ...weights].map((t) => Array.from(toWords(t.dataSync(), t.dtype)));
-        for (const t of [x, ...weights]) t.dispose();
-        return found;
-      };
-      expect(run(true)).toEqual(run(false));
-      expect(backend!.memory().liveBlocks).toBe(0);
-    }),
-    runs(12),
-  );
-});
+test("weights are read before the work in front has ended only where that does not write them: graphs have the bits of calls", () =>
+  checkChains(10));

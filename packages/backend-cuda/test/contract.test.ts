@@ -72,38 +72,58 @@ if (reason === undefined) {
     ],
   });
   test.each(["f32", "bf16"] as const)(
-    "a linear layer of few rows in %s is the reference's, and its GELU that of the stored argument",
+    "a linear layer of few rows, or some, in %s is the reference's, and its GELU that of the stored argument",
     (dtype) => {
       const [engine, oracle] = [new Engine(backend), new Engine(new CpuBackend())];
-      const run = (on: Engine, rows: number, activation: "none" | "gelu" | "silu", hasBias: boolean): HostData =>
+      const run = (
+        on: Engine,
+        [rows, k, n]: readonly number[],
+        activation: "none" | "gelu" | "silu",
+        hasBias: boolean,
+      ) =>
         on.scope(() => {
           const draw = (shape: readonly number[], seed: number): Tensor =>
             randomNormal(shape, { key: randomKey(seed), engine: on })
               .cast("bf16")
               .cast(on === oracle ? "f32" : dtype);
-          const bias = hasBias ? draw([37], 3) : undefined;
-          return draw([rows, 200], 1)
-            .linear(draw([37, 200], 2).mul(0.05), bias, activation)
+          const bias = hasBias ? draw([n!], 3) : undefined;
+          return draw([rows!, k!], 1)
+            .linear(draw([n!, k!], 2).mul(0.05), bias, activation)
             .cast("f32")
             .dataSync();
         });
-      for (const rows of [1, 3, 8])
+      const agree = (sizes: readonly number[], activation: "none" | "gelu" | "silu", hasBias: boolean): void => {
+        const [found, exact] = [engine, oracle].map((on) => run(on, sizes, activation, hasBias));
+        const apart = Array.from(found!, (v, i) => Math.abs(Number(v) - Number(exact![i])));
+        // Sums of k terms are the square root of k as large.
+        const scale = Math.max(1, Math.sqrt(sizes[1]! / 224));
+        expect(Math.max(...apart)).toBeLessThan(scale * (dtype === "f32" ? 2 ** -18 : 2 ** -5));
+      };
+      for (const rows of [1, 3, 8, 9, 37, 64])
         for (const activation of ["none", "gelu", "silu"] as const)
-          for (const hasBias of [true, false]) {
-            const [found, exact] = [engine, oracle].map((on) => run(on, rows, activation, hasBias));
-            const apart = Array.from(found!, (v, i) => Math.abs(Number(v) - Number(exact![i])));
-            expect(Math.max(...apart)).toBeLessThan(dtype === "f32" ? 2 ** -18 : 2 ** -5);
-          }
+          for (const hasBias of [true, false]) agree([rows, 224, 37], activation, hasBias);
+      // No whole number of steps along k.
+      for (const rows of [2, 8]) agree([rows, 200, 37], "gelu", true);
+      // More along k than warps hold at once.
+      if (dtype !== "f32") agree([9, 3136, 5], "gelu", true);
     },
   );
   test("the place of the largest of a long line is that of the reference, the first of equals and NaN included", () => {
-    for (const harm of [[], [5000], [700, 5000], [2048]] as const) {
-      const values = Float32Array.from({ length: 3 * 6001 }, (_, i) => ((i * 7919) % 1000) - 500);
-      for (const at of harm) values[6001 + at] = Number.NaN;
+    const cases = [
+      [3, 6001, []],
+      [3, 6001, [5000]],
+      [3, 6001, [700, 5000]],
+      [2, 70001, [2048, 69000]],
+      // As many lines as there are blocks for.
+      [128, 2100, [2090]],
+    ] as const;
+    for (const [lines, length, harm] of cases) {
+      const values = Float32Array.from({ length: lines * length }, (_, i) => ((i * 7919) % 1000) - 500);
+      for (const at of harm) values[length + at] = Number.NaN;
       const [found, expected] = [backend, new CpuBackend()].map((on) => {
         const engine = new Engine(on as Backend);
         return engine.scope(() => {
-          const x = tensor(values, { shape: [3, 6001], engine });
+          const x = tensor(values, { shape: [lines, length], engine });
           return [Array.from(x.argmax(-1).dataSync()), Array.from(x.argmin(-1).dataSync())];
         });
       });

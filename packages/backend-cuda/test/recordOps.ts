@@ -56,5 +56,11 @@ for (const dtype of which === "families" ? (["bf16"] as const) : (["bf16", "f16"
       dispatch(engine, ops.attentionBackward, [q, k, v, o, lse, g], attrs);
     });
   }
+// What tensor cores multiply some rows by has more of an axis than samples have: of GPT-2's widths.
+for (const dtype of which === "families" ? (["bf16"] as const) : (["bf16", "f16"] as const))
+  for (const k of which === "families" ? [768] : [768, 3072]) {
+    const engine = new Engine(backend);
+    engine.scope(() => void zeros([64, k], { dtype, engine }).linear(zeros([16, k], { dtype, engine })));
+  }
 for (const [name, source] of found) writeFileSync(join(folder, `${name}.cu`), source);
 console.log(`${found.size} sources`);

@@ -62,19 +62,14 @@ export async function generate(
   return tokens.slice(prompt.length);
 }
 
-/** Each token through the model once. */
+/** The prompt through the model once, and then each token. */
 function byKeeping(model: LanguageModel, engine: Engine): Predictor {
   const decoder = new Decoder(model);
-  const next = (token: number): Tensor => decoder.step(tensor(Int32Array.of(token), { engine }));
   return {
-    after(tokens) {
-      let logits = next(tokens[decoder.place]!);
-      while (decoder.place < tokens.length) {
-        logits.dispose();
-        logits = next(tokens[decoder.place]!);
-      }
-      return logits;
-    },
+    after: (tokens) =>
+      decoder.place === 0
+        ? decoder.prefill([tokens])
+        : decoder.step(tensor(Int32Array.of(tokens[decoder.place]!), { engine })),
     dispose: () => decoder.dispose(),
   };
 }

@@ -99,6 +99,19 @@ export abstract class LanguageModel extends Module {
   }
 
   /**
+   * Logits of the token that follows each sequence: tokens `[batch, time]` i32, the numbers of tokens that count `[batch]` i32 ->
+   * `[batch, vocab]`. Logits of no other place are computed.
+   */
+  nextLogits(tokens: Tensor, lengths: Tensor): Tensor {
+    return this.within(tokens.engine, () => {
+      const all = this.features(tokens);
+      const [batch, time, dim] = all.shape as unknown as [number, number, number];
+      const last = lengths.rangeOf(batch, "i32").mul(time).add(lengths).sub(1);
+      return this.head.call(all.reshape([batch * time, dim]).take(last, 0));
+    });
+  }
+
+  /**
    * Mean cross-entropy in nats per token: tokens and targets `[batch, time]` i32; negative targets do not count. The logits
    * of a large vocabulary are made a chunk of tokens at a time.
    */

@@ -26,25 +26,27 @@ export function checkTokens(op: string, what: string, tokens: readonly number[],
 }
 
 /**
- * A token of each row of logits `[batch, vocabulary]`, i32 `[batch]`, drawn on the device: the largest of logit / temperature plus noise,
- * which has the softmax's distribution. Among the topK likeliest, and what equals the last of them.
+ * A token of each row of logits `[batch, vocabulary]`, i32 `[batch, 1]`, drawn on the device: the largest of logit / temperature plus noise,
+ * which has the softmax's distribution. Among the topK likeliest, and what equals the last of them. `largest` is the largest logit of each
+ * row `[batch, 1]`: no number where any of them is none.
  * Source: Maddison, Tarlow & Minka 2014 (arXiv:1411.0030), section 2 (the Gumbel-max trick).
  */
 export function drawAll(
   logits: Tensor,
   { temperature, topK }: Pick<Sampling, "temperature" | "topK">,
   key: () => Key,
-): Tensor {
-  if (temperature === 0) return logits.argmax(-1);
+): { readonly tokens: Tensor; readonly largest: Tensor } {
+  if (temperature === 0) {
+    const tokens = logits.argmax(-1).unsqueeze(-1);
+    return { tokens, largest: logits.takeAlong(tokens, -1) };
+  }
   const { engine } = logits;
   const x = logits.cast("f32");
   const least = topK === undefined ? undefined : x.topk(Math.min(topK, x.shape[1]!)).values.narrow(1, -1, 1);
   const kept = least === undefined ? x : x.greaterEqual(least).where(x, Number.NEGATIVE_INFINITY);
   const noise = randomUniform(x.shape, { key: key(), engine }).log().neg().log().neg();
-  return kept
-    .mul(1 / temperature)
-    .add(noise)
-    .argmax(-1);
+  const noisy = kept.mul(1 / temperature).add(noise);
+  return { tokens: noisy.argmax(-1).unsqueeze(-1), largest: x.max(-1, { keepDims: true }) };
 }
 
 /** A number in [0, 1). */

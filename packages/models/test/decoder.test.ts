@@ -77,6 +77,64 @@ describe("decoding step by step", () => {
     );
   });
 
+  test("reads prompts of different lengths in one pass: then as after their tokens one by one, up to rounding, whatever the model", () => {
+    const prompts = fc.array(fc.array(fc.integer({ min: 0, max: 10 }), { minLength: 1, maxLength: 6 }), {
+      minLength: 1,
+      maxLength: 3,
+    });
+    fc.assert(
+      fc.property(shapes, prompts, (shape, given) => {
+        const model = build(shape);
+        const decoder = new Decoder(model, { batch: given.length });
+        const compare = (found: Tensor, contexts: readonly (readonly number[])[], what: string): void => {
+          const { vocabSize } = model.options;
+          for (const [i, context] of contexts.entries()) {
+            const exact = Float64Array.from(anew(model, [context]).dataSync());
+            const scale = Math.max(1, ...exact.map(Math.abs));
+            const row = found.dataSync().subarray(i * vocabSize, (i + 1) * vocabSize);
+            expectClose(row, { exact, dtype: "f32", scale, factor: 200 }, `${what} of sequence ${i}`);
+          }
+        };
+        // The second time and the third from recordings, over what was kept before.
+        for (let n = 0; n < 3; n++)
+          engine.scope(() => {
+            const contexts = given.map((p) => p.map((t) => (t + n) % 11));
+            compare(decoder.prefill(contexts), contexts, "logits after the prompt");
+            for (let step = 0; step < 2; step++) {
+              for (const [i, context] of contexts.entries()) context.push((5 * step + i) % 11);
+              const next = Int32Array.from(contexts, (c) => c.at(-1)!);
+              compare(decoder.step(tensor(next, { engine })), contexts, `logits ${step + 1} tokens later`);
+            }
+            expect(decoder.place).toBe(Math.max(...contexts.map((c) => c.length)));
+          });
+        decoder.dispose();
+        model.dispose();
+      }),
+      runs(8),
+    );
+  });
+
+  test("fills the context to its last place, and draws the token after it", async () => {
+    const model = build({
+      ...({ kind: "ordinary", positions: "learned", numKeyValueHeads: 1, norm: "rms", mlp: "swiglu" } as const),
+      tieEmbeddings: true,
+    });
+    const decoder = new Decoder(model, { batch: 2 });
+    const { maxSeqLen } = small;
+    const all = [[1, 2], [3]].map((prompt) => {
+      const tokens = [...prompt];
+      while (tokens.length < prompt.length + maxSeqLen - 1) {
+        const logits = engine.scope(() => anew(model, [tokens]).dataSync());
+        tokens.push(logits.indexOf(Math.max(...logits)));
+      }
+      return tokens.slice(prompt.length);
+    });
+    expect(await decoder.continue([[1, 2], [3]], { length: maxSeqLen - 1 })).toEqual(all);
+    expect(await decoder.continue([[1, 2], [3]], { length: 0 })).toEqual([[], []]);
+    decoder.dispose();
+    model.dispose();
+  });
+
   test("continues prompts of different lengths with the likeliest tokens, time and again, and leaves nothing", async () => {
     const model = build({
       ...({ kind: "exact", positions: "rotary", numKeyValueHeads: 2, norm: "layer", mlp: "gelu" } as const),

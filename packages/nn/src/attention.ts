@@ -107,7 +107,10 @@ export class Attention extends Module {
     const heads = projected.reshape([batch, time, numHeads + 2 * numKeyValueHeads, headDim]);
     projected.dispose();
     const decoding = cache === undefined ? decodingOf(x.engine) : undefined;
-    if (decoding !== undefined) return this.#attendStep(heads, decoding).reshape([batch, time, numHeads * headDim]);
+    if (decoding !== undefined) {
+      const attend = decoding.isPrompt ? this.#attendPrompt : this.#attendStep;
+      return attend.call(this, heads, decoding).reshape([batch, time, numHeads * headDim]);
+    }
     const start = cache?.length ?? 0;
     const places = rotaryBase === undefined ? undefined : (positions ?? arange(time, { start, engine: x.engine }));
     const y =
@@ -127,13 +130,34 @@ export class Attention extends Module {
 
   /** Every step to all that its mask lets it see: [b, t, h + 2 · hk, d] -> [b, t, h, d]. */
   #attend(heads: Tensor, places: Tensor | undefined): Tensor {
+    const { turned, y } = this.#turnAndAttend(heads, places);
+    turned.dispose();
+    return y;
+  }
+
+  /** The same, and the heads, which it takes, with queries and keys turned. */
+  #turnAndAttend(heads: Tensor, places: Tensor | undefined): { readonly turned: Tensor; readonly y: Tensor } {
     const { rotaryBase: base = 1, numKeyValueHeads: keyHeads } = this;
     const attrs = { keyHeads, base, scale: 1 / Math.sqrt(this.headDim), ...this.#mask };
     const inputs = places === undefined ? [heads] : [heads, places];
     // Nobody else reads the heads: they are turned where they lie.
     const [turned, y, lse] = dispatch(heads.engine, ops.headAttention, inputs, attrs, { donates: true });
-    for (const t of [heads, turned!, lse!]) t.dispose();
-    return y!;
+    for (const t of [heads, lse!]) t.dispose();
+    return { turned: turned!, y: y! };
+  }
+
+  /** The first steps of sequences to themselves, for `decoding` to keep: [b, t, h + 2 · hk, d] -> [b, t, h, d]. */
+  #attendPrompt(heads: Tensor, decoding: Decoding): Tensor {
+    const { numHeads, numKeyValueHeads: keyHeads, headDim, rotaryBase } = this;
+    const { engine } = heads;
+    const kept = decoding.keptBy(this, heads, [keyHeads, headDim]);
+    const places = rotaryBase === undefined ? undefined : arange(heads.shape[1]!, { engine });
+    const { turned, y } = this.#turnAndAttend(heads, places);
+    const [, k, v] = turned.split([numHeads, keyHeads, keyHeads], 2);
+    const starts = [0, 0, 0, 0];
+    for (const [to, part] of [[kept.keys, k!] as const, [kept.values, v!] as const])
+      dispatch(engine, ops.overwrite, [to, part.permute([0, 2, 1, 3])], { starts });
+    return y;
   }
 
   /** One step to itself and those that `decoding` keeps: [b, 1, h + 2 · hk, d] -> [b, 1, h, d]. */
@@ -141,7 +165,7 @@ export class Attention extends Module {
     const { numKeyValueHeads: keyHeads, headDim, rotaryBase: base, window } = this;
     const { keys, values } = decoding.keptBy(this, heads, [keyHeads, headDim]);
     const attrs = { keyHeads, base, scale: 1 / Math.sqrt(headDim), ...(window === undefined ? {} : { window }) };
-    const [, , y] = dispatch(heads.engine, ops.decodeAttention, [heads, decoding.place, keys, values], attrs);
+    const [, , y] = dispatch(heads.engine, ops.decodeAttention, [heads, decoding.places, keys, values], attrs);
     return y!;
   }
 

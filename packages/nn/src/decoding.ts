@@ -12,22 +12,37 @@ const running = new WeakMap<Engine, Decoding>();
 export const decodingOf = (engine: Engine): Decoding | undefined => running.get(engine);
 
 /**
- * Decoding step by step: the place of the step, in device memory, and what attention layers keep of the steps before it. Inside `during`
- * `Attention` and `LearnedPositions` are given one step `[batch, 1, dim]`, the one at the place. A step is the same work at every place, so
- * it can be recorded. Not differentiable.
+ * Decoding step by step: the places of the step, in device memory, and what attention layers keep of the steps before it. Inside `during`
+ * `Attention` and `LearnedPositions` are given one step `[batch, 1, dim]`, of every sequence the one at its place. A step is the same work at
+ * every place, so it can be recorded. Inside `duringPrompt` they are given the first steps of all sequences `[batch, time, dim]` at once; of
+ * a sequence that has fewer, what follows is kept where its next steps will be, and is written over before any of them sees it. Not differentiable.
  */
 export class Decoding {
   readonly engine: Engine;
   /** Steps that can be kept. */
   readonly length: number;
-  /** i32 `[1]`. */
-  readonly place: Tensor;
+  /** i32 `[batch]`. */
+  readonly places: Tensor;
+  #isPrompt = false;
   readonly #kept = new Map<object, KeptSteps>();
 
-  constructor({ engine, length }: { readonly engine: Engine; readonly length: number }) {
+  constructor({
+    engine,
+    length,
+    batch,
+  }: {
+    readonly engine: Engine;
+    readonly length: number;
+    readonly batch: number;
+  }) {
     this.engine = engine;
     this.length = length;
-    this.place = engine.keep(zeros([1], { dtype: "i32", engine }));
+    this.places = engine.keep(zeros([batch], { dtype: "i32", engine }));
+  }
+
+  /** Whether layers are given the first steps of all sequences. */
+  get isPrompt(): boolean {
+    return this.#isPrompt;
   }
 
   during<T>(f: () => T): T {
@@ -41,7 +56,16 @@ export class Decoding {
     }
   }
 
-  /** What a layer keeps, made when first asked for in the type of `heads` `[batch, 1, …]`. */
+  duringPrompt<T>(f: () => T): T {
+    this.#isPrompt = true;
+    try {
+      return this.during(f);
+    } finally {
+      this.#isPrompt = false;
+    }
+  }
+
+  /** What a layer keeps, made when first asked for in the type of `heads` `[batch, …]`. */
   keptBy(layer: object, heads: Tensor, [keyHeads, dim]: readonly [number, number]): KeptSteps {
     let kept = this.#kept.get(layer);
     if (kept === undefined) {
@@ -55,7 +79,7 @@ export class Decoding {
   }
 
   dispose(): void {
-    this.place.dispose();
+    this.places.dispose();
     for (const { keys, values } of this.#kept.values()) for (const t of [keys, values]) t.dispose();
     this.#kept.clear();
   }

@@ -4,7 +4,7 @@ export { type ChunkOptions, callInChunks } from "./callInChunks.ts";
 export { checkpointModule } from "./checkpointModule.ts";
 export { Conv2d, type Conv2dOptions } from "./conv2d.ts";
 export { CrossAttention, type CrossAttentionOptions } from "./crossAttention.ts";
-export { Decoding, type KeptSteps } from "./decoding.ts";
+export { Decoding, decodingOf, type KeptSteps } from "./decoding.ts";
 export { Dropout } from "./dropout.ts";
 export { Embedding, type EmbeddingOptions } from "./embedding.ts";
 export { GroupNorm, type GroupNormOptions } from "./groupNorm.ts";

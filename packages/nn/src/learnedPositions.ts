@@ -35,6 +35,7 @@ export class LearnedPositions extends Module {
       );
     }
     const decoding = decodingOf(x.engine);
-    return x.add(decoding === undefined ? this.weight.narrow(0, start, time) : this.weight.take(decoding.place, 0));
+    if (decoding === undefined || decoding.isPrompt) return x.add(this.weight.narrow(0, start, time));
+    return x.add(this.weight.take(decoding.places, 0).unsqueeze(1));
   }
 }

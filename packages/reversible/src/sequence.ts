@@ -1,4 +1,4 @@
-import { Module } from "@revnet-zero/nn";
+import { decodingOf, Module } from "@revnet-zero/nn";
 import {
   type DType,
   defaultEngine,
@@ -305,7 +305,7 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     });
   }
 
-  /** What the last forward pass in mode `exact` counted: saturated and NaN increments, wrapped sums. */
+  /** What the last forward pass in mode `exact` counted, but of those that decode: saturated and NaN increments, wrapped sums. */
   health(): Promise<StreamHealth> {
     return readHealth(this.counts);
   }
@@ -347,7 +347,8 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
       stored,
       runner: this.#passContext(engine),
       context,
-      counts: this.counts,
+      // Nobody looks at them between tokens, and a token waits for every launch.
+      counts: decodingOf(engine) === undefined ? this.counts : undefined,
       drifts: this.drifts,
       noteSide: (bytes) => {
         this.sideBytes += bytes;

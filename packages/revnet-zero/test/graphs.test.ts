@@ -266,19 +266,32 @@ test.for([
     const prompts = [[1, 2], [5]];
     const run = async (graph: boolean) => {
       const decoder = new Decoder(model, { batch: 2, precision, graph });
-      const tokens = [await decoder.continue(prompts, { length: 3 })];
+      const tokens: number[][][] = [];
+      // A prompt is run, recorded, done from its recording, and taken down.
+      for (let n = 0; n < 4; n++) tokens.push(await decoder.continue(prompts, { length: 3 }));
       const { launches } = backend!.device;
       tokens.push(await decoder.continue(prompts, { length: 3 }));
-      const perToken = (backend!.device.launches - launches) / 4;
+      const perToken = (backend!.device.launches - launches) / 3;
       const drawn = { length: 3, temperature: 1.5, topK: 9 };
       for (const seed of [8, 9]) tokens.push(await decoder.continue(prompts, { ...drawn, key: randomKey(seed) }));
+      decoder.rewind();
+      const afterPrompts = [1, 2, 3].map((n) =>
+        engine.scope(() =>
+          bits(
+            decoder.prefill([
+              [n, 2],
+              [3, 4, n],
+            ]),
+          ),
+        ),
+      );
       decoder.rewind();
       const logits = Array.from({ length: 5 }, (_, n) =>
         engine.scope(() => bits(decoder.step(tensor(Int32Array.of(n, 3 * n), { engine })))),
       );
       const { whyNoGraph } = decoder;
       decoder.dispose();
-      return { found: { tokens, logits }, perToken, whyNoGraph };
+      return { found: { tokens, afterPrompts, logits }, perToken, whyNoGraph };
     };
     const [called, graph] = [await run(false), await run(true)];
     expect(graph.found).toEqual(called.found);

@@ -1,11 +1,16 @@
 import { type BufferView, type FusedKernels, ops } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
-import { addressOf, type CudaView } from "../device/device.ts";
+import { addressOf, type CudaDevice, type CudaView } from "../device/device.ts";
 import type { Context } from "./context.ts";
-import { multiplyFewRows } from "./fewRows.ts";
+import { type FewRows, multiplyFewRows } from "./fewRows.ts";
 import { multiply } from "./matmul.ts";
 import { fold } from "./reduce.ts";
 import { asRows, hasGelu } from "./rowViews.ts";
+import { multiplySomeRows } from "./someRows.ts";
+
+/** The product of rows that are not many, which waits for weights; false where the library is to serve. */
+const multiplyOwn = (device: CudaDevice, one: FewRows): boolean =>
+  multiplySomeRows(device, one) || multiplyFewRows(device, one);
 
 const transposed = (w: CudaView): CudaView => ({
   ...w,
@@ -35,8 +40,8 @@ export function linearKernels({
         const [a, b] = [asRows(x!), transposed(w!)];
         const vector = bias === undefined ? {} : { vector: addressOf(bias) };
         const few = { x: a, w: w!, bias };
-        if (activation === "gelu" && multiplyFewRows(device, { ...few, y: asRows(y!), before: rows })) return;
-        if (multiplyFewRows(device, { ...few, y: rows })) {
+        if (activation === "gelu" && multiplyOwn(device, { ...few, y: asRows(y!), before: rows })) return;
+        if (multiplyOwn(device, { ...few, y: rows })) {
           if (activation !== "none") elementwise.run(ops[activation], undefined, [product], y!);
           return;
         }

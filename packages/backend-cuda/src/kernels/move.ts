@@ -1,4 +1,12 @@
-import { contiguousStrides, dtypes, numel, type PrimitiveKernels, type Shape, toWords } from "@revnet-zero/tensor";
+import {
+  contiguousStrides,
+  dtypes,
+  type FusedKernels,
+  numel,
+  type PrimitiveKernels,
+  type Shape,
+  toWords,
+} from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
 import { addressOf, type CudaView } from "../device/device.ts";
 import { wordType } from "../device/sources.ts";
@@ -7,7 +15,8 @@ import type { Context } from "./context.ts";
 type Kernels = Pick<
   PrimitiveKernels<Block>,
   "fill" | "copy" | "cast" | "assign" | "pad" | "concat" | "writeSlice" | "randomBits"
->;
+> &
+  Pick<FusedKernels<Block>, "overwrite">;
 
 /** The rectangle of an output that starts at `starts`. */
 function part(view: CudaView, shape: Shape, starts: readonly number[]): CudaView {
@@ -78,6 +87,9 @@ export function moveKernels({ device, elementwise }: Context): Kernels {
         if (x!.data !== y!.data) elementwise.copy(x!, y!);
         elementwise.copy(replacement!, part(y!, replacement!.shape, starts));
       },
+    },
+    overwrite: {
+      run: ([, replacement], [y], { starts }) => elementwise.copy(replacement!, part(y!, replacement!.shape, starts)),
     },
     randomBits: {
       run: (_, [y], { key }) => {

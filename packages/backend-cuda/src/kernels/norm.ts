@@ -30,7 +30,13 @@ const rowsOf = ({ x, weight, bias, y, inverse }: NormViews, ...operands: CudaVie
   operands: [x, weight, bias, y, ...operands],
 });
 
-const constantsOf = ({ mean }: NormViews): Record<string, number> => ({ HAS_MEAN: Number(mean !== undefined) });
+/** Rows up to which waiting is what a norm does most. */
+const FEW_ROWS = 512;
+
+const constantsOf = (device: CudaDevice, { mean, weight, bias, inverse }: NormViews): Record<string, number> => ({
+  HAS_MEAN: Number(mean !== undefined),
+  AHEAD: Number(numel(inverse.shape) <= FEW_ROWS && device.graphs.isUntouched(weight, bias)),
+});
 const typesOf = ({ weight, y }: NormViews): Record<"T" | "Y", string> => ({
   T: cTypes[weight.dtype],
   Y: cTypes[y.dtype],
@@ -38,7 +44,7 @@ const typesOf = ({ weight, y }: NormViews): Record<"T" | "Y", string> => ({
 
 function norm(device: CudaDevice, views: NormViews, eps: number): void {
   packNorm(device, views, eps);
-  const unit = { files: ["chain", "rows", "norm"], types: typesOf(views), constants: constantsOf(views) };
+  const unit = { files: ["chain", "rows", "norm"], types: typesOf(views), constants: constantsOf(device, views) };
   launchRows(device, unit, "norm", rowsOf(views));
 }
 
@@ -75,7 +81,7 @@ export function normKernels({ device, elementwise }: Context): Kernels {
         packNorm(device, views, eps);
         device.parameters.pointer(addressOf(r!)).pointer(addressOf(sum!));
         const types = { ...typesOf(views), R: cTypes[r!.dtype] };
-        const unit = { files: ["chain", "rows", "norm", "addNorm"], types, constants: constantsOf(views) };
+        const unit = { files: ["chain", "rows", "norm", "addNorm"], types, constants: constantsOf(device, views) };
         launchRows(device, unit, "addNorm", rowsOf(views, r!, sum!));
       },
     },
@@ -87,7 +93,7 @@ export function normKernels({ device, elementwise }: Context): Kernels {
         packNorm(device, views, eps);
         device.parameters.pointer(addressOf(stream!)).float(2 ** -fractionBits);
         const files = ["chain", "rows", "norm", "fixedPointNorm"];
-        const unit = { files, types: typesOf(views), constants: constantsOf(views) };
+        const unit = { files, types: typesOf(views), constants: constantsOf(device, views) };
         launchRows(device, unit, "streamNorm", rowsOf(views, stream!));
       },
     },
@@ -119,7 +125,7 @@ export function normKernels({ device, elementwise }: Context): Kernels {
           .int(step.sign);
         const types = { ...typesOf(views), F: cTypes[f!.dtype] };
         const files = ["chain", "rows", "norm", "fixedPoint", "fixedPointAddNorm"];
-        launchRows(device, { files, types, constants: constantsOf(views) }, "addNorm", of);
+        launchRows(device, { files, types, constants: constantsOf(device, views) }, "addNorm", of);
       },
     },
   };

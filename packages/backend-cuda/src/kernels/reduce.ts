@@ -121,8 +121,9 @@ export function fold(device: CudaDevice, fold: Fold, x: CudaView, y: CudaView, a
   });
 }
 
-/** Elements of a line from which on a block goes through it. */
+/** Elements of a line from which on a block goes through it, and of a part where few lines leave multiprocessors idle. */
 const LONG_LINE = 2048;
+const BLOCKS_THAT_FILL = 128;
 
 function extremum(device: CudaDevice, sign: 1 | -1): Kernels["argmax"] {
   return {
@@ -131,17 +132,33 @@ function extremum(device: CudaDevice, sign: 1 | -1): Kernels["argmax"] {
       const { outer, size, inner } = around(x!.shape, axis);
       const lines = outer * inner;
       if (lines === 0) return;
-      // A warp that goes through a vocabulary alone waits for memory a thousand times.
+      // A warp that goes through a vocabulary alone waits for memory a thousand times, and a block dozens of times.
       const warps = size > LONG_LINE ? 32 : 1;
-      const unit = {
-        files: ["chain", "extremum"],
-        types: { T: cTypes[x!.dtype] },
-        constants: { SIGN: sign, WARPS: warps },
+      const wanted = Math.min(Math.ceil(size / LONG_LINE), Math.floor(BLOCKS_THAT_FILL / lines));
+      const part = warps === 1 || wanted < 2 ? size : Math.ceil(size / wanted);
+      const parts = Math.ceil(size / part);
+      const held = wideType(x!.dtype);
+      const types = { T: cTypes[x!.dtype] };
+      const unit = { files: ["chain", "extremum"], types, constants: { SIGN: sign, WARPS: warps } };
+      const find = (places: number, winners: number): void => {
+        const kernel = device.kernel(unit, "extremum");
+        device.parameters.start().pointer(addressOf(x!)).pointer(places).long(lines).int(size).int(inner);
+        device.parameters.int(part).pointer(winners);
+        if (warps === 1) device.launch(kernel, Math.ceil(lines / 8));
+        else device.launch(kernel, lines, parts, 1, 32 * warps);
       };
-      const kernel = device.kernel(unit, "extremum");
-      device.parameters.start().pointer(addressOf(x!)).pointer(addressOf(y!)).long(lines).int(size).int(inner);
-      if (warps === 1) device.launch(kernel, Math.ceil(lines / 8));
-      else device.launch(kernel, lines, 1, 1, 32 * warps);
+      if (parts === 1) {
+        find(addressOf(y!), 0);
+        return;
+      }
+      const placesBytes = Math.ceil((4 * lines * parts) / 8) * 8;
+      device.withWorkspace(placesBytes + lines * parts * dtypes[held].bytes, (places) => {
+        const winners = places + placesBytes;
+        find(places, winners);
+        const kernel = device.kernel(unit, "extremumOfParts");
+        device.parameters.start().pointer(winners).pointer(places).pointer(addressOf(y!)).int(parts);
+        device.launch(kernel, lines, 1, 1, 32);
+      });
     },
   };
 }

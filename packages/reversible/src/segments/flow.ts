@@ -24,7 +24,7 @@ export interface SegmentRun {
   readonly stored: StoredArithmetic;
   readonly runner: PassContext;
   readonly context: readonly unknown[];
-  readonly counts: Tensor;
+  readonly counts: Tensor | undefined;
   readonly drifts: Tensor;
   /** Told how many bytes a segment remembers beside its streams. */
   readonly noteSide: (bytes: number) => void;

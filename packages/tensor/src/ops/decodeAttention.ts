@@ -32,17 +32,26 @@ function split(heads: Tensor, { keyHeads }: DecodeAttentionAttrs): [Tensor, Tens
   return parts.map((part) => part.permute([0, 2, 1, 3])) as [Tensor, Tensor, Tensor];
 }
 
-/** Which of the places `[length]` the query at `place` sees, as bool. */
+/** Which of the places `[length]` the query of each sequence sees, as bool [1 or b, 1, 1, length]. */
 function seen(place: Tensor, length: number, window: number | undefined): Tensor {
   const places = place.rangeOf(length, "i32");
-  const before = places.lessEqual(place);
-  return window === undefined ? before : before.logicalAnd(places.greater(place.sub(window)));
+  const own = place.reshape([-1, 1, 1, 1]);
+  const before = places.lessEqual(own);
+  return window === undefined ? before : before.logicalAnd(places.greater(own.sub(window)));
+}
+
+/** x [b, h, 1, d] turned by the place of each sequence: to `rope` sequences are times where their places differ. */
+function turned(x: Tensor, place: Tensor, base: number): Tensor {
+  const attrs = { base, direction: 1 } as const;
+  if (place.shape[0] === 1) return x.apply(rope, [x, place], attrs);
+  const byTime = x.permute([2, 1, 0, 3]);
+  return byTime.apply(rope, [byTime, place], attrs).permute([2, 1, 0, 3]);
 }
 
 /**
  * Attention of one step to all before it, whose keys and values are kept: heads `[b, 1, heads + 2 · keyHeads, d]` (queries, keys, values),
- * the step's place i32 `[1]`, below `length`, and keys and values `[b, keyHeads, length, d]` of the places before. The step's own are written
- * there, queries and keys turned by the place where there is a base. Outputs: keys and values, written in place; the attention
+ * the step's place i32 `[1]`, or `[b]` where sequences have their own, below `length`, and keys and values `[b, keyHeads, length, d]` of the
+ * places before. The step's own are written there, queries and keys turned by the place where there is a base. Outputs: keys and values, written in place; the attention
  * `[b, 1, heads, d]`. The place lies on the device, so a step is the same work at every place.
  */
 export const decodeAttention: FusedOp<DecodeAttentionAttrs> = fused({
@@ -68,8 +77,12 @@ export const decodeAttention: FusedOp<DecodeAttentionAttrs> = fused({
         `${describe(x)} does not hold one step's query heads and 2 x ${keyHeads} heads of keys and values`,
         "give [batch, 1, heads + 2 · keyHeads, dim]",
       );
-    if (!sameShape(place.shape, [1]) || place.dtype !== "i32")
-      throw new DTypeError("decodeAttention", `the place is ${describe(place)}`, "give one i32 number, [1]");
+    if (!(sameShape(place.shape, [1]) || sameShape(place.shape, [batch])) || place.dtype !== "i32")
+      throw new DTypeError(
+        "decodeAttention",
+        `the place is ${describe(place)}`,
+        `give one i32 number, [1], or one of each sequence, [${batch}]`,
+      );
     const held = keys.shape[2] ?? 0;
     if (!sameShape(keys.shape, [batch, keyHeads, held, dim]) || !sameShape(values.shape, keys.shape))
       throw new ShapeError(
@@ -89,9 +102,12 @@ export const decodeAttention: FusedOp<DecodeAttentionAttrs> = fused({
   decompose: ([heads, place, keys, values], attrs) => {
     const { base, keyHeads, scale, window } = attrs;
     const [q, k, v] = split(heads!, attrs);
-    const turn = (x: Tensor): Tensor => (base === undefined ? x : x.apply(rope, [x, place!], { base, direction: 1 }));
+    const turn = (x: Tensor): Tensor => (base === undefined ? x : turned(x, place!, base));
     const length = keys!.shape[2]!;
-    const isHere = place!.rangeOf(length, "i32").equal(place!).reshape([length, 1]);
+    const isHere = place!
+      .rangeOf(length, "i32")
+      .reshape([length, 1])
+      .equal(place!.reshape([-1, 1, 1, 1]));
     const k1 = keys!.assign(isHere.where(turn(k), keys!));
     const v1 = values!.assign(isHere.where(v, values!));
     const wide = statisticsType(heads!.dtype);

@@ -40,7 +40,7 @@ export { gridAdd, snapToGrid } from "./grid.ts";
 export { headAttention, headAttentionBackward } from "./headAttention.ts";
 export { linear, linearParametersBackward } from "./linear.ts";
 export { matmul, matmulAdd } from "./matmul.ts";
-export { concat, pad, writeSlice } from "./move.ts";
+export { concat, overwrite, pad, writeSlice } from "./move.ts";
 export { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward } from "./norm.ts";
 export { adamw, adamwCopying, globalNorm, lion } from "./optimizer.ts";
 export { fromOrdered, toOrdered } from "./ordered.ts";

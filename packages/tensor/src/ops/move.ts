@@ -1,5 +1,5 @@
 import { DTypeError, describeAll, ShapeError, ValueError } from "../errors.ts";
-import { type Meta, type PrimitiveOp, primitive } from "../op.ts";
+import { type FusedOp, fused, type Meta, type PrimitiveOp, primitive } from "../op.ts";
 import { checkAxes } from "../shape.ts";
 
 export interface PadAttrs {
@@ -72,28 +72,47 @@ export const concat: PrimitiveOp<{ readonly axis: number }> = primitive({
   },
 });
 
+export interface RectangleAttrs {
+  /** Where its first element lies, on every axis. */
+  readonly starts: readonly number[];
+}
+
+/** Meta of x, of which y is to be a rectangle. */
+function rectangleMeta(name: string, inputs: readonly Meta[], { starts }: RectangleAttrs): Meta[] {
+  const [x, y] = inputs as [Meta, Meta];
+  if (x.dtype !== y.dtype) throw new DTypeError(name, `dtypes differ: ${describeAll(inputs)}`, "cast the part first");
+  const fits =
+    y.shape.length === x.shape.length &&
+    starts.length === x.shape.length &&
+    y.shape.every((s, d) => Number.isInteger(starts[d]) && starts[d]! >= 0 && starts[d]! + s <= x.shape[d]!);
+  if (!fits)
+    throw new ShapeError(
+      name,
+      `the part at [${starts.join(", ")}] leaves the tensor: ${describeAll(inputs)}`,
+      "starts are whole numbers, one for every axis, and start + size stays inside",
+    );
+  return [x];
+}
+
+/** The rectangle of x at `starts` overwritten with y, in place, whoever else holds x: what is kept between the calls of a recording. */
+export const overwrite: FusedOp<RectangleAttrs> = fused({
+  name: "overwrite",
+  arity: 2,
+  doc: "writes the second input over a rectangular part of the first, in place",
+  mutates: () => [0],
+  meta: (inputs, attrs) => rectangleMeta("overwrite", inputs, attrs),
+  flops: () => 0,
+  decompose: ([x, y], { starts }) => [x!.assign(x!.writeSlice(y!, starts))],
+  gradient: "none",
+});
+
 /** x with the rectangle at `starts` replaced by y. May be written over x. */
-export const writeSlice: PrimitiveOp<{ readonly starts: readonly number[] }> = primitive({
+export const writeSlice: PrimitiveOp<RectangleAttrs> = primitive({
   name: "writeSlice",
   arity: 2,
   doc: "x with a rectangular part replaced by y",
   mayAlias: 0,
-  meta: (inputs, { starts }) => {
-    const [x, y] = inputs as [Meta, Meta];
-    if (x.dtype !== y.dtype)
-      throw new DTypeError("writeSlice", `dtypes differ: ${describeAll(inputs)}`, "cast the part first");
-    const fits =
-      y.shape.length === x.shape.length &&
-      starts.length === x.shape.length &&
-      y.shape.every((s, d) => Number.isInteger(starts[d]) && starts[d]! >= 0 && starts[d]! + s <= x.shape[d]!);
-    if (!fits)
-      throw new ShapeError(
-        "writeSlice",
-        `the part at [${starts.join(", ")}] leaves the tensor: ${describeAll(inputs)}`,
-        "starts are whole numbers, one for every axis, and start + size stays inside",
-      );
-    return [x];
-  },
+  meta: (inputs, attrs) => rectangleMeta("writeSlice", inputs, attrs),
   flops: () => 0,
   gradient: {
     saves: () => ({}),

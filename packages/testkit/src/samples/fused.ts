@@ -181,12 +181,13 @@ const decodeAttentionPlan = ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Pla
       scale: fc.constantFrom(1, 0.5),
       window: fc.option(fc.integer({ min: 1, max: 4 }), { nil: undefined }),
       base: fc.constantFrom(undefined, 50),
+      hasOwnPlaces: fc.boolean(),
     })
-    .map(({ b, keyHeads, group, length, at, half, scale, window, base }) => {
+    .map(({ b, keyHeads, group, length, at, half, scale, window, base, hasOwnPlaces }) => {
       const kept: OperandPlan = { shape: [b, keyHeads, length, 2 * half], dtype, isContiguous: true };
       const operands: OperandPlan[] = [
         { shape: [b, 1, keyHeads * (group + 2), 2 * half], dtype },
-        { shape: [1], dtype: "i32", values: () => at % length },
+        { shape: [hasOwnPlaces ? b : 1], dtype: "i32", values: (random) => (at + random.integer(0, length)) % length },
         ...[kept, kept],
       ];
       return { operands, attrs: { keyHeads, base, scale, ...(window === undefined ? {} : { window }) } };

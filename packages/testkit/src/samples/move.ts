@@ -1,6 +1,6 @@
 import { allDTypes, numel, type Shape } from "@revnet-zero/tensor";
 import fc from "fast-check";
-import type { OperandPlan, SamplerTable } from "../sample.ts";
+import type { OperandPlan, Plan, PlanOptions, SamplerTable } from "../sample.ts";
 import { axisSize, broadcastableShapes, clampShape, shapes } from "../shapes.ts";
 import { withAxis } from "./reduce.ts";
 
@@ -24,6 +24,20 @@ const rectangle = (shape: Shape): fc.Arbitrary<{ readonly starts: number[]; read
     }),
   );
 
+/** A tensor and what goes into a rectangle of it; `isOwned`: it is written where it lies. */
+const rectanglePlan =
+  (isOwned: boolean) =>
+  ({ dtype, ...sizes }: PlanOptions): fc.Arbitrary<Plan<{ readonly starts: readonly number[] }>> =>
+    shapes(sizes).chain((shape) =>
+      rectangle(shape).map(({ starts, sizes: part }) => ({
+        operands: [
+          { shape, dtype, ...(isOwned ? { isContiguous: true } : {}) },
+          { shape: part, dtype },
+        ],
+        attrs: { starts },
+      })),
+    );
+
 /** Shapes of as many elements, with ones put in and axes joined and split. */
 function reshapings(shape: Shape): fc.Arbitrary<Shape> {
   const n = numel(shape);
@@ -41,6 +55,7 @@ export const moveSamplers: Pick<
   | "scatterAddAlong"
   | "pad"
   | "concat"
+  | "overwrite"
   | "writeSlice"
   | "alias"
   | "expand"
@@ -135,20 +150,8 @@ export const moveSamplers: Pick<
           attrs: { axis },
         })),
   },
-  writeSlice: {
-    dtypes: allDTypes,
-    compare: "bits",
-    plan: ({ dtype, ...sizes }) =>
-      shapes(sizes).chain((shape) =>
-        rectangle(shape).map(({ starts, sizes: part }) => ({
-          operands: [
-            { shape, dtype },
-            { shape: part, dtype },
-          ],
-          attrs: { starts },
-        })),
-      ),
-  },
+  overwrite: { dtypes: allDTypes, compare: "bits", plan: rectanglePlan(true) },
+  writeSlice: { dtypes: allDTypes, compare: "bits", plan: rectanglePlan(false) },
   alias: {
     dtypes: allDTypes,
     compare: "bits",

@@ -26,13 +26,13 @@ export const decodeAttentionKernels = ({ device }: Context): Pick<FusedKernels<B
       const warps = batch * queryHeads >= MANY_BLOCKS ? LEAST_WARPS : mostWarps(packs);
       const ahead = Number(device.graphs.isUntouched(place, keys, values));
       const constants = { PACK: pack, PACKS: packs, TURNED: base === undefined ? 0 : 1, WARPS: warps, AHEAD: ahead };
-      const sharedBytes = 4 * (3 * dim + 2 * warps + warps * dim);
+      const sharedBytes = 4 * (4 * dim + 2 * warps + warps * dim);
       const unit = { files: ["chain", "angle", "decodeAttention"], types: { T: cTypes[dtype] }, constants };
       const kernel = device.kernel(unit, "decodeAttention", sharedBytes);
       const p = device.parameters.start();
       for (const view of [heads!, place!, keys!, values!, y!]) p.pointer(addressOf(view));
       p.double(base === undefined ? 0 : -Math.log(base) / (dim / 2));
-      p.ints([queryHeads, keyHeads, keys!.shape[2]!, dim, window]).float(scale);
+      p.ints([queryHeads, keyHeads, keys!.shape[2]!, dim, window, Number(place!.shape[0]! > 1)]).float(scale);
       device.launch(kernel, batch * queryHeads, 1, 1, 32 * warps, sharedBytes);
     },
   },
