@@ -75,10 +75,7 @@ KERNEL_SHARING(hopperQueries, HopperAttention, 128 * (GROUPS + 1), 1) {
         const Sight sight = Sight::ofKeys(p.of, row0, j0);
 #pragma unroll
         for (int i = 0; i < STEP / 2; i++) w[i] = exp2Of(fmaf(w[i], scale, -lse[i >> 1 & 1]));
-        if (!sight.isWhole)
-#pragma unroll
-          for (int i = 0; i < STEP / 2; i++)
-            if (!sight.has(i)) w[i] = 0;
+        sight.hide(w, 0);
         productsWait<0>();
         settle(dw);
         leave(&shared.free[stage.at][1]);
