@@ -21,8 +21,8 @@ struct HopperAttention {
 struct SharedTiles {
   u16 own[OWN_STAGES][OWNED][PANELS][ROWS][64];
   u16 other[STAGES][2][PANELS][STEP][64];
-  float statistics[STAGES][2][STEP];
-  Barrier ownFull[OWN_STAGES], ownFree[OWN_STAGES], full[STAGES][2], free[STAGES][2];
+  float statistics[STAGES][2][STEP], ownStatistics[2][2][ROWS];  // log-sum-exps and deltas of queries, on the side that those are
+  Barrier ownFull[OWN_STAGES], ownFree[OWN_STAGES], measured[2], taken[2], full[STAGES][2], free[STAGES][2];
 };
 static_assert(sizeof(SharedTiles) + 1008 <= SHARED_BYTES, "shared memory of a block, which begins at a multiple of 16");
 static constexpr u32 OWN_BYTES = OWNED * PANELS * ROWS * 128, OTHER_BYTES = PANELS * STEP * 128, OTHER_PANEL = STEP * 128;
@@ -34,6 +34,10 @@ static __device__ __forceinline__ SharedTiles& startShared(unsigned char* raw) {
     for (int i = 0; i < OWN_STAGES; i++) {
       barrierStart(&shared.ownFull[i], 1);
       barrierStart(&shared.ownFree[i], 4 * GROUPS);
+    }
+    for (int i = 0; i < 2; i++) {
+      barrierStart(&shared.measured[i], 3);
+      barrierStart(&shared.taken[i], 4 * GROUPS);
     }
     for (int i = 0; i < 2 * STAGES; i++) {
       barrierStart(&shared.full[i / 2][i % 2], 1);
