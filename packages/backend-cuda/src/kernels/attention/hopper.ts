@@ -42,7 +42,7 @@ const forward: Pass = {
 const queries: Pass = {
   ...{ kernel: "hopperQueries", own: ["q", "g"], other: ["k", "v"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 40, TAKEN: 232 },
+    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 56, TAKEN: 224 },
     128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, GIVEN: 56, TAKEN: 224 },
   },
 };
@@ -90,7 +90,8 @@ function run(device: CudaDevice, pass: Pass, operands: AttentionOperands, attrs:
   const [rows, OWNED, panels] = [64 * GROUPS, pass.own.length, D / 64];
   // SharedTiles of hopperAttention.cu, from the next multiple of 1024.
   const tiles = panels * 128 * (OWN_STAGES * OWNED * rows + 2 * STAGES * STEP);
-  const sharedBytes = 1024 + tiles + STAGES * 2 * STEP * 4 + 8 * (2 * OWN_STAGES + 4 * STAGES);
+  const statistics = 2 * 4 * (STAGES * STEP + 2 * rows);
+  const sharedBytes = 1024 + tiles + statistics + 8 * (2 * OWN_STAGES + 4 + 4 * STAGES);
   const unit: KernelUnit = {
     files: ["heads", "attentionProblem", "tensorCore", "hopper", "hopperAttention", pass.kernel],
     types: { T: cTypes[operands.q.dtype] },
