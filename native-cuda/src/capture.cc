@@ -9,7 +9,9 @@ abi::Handle launchable(const Call& call) { return reinterpret_cast<abi::Handle>(
 // beginCapture(): from here on the stream's work is taken down. Relaxed: segments and kernels may be got meanwhile.
 napi_value beginCapture(Call& call) {
   mustBeOpen();
+  restTransfers();
   check(cuda.driver.beginCapture(cuda.stream, abi::CAPTURE_RELAXED), "starting a capture");
+  beginCapturedTransfers();
   return call.nothing();
 }
 
@@ -17,9 +19,14 @@ napi_value beginCapture(Call& call) {
 napi_value endCapture(Call& call) {
   mustBeOpen();
   abi::Handle graph = nullptr, made = nullptr;
-  check(cuda.driver.endCapture(cuda.stream, &graph), "ending a capture");
-  const abi::Result result = cuda.driver.instantiate(&made, graph, 0);
-  cuda.driver.destroyGraph(graph);
+  const abi::Result joined = joinCapturedTransfers();
+  const abi::Result ended = cuda.driver.endCapture(cuda.stream, &graph);
+  abi::Result result = joined != abi::SUCCESS ? joined : ended;
+  if (result == abi::SUCCESS) result = cuda.driver.instantiate(&made, graph, 0);
+  if (graph != nullptr) cuda.driver.destroyGraph(graph);
+  endCapturedTransfers(made);
+  check(joined, "joining copies to a capture");
+  check(ended, "ending a capture");
   check(result, "making a graph");
   return call.give(static_cast<double>(reinterpret_cast<uintptr_t>(made)));
 }
@@ -29,6 +36,7 @@ napi_value abandonCapture(Call& call) {
   mustBeOpen();
   abi::Handle graph = nullptr;
   if (cuda.driver.endCapture(cuda.stream, &graph) == abi::SUCCESS && graph != nullptr) cuda.driver.destroyGraph(graph);
+  endCapturedTransfers(nullptr);
   return call.nothing();
 }
 
@@ -44,6 +52,7 @@ napi_value destroyGraph(Call& call) {
   // On a device that is lost both fail, and there is nothing left to give back.
   cuda.driver.synchronize(cuda.stream);
   cuda.driver.destroyLaunchable(launchable(call));
+  releaseTransfersOf(launchable(call));
   return call.nothing();
 }
 

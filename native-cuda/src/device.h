@@ -19,6 +19,13 @@ void mustBeOpen();
 /** Gives back pinned memory and events that no transfer uses; and all that transfers keep, before the device is closed. */
 void releaseTransfers();
 void closeTransfers();
+/** Waits for all copies: what is taken down cannot wait for what was not. */
+void restTransfers();
+/** From here on copies are taken down with the stream's other work; their streams end before the stream's; the graph, or null for none, has their memory. */
+void beginCapturedTransfers();
+abi::Result joinCapturedTransfers();
+void endCapturedTransfers(abi::Handle graph);
+void releaseTransfersOf(abi::Handle graph);
 
 void publishDevice(napi_env env, napi_value exports);
 void publishMemory(napi_env env, napi_value exports);

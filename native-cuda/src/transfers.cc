@@ -2,6 +2,7 @@
 // has an engine for each. Streams wait for each other by events, never the program: a copy for what was computed before it was asked for and
 // for the last copy through its pinned memory, and the computation for a copy where it says so.
 #include <deque>
+#include <map>
 #include <utility>
 
 #include "device.h"
@@ -10,6 +11,8 @@ namespace {
 
 struct Direction {
   abi::Handle stream = nullptr;
+  /** Whether it is part of the capture under way. */
+  bool isCaptured = false;
 };
 Direction out, back;
 
@@ -46,34 +49,48 @@ struct OwnEvent {
   ~OwnEvent() { giveEvent(of); }
 };
 
-/** Pinned memory, and the event after the last copy through it. */
+/** Pinned memory, and the event after the last copy through it, if there was one that may not have ended. */
 struct Piece {
   void* memory = nullptr;
   size_t bytes = 0;
   abi::Handle done = nullptr;
+  bool isMarked = false;
 };
 std::vector<Piece> freePieces;
 size_t usedBytes = 0, keptBytes = 0;
 
-Piece takePiece(size_t bytes) {
-  Piece piece{nullptr, roundUp(bytes), nullptr};
-  for (size_t i = freePieces.size(); i-- > 0 && piece.memory == nullptr;) {
-    if (freePieces[i].bytes != piece.bytes) continue;
-    piece = freePieces[i];
-    freePieces.erase(freePieces.begin() + static_cast<std::ptrdiff_t>(i));
-    keptBytes -= piece.bytes;
+/** Of copies that are taken down for a graph: the memory is the graph's, for copy after copy of it. */
+bool isCapturing = false;
+std::vector<Piece> freeOfCapture, takenByCapture;
+std::map<abi::Handle, std::vector<Piece>> ofGraphs;
+
+bool takeFrom(std::vector<Piece>& pieces, Piece& piece) {
+  for (size_t i = pieces.size(); i-- > 0;) {
+    if (pieces[i].bytes != piece.bytes) continue;
+    piece = pieces[i];
+    pieces.erase(pieces.begin() + static_cast<std::ptrdiff_t>(i));
+    return true;
   }
+  return false;
+}
+
+Piece takePiece(size_t bytes) {
+  Piece piece{nullptr, roundUp(bytes), nullptr, false};
+  if (isCapturing && takeFrom(freeOfCapture, piece)) return piece;
+  if (takeFrom(freePieces, piece)) keptBytes -= piece.bytes;
   if (piece.memory == nullptr) {
     OwnEvent done;
     check(cuda.driver.allocateHost(&piece.memory, piece.bytes, 0), "allocating pinned host memory");
     std::swap(piece.done, done.of);
   }
   usedBytes += piece.bytes;
+  if (isCapturing) takenByCapture.push_back(piece);
   return piece;
 }
 
 void givePiece(const Piece& piece) {
   if (piece.memory == nullptr) return;
+  if (isCapturing) return freeOfCapture.push_back(piece);
   usedBytes -= piece.bytes;
   keptBytes += piece.bytes;
   freePieces.push_back(piece);
@@ -99,7 +116,8 @@ class Times {
   /** Asks a stream for something, between two events where that is timed. */
   template <class Ask>
   void take(abi::Handle stream, Ask ask) {
-    if (!isOn_) return ask();
+    // The events of a graph's nodes have no times.
+    if (!isOn_ || isCapturing) return ask();
     OwnEvent from, to;
     check(cuda.driver.recordEvent(from.of, stream), "recording an event");
     ask();
@@ -153,11 +171,13 @@ struct Transfer {
     OwnEvent ready;
     check(cuda.driver.recordEvent(ready.of, cuda.stream), "recording an event");
     check(cuda.driver.waitEvent(way.stream, ready.of, 0), "waiting for an event");
-    check(cuda.driver.waitEvent(way.stream, piece.done, 0), "waiting for an event");
+    if (piece.isMarked) check(cuda.driver.waitEvent(way.stream, piece.done, 0), "waiting for an event");
     try {
       copies.take(way.stream, [&] { check(copy(way.stream), what); });
       check(cuda.driver.recordEvent(piece.done, way.stream), "recording an event");
+      piece.isMarked = true;
       underWay = &way;
+      if (isCapturing) way.isCaptured = true;
     } catch (...) {
       // There may be a copy that nothing marks the end of.
       cuda.driver.synchronize(way.stream);
@@ -241,6 +261,8 @@ napi_value releasePinned(Call& call) {
 }  // namespace
 
 void releaseTransfers() {
+  // Streams that are captured cannot be waited for.
+  if (isCapturing) return;
   for (const Direction* way : {&out, &back})
     if (way->stream != nullptr) cuda.driver.synchronize(way->stream);
   for (const Piece& piece : freePieces) {
@@ -260,6 +282,42 @@ void closeTransfers() {
     if (way->stream != nullptr) cuda.driver.destroyStream(way->stream);
     way->stream = nullptr;
   }
+}
+
+void restTransfers() {
+  for (const Direction* way : {&out, &back})
+    if (way->stream != nullptr) check(cuda.driver.synchronize(way->stream), "waiting for copies");
+  for (Piece& piece : freePieces) piece.isMarked = false;
+}
+
+void beginCapturedTransfers() { isCapturing = true; }
+
+abi::Result joinCapturedTransfers() {
+  for (const Direction* way : {&out, &back}) {
+    if (!way->isCaptured) continue;
+    abi::Handle last = nullptr;
+    abi::Result result = cuda.driver.createEvent(&last, abi::EVENT_DEFAULT);
+    if (result == abi::SUCCESS) result = cuda.driver.recordEvent(last, way->stream);
+    if (result == abi::SUCCESS) result = cuda.driver.waitEvent(cuda.stream, last, 0);
+    if (last != nullptr) cuda.driver.destroyEvent(last);
+    if (result != abi::SUCCESS) return result;
+  }
+  return abi::SUCCESS;
+}
+
+void endCapturedTransfers(abi::Handle graph) {
+  isCapturing = out.isCaptured = back.isCaptured = false;
+  freeOfCapture.clear();
+  if (!takenByCapture.empty()) ofGraphs[graph] = std::move(takenByCapture);
+  takenByCapture.clear();
+  if (graph == nullptr) releaseTransfersOf(graph);
+}
+
+void releaseTransfersOf(abi::Handle graph) {
+  const auto found = ofGraphs.find(graph);
+  if (found == ofGraphs.end()) return;
+  for (const Piece& piece : found->second) givePiece(piece);
+  ofGraphs.erase(found);
 }
 
 void publishTransfers(napi_env env, napi_value exports) {

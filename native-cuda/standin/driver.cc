@@ -164,30 +164,32 @@ bool isPinned(const void* memory) {
 
 STANDIN_API int cuMemcpyHtoDAsync_v2(Pointer to, const void* from, size_t bytes, void* stream) {
   ANSWER;
-  NOT_WHILE_CAPTURING;
+  if (!isPinned(from)) NOT_WHILE_CAPTURING;
   if (!isInside(to, bytes)) return 1;
   // Of memory that is not pinned the driver has taken a copy when this returns.
   std::shared_ptr<std::vector<char>> taken;
+  const bool wasPinned = isPinned(from);
   if (isLate(stream) && !isPinned(from)) {
     const auto* first = static_cast<const char*>(from);
     taken = std::make_shared<std::vector<char>>(first, first + bytes);
   }
-  return outcome(doOn(stream, [=] {
-    if (!isInside(to, bytes)) return 700;
+  return outcome(enqueue(stream, [=] {
+    if (!isInside(to, bytes) || (taken == nullptr && isPinned(from) != wasPinned)) return 700;
     std::memcpy(reinterpret_cast<void*>(to), taken == nullptr ? from : taken->data(), bytes);
     return 0;
   }));
 }
 STANDIN_API int cuMemcpyDtoHAsync_v2(void* to, Pointer from, size_t bytes, void* stream) {
   ANSWER;
-  NOT_WHILE_CAPTURING;
+  const bool wasPinned = isPinned(to);
+  if (!wasPinned) NOT_WHILE_CAPTURING;
   if (!isInside(from, bytes)) return 1;
-  const int code = doOn(stream, [=] {
-    if (!isInside(from, bytes)) return 700;
+  const int code = enqueue(stream, [=] {
+    if (!isInside(from, bytes) || isPinned(to) != wasPinned) return 700;
     std::memcpy(to, reinterpret_cast<void*>(from), bytes);
     return 0;
   });
-  return outcome(isPinned(to) ? code : finish(stream));
+  return outcome(wasPinned ? code : finish(stream));
 }
 STANDIN_API int cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, void* stream) {
   ANSWER;
@@ -216,9 +218,18 @@ STANDIN_API int cuStreamSynchronize(void* stream) {
   ANSWER;
   return outcome(finish(stream));
 }
-STANDIN_API int cuStreamWaitEvent(void* stream, void* event, unsigned) { ANSWER; return outcome(waitFor(stream, *static_cast<Event*>(event))); }
+STANDIN_API int cuStreamWaitEvent(void* stream, void* event, unsigned) {
+  ANSWER;
+  bool isDone = false;
+  if (const int failure = waitedInCapture(*static_cast<Event*>(event), stream, isDone)) return failure;
+  return isDone ? 0 : outcome(waitFor(stream, *static_cast<Event*>(event)));
+}
 STANDIN_API int cuEventCreate(void** event, unsigned) { ANSWER; *event = new Event; return 0; }
-STANDIN_API int cuEventRecord(void* event, void* stream) { ANSWER; return outcome(record(*static_cast<Event*>(event), stream)); }
+STANDIN_API int cuEventRecord(void* event, void* stream) {
+  ANSWER;
+  if (recordedInCapture(*static_cast<Event*>(event), stream)) return 0;
+  return outcome(record(*static_cast<Event*>(event), stream));
+}
 STANDIN_API int cuEventSynchronize(void* event) {
   NOT_WHILE_CAPTURING;
   // On a thread of its own, where it is a read that waits: nothing is planned for it.
@@ -236,7 +247,7 @@ STANDIN_API int cuEventElapsedTime(float* milliseconds, void* first, void* secon
   *milliseconds = static_cast<float>((b.tv_sec - a.tv_sec) * 1e3 + (b.tv_nsec - a.tv_nsec) * 1e-6);
   return 0;
 }
-STANDIN_API int cuEventDestroy_v2(void* event) { delete static_cast<Event*>(event); return 0; }
+STANDIN_API int cuEventDestroy_v2(void* event) { forgetInCapture(*static_cast<Event*>(event)); delete static_cast<Event*>(event); return 0; }
 
 // "Machine code" is a shared library that compiler.cc made; its own headers say how long it is.
 STANDIN_API int cuModuleLoadData(void** module, const void* data) {

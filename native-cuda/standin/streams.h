@@ -34,3 +34,10 @@ int record(Event& event, void* stream);
 /** What the stream is asked for from now on comes after the event's mark. */
 int waitFor(void* stream, const Event& event);
 int reachNow(const Event& event);
+
+/** Notes where an event is recorded on a captured stream; false where the stream is none. */
+bool recordedInCapture(const Event& event, void* stream);
+/** Orders a stream behind a captured event, which makes it part of the capture; `isDone` says whether it was one. Gives the code of a failure. */
+int waitedInCapture(const Event& event, void* stream, bool& isDone);
+/** The event is no more. */
+void forgetInCapture(const Event& event);

@@ -1,8 +1,10 @@
 import type { CudaBackend } from "@revnet-zero/backend-cuda";
+import type { Compiled } from "@revnet-zero/compile";
 import { leastPeakBytes, ModelPlanner, measureTimes, planChain } from "@revnet-zero/memory";
 import { ReversibleTransformer } from "@revnet-zero/models";
 import { type BlockPolicy, HostOffload, losslessPolicies } from "@revnet-zero/reversible";
 import { type Backend, Engine, type HostData, randomKey, type Tensor, tensor } from "@revnet-zero/tensor";
+import { recordedPassOf } from "@revnet-zero/train";
 import { median } from "../statistics.ts";
 
 export interface OffloadSizes {
@@ -77,13 +79,15 @@ export interface OffloadedPass {
   readonly passMs: number;
   /** Until the program has asked for all of it. */
   readonly hostMs: number;
+  /** As a CUDA graph. */
+  readonly graphMs: number;
   readonly peakBytes: number;
   /** Copied in a pass, in both directions, and what that took by itself. */
   readonly copiedBytes: number;
   readonly copiesMs: number;
   /** For how much of that the computation waited. */
   readonly waitsMs: number;
-  /** Whether gradients have the bits of the first of the passes. */
+  /** Whether gradients, of the graph as well, have the bits of the first of the passes. */
   readonly isSame: boolean;
 }
 
@@ -101,8 +105,10 @@ interface Subject {
   readonly engine: Engine;
   readonly model: ReversibleTransformer;
   readonly offload: HostOffload;
-  /** Forward and backward in bfloat16. */
+  readonly tokens: () => Tensor;
+  /** Forward and backward in bfloat16: called, and recorded, as a graph from the fourth time on. */
   readonly pass: () => void;
+  readonly graph: Compiled<[Tensor, Tensor], Tensor>;
   readonly dispose: () => void;
 }
 
@@ -116,12 +122,14 @@ function subjectOf(backend: CudaBackend, { layers, width, batch, length, vocabul
   const words = Int32Array.from({ length: batch * length }, (_, i) => (i * 7919) % vocabulary);
   const tokens = (): Tensor => tensor(words, { shape: [batch, length], engine });
   const pass = (): void => engine.scope(() => engine.autocast("bf16", () => model.loss(tokens(), tokens())).backward());
+  const graph = recordedPassOf(model, 1, { precision: "bf16", graph: true });
   const dispose = (): void => {
+    graph.dispose();
     model.zeroGrad();
     model.dispose();
     backend.releaseCaches();
   };
-  return { engine, model, offload, pass, dispose };
+  return { engine, model, offload, tokens, pass, graph, dispose };
 }
 
 /** Milliseconds of work on the device, and until the program has asked for it. */
@@ -136,15 +144,19 @@ function timed(backend: CudaBackend, work: () => void): { readonly ms: number; r
 
 /** Passes whose layers are offloaded, beside those whose layers are not, one after the other. */
 export function offloadedPasses(backend: CudaBackend, sizes: OffloadSizes): OffloadedPass[] {
-  const { engine, model, offload, pass: once, dispose } = subjectOf(backend, sizes);
-  const pass = (): void => {
+  const { engine, model, offload, tokens, pass: once, graph, dispose } = subjectOf(backend, sizes);
+  const withoutGradients = (work: () => void) => (): void => {
     model.zeroGrad();
-    once();
+    work();
   };
+  const pass = withoutGradients(once);
+  const launched = withoutGradients(() => engine.scope(() => void graph(tokens(), tokens())));
   const follow = (plan: readonly BlockPolicy[]): void => {
     model.sequence.plan = { blocks: model.sequence.blocks.map((_, i) => plan[i % plan.length]!) };
   };
   const gradients = (): HostData[] => model.parameters().map((p) => p.grad!.dataSync());
+  const areSame = (a: readonly HostData[], b: readonly HostData[]): boolean =>
+    a.every((g, i) => firstUnlike(g, b[i]!) < 0);
 
   let first: readonly HostData[] | undefined;
   const rows = plans.map((plan) => {
@@ -162,8 +174,9 @@ export function offloadedPasses(backend: CudaBackend, sizes: OffloadSizes): Offl
       copiedBytes: offload.copiedBytes - before[0],
       copiesMs: hostCopies.copiesMs() - before[1],
       waitsMs: hostCopies.waitsMs() - before[2],
-      isSame: found.every((g, i) => firstUnlike(g, first![i]!) < 0),
+      isSame: areSame(found, first),
       times: [] as ReturnType<typeof timed>[],
+      launches: [] as number[],
     };
   });
   for (let round = 0; round < sizes.rounds; round++) {
@@ -173,9 +186,19 @@ export function offloadedPasses(backend: CudaBackend, sizes: OffloadSizes): Offl
       rows[i]!.times.push(timed(backend, pass));
     });
   }
+  plans.forEach((plan, i) => {
+    const row = rows[i]!;
+    follow(plan);
+    for (let call = 0; call < 5; call++) launched();
+    const whyNot = graph.reason ?? graph.recordings.at(-1)?.whyNoGraph;
+    if (whyNot !== undefined) throw new Error(`passes with ${row.name} are no graph: ${whyNot}`);
+    row.isSame &&= areSame(gradients(), first!);
+    for (let round = 0; round < sizes.rounds; round++) row.launches.push(timed(backend, launched).ms);
+  });
   dispose();
-  return rows.map(({ times, ...row }) => ({
+  return rows.map(({ times, launches, ...row }) => ({
     ...row,
+    graphMs: median(launches),
     passMs: median(times.map(({ ms }) => ms)),
     hostMs: median(times.map(({ hostMs }) => hostMs)),
   }));

@@ -83,7 +83,7 @@ export class CudaBackend implements Backend<Block> {
     output: BufferView<Block>,
   ): void {
     this.#elementwise.run(op, attrs, inputs, output);
-    this.device.graphs.noteWritten(output);
+    this.device.graphs.noteWritten(output.data);
   }
 
   allocate(dtype: DType, elements: number): Block {

@@ -29,7 +29,7 @@ beforeEach((context) => {
   if (reason !== undefined) context.skip(reason);
 });
 afterEach(() => {
-  process.env.REVNET_STANDIN_LATE = process.env.REVNET_STANDIN_FAIL = "";
+  process.env.REVNET_STANDIN_LATE = process.env.REVNET_STANDIN_FAIL = process.env.REVNET_STANDIN_GRAPH = "";
   const { liveBlocks, hostBytes } = opened!.memory();
   expect([liveBlocks, hostBytes]).toEqual([0, 0]);
 });
@@ -94,6 +94,37 @@ describe.each(["", "copies", "work"])("copies in host memory, with the latest wo
   });
 });
 
+describe.each([1, 2, 3, 4, 5, 6])("copies of a graph, in order %i of those that its edges allow", (order) => {
+  test("hold what was there, and the next has their memory when they have ended", async () => {
+    const backend = await device();
+    backend.releaseCaches();
+    const [source, first, second] = [0, 1, 2].map(() => blockOf(backend, other)) as [Block, Block, Block];
+    const memory = backend.openGraphs(() => {});
+    const graph = memory.capture([], () => {
+      backend.write(source, ramp);
+      // Nobody waits for this one, neither before it is brought back nor before the next has its pinned memory.
+      const copy = copyOf(backend, source);
+      copy.copyTo(first);
+      copy.release();
+      const next = copyOf(backend, first);
+      next.settle();
+      backend.write(first, other);
+      next.copyTo(second);
+      next.settle();
+      next.release();
+    });
+    expect(backend.memory().hostBytes).toBeGreaterThan(0);
+    process.env.REVNET_STANDIN_GRAPH = String(order);
+    for (let launch = 0; launch < 2; launch++) {
+      graph.launch([], []);
+      expect([source, first, second].map((block) => read(backend, block))).toEqual([ramp, other, ramp]);
+    }
+    graph.dispose();
+    memory.dispose();
+    for (const block of [source, first, second]) backend.free(block);
+  });
+});
+
 // That the test above would find a missing wait: what somebody who does not settle gets.
 test("the stand-in's late copies read what was written after they were asked for", async () => {
   const backend = await device();
@@ -146,6 +177,50 @@ describe("calls that fail", () => {
     expect(failed).toBeGreaterThan(0);
     work();
     expect(read(backend, back)).toEqual(ramp);
+    for (const b of [block, back]) backend.free(b);
+  });
+
+  test.each([
+    ...calls,
+    "cuMemcpyDtoHAsync_v2",
+    "cuMemcpyHtoDAsync_v2",
+    "cuStreamEndCapture",
+    "cuGraphInstantiateWithFlags",
+  ])("one after the other while a graph is captured, of %s", async (name) => {
+    const backend = await device();
+    const block = blockOf(backend, ramp);
+    const back = backend.allocate("i32", count);
+    const memory = backend.openGraphs(() => {});
+    const capture = () =>
+      memory.capture([], () => {
+        const copy = copyOf(backend, block);
+        try {
+          copy.copyTo(back);
+          copy.settle();
+        } finally {
+          copy.release();
+        }
+      });
+    let failed = 0;
+    for (let isOver = false; !isOver; ) {
+      backend.releaseCaches();
+      process.env.REVNET_STANDIN_FAIL = `${name}:${failed + 1}:1`;
+      try {
+        capture().dispose();
+        isOver = true;
+      } catch (error) {
+        expect(String(error)).toMatch(/BackendError: cuda: .*\n {2}hint: /);
+        failed++;
+      }
+      process.env.REVNET_STANDIN_FAIL = "";
+      expect(backend.memory().hostBytes).toBe(0);
+    }
+    expect(failed).toBeGreaterThan(0);
+    const graph = capture();
+    graph.launch([], []);
+    expect(read(backend, back)).toEqual(ramp);
+    graph.dispose();
+    memory.dispose();
     for (const b of [block, back]) backend.free(b);
   });
 

@@ -1,5 +1,5 @@
 import type { Engine, Storage, Tensor } from "@revnet-zero/tensor";
-import type { Instruction, Program, Result, Slot, SlotView } from "./program.ts";
+import type { ElementwiseCall, Instruction, KernelCall, Program, Result, Slot, SlotView } from "./program.ts";
 import { Replay } from "./replay.ts";
 
 /** What a program computes from tensors made outside alone, computed once: those tensors must stay as they are. */
@@ -59,7 +59,8 @@ function constantInstructions({ instructions, results, keyOf }: Program): Readon
       ({ slot }) => constant.has(slot) || (slot.kind === "captured" && writers.get(slot) === undefined),
     );
     const isOwn = x.outputs.every(({ slot }) => slot.kind === "made" && writers.get(slot) === 1 && !returned.has(slot));
-    if (!reads || !isOwn || x.kind === "values" || drawsKeys(x, keyOf)) continue;
+    const isFixed = x.kind === "write" || ((x.kind === "kernel" || x.kind === "elementwise") && !drawsKeys(x, keyOf));
+    if (!reads || !isOwn || !isFixed) continue;
     for (const { slot } of x.outputs) constant.add(slot);
     found.add(x);
   }
@@ -67,9 +68,8 @@ function constantInstructions({ instructions, results, keyOf }: Program): Readon
 }
 
 /** Whether an attribute is a key: derived from the ambient one it is another at every call. */
-function drawsKeys(x: Instruction, keyOf: Program["keyOf"]): boolean {
-  if (x.kind === "write" || x.kind === "values") return false;
-  return Object.values((x.attrs ?? {}) as object).some(
+function drawsKeys({ attrs }: KernelCall | ElementwiseCall, keyOf: Program["keyOf"]): boolean {
+  return Object.values((attrs ?? {}) as object).some(
     (v) => Array.isArray(v) && keyOf(v as unknown as Parameters<Program["keyOf"]>[0]) !== undefined,
   );
 }

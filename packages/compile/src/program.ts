@@ -62,7 +62,17 @@ export interface HostValues extends Reading {
   readonly make: () => TypedArray;
 }
 
-export type Instruction = KernelCall | ElementwiseCall | HostWrite | HostValues;
+/**
+ * What is asked of a copy in host memory (`HostCopies`): that it is begun, brought back, waited for, given up. It reads, or
+ * writes, the buffer that is on its way, from the copy's begin until it is waited for or given up.
+ */
+export interface HostMove extends Reading {
+  readonly kind: "copy" | "copyTo" | "settle" | "release";
+  /** Which of the program's copies. */
+  readonly copy: number;
+}
+
+export type Instruction = KernelCall | ElementwiseCall | HostWrite | HostValues | HostMove;
 
 /** What the function returned, a tensor of it. */
 export interface Result extends SlotView {

@@ -1,4 +1,15 @@
-import type { Backend, BufferView, DType, Engine, Kernel, Storage, Tensor, TypedArray } from "@revnet-zero/tensor";
+import type {
+  Backend,
+  BufferView,
+  DType,
+  Engine,
+  HostCopies,
+  Kernel,
+  Storage,
+  Tensor,
+  TypedArray,
+} from "@revnet-zero/tensor";
+import { WatchedCopies } from "./hostMoves.ts";
 import type { Instruction, Program, Slot, SlotView } from "./program.ts";
 
 /**
@@ -13,6 +24,7 @@ export class Recorder {
   readonly #slots = new Map<unknown, Slot>();
   readonly #captured = new Set<Storage>();
   readonly #outside: ReadonlyMap<unknown, Storage>;
+  #hostCopies: WatchedCopies | undefined;
 
   constructor(engine: Engine, args: readonly Tensor[]) {
     const { backend } = engine;
@@ -57,10 +69,8 @@ export class Recorder {
         const slot = this.#slotOf(data);
         if (slot.kind !== "made") this.refuse("it writes numbers of the host into a tensor made outside");
         else {
-          const { dtype, elements } = slot;
-          const output: SlotView = { slot, dtype, shape: [elements], strides: [1], offset: 0 };
-          const words = values.slice();
-          this.#note({ kind: "write", words, inputs: [], outputs: [output] });
+          const output = this.#whole(data, slot.dtype, slot.elements);
+          this.#note({ kind: "write", words: values.slice(), inputs: [], outputs: [output] });
         }
       },
       read: (data, dtype, elements) => {
@@ -75,20 +85,18 @@ export class Recorder {
               return readSync.call(backend, data, dtype, elements);
             },
           }),
-      ...(hostCopies === undefined
-        ? {}
-        : {
-            hostCopies: {
-              copy: (data, dtype, elements) => {
-                this.refuse("it copies tensors to host memory");
-                return hostCopies.copy(data, dtype, elements);
-              },
-              copiesMs: () => hostCopies.copiesMs(),
-              waitsMs: () => hostCopies.waitsMs(),
-            },
-          }),
+      ...(hostCopies === undefined ? {} : { hostCopies: this.#watchedCopies(hostCopies) }),
       releaseCaches: () => backend.releaseCaches?.(),
     };
+  }
+
+  #watchedCopies(copies: HostCopies<unknown>): HostCopies<unknown> {
+    this.#hostCopies = new WatchedCopies(copies, {
+      view: (data, dtype, elements) => this.#whole(data, dtype, elements),
+      note: (move) => this.#note(move),
+      refuse: (reason) => this.refuse(reason),
+    });
+    return this.#hostCopies;
   }
 
   #kernel(name: string, kernel: Kernel<unknown, unknown>): Kernel<unknown, unknown> {
@@ -140,6 +148,10 @@ export class Recorder {
     });
   }
 
+  #whole(data: unknown, dtype: DType, elements: number): SlotView {
+    return { slot: this.#slotOf(data), dtype, shape: [elements], strides: [1], offset: 0 };
+  }
+
   #slotOf(data: unknown): Slot {
     const known = this.#slots.get(data);
     if (known !== undefined) return known;
@@ -160,6 +172,7 @@ export class Recorder {
       if (slot.kind !== "made" || returned.has(slot)) continue;
       this.refuse(`it keeps a tensor that it does not return (${slot.elements} elements, ${slot.dtype})`);
     }
+    if ((this.#hostCopies?.live ?? 0) > 0) this.refuse("it keeps tensors in host memory");
     const captured = [...this.#captured];
     const written = new Set(this.instructions.flatMap((x) => x.outputs.map((v) => v.slot)));
     const copies = captured.flatMap(({ copyOf, data }) =>

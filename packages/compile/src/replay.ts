@@ -9,6 +9,7 @@ import {
   type Storage,
   type Tensor,
 } from "@revnet-zero/tensor";
+import { RunningCopies } from "./hostMoves.ts";
 import type { Lifetime } from "./placement.ts";
 import type { Instruction, Program, Slot, SlotView } from "./program.ts";
 import { ValueSource, type Values } from "./values.ts";
@@ -46,11 +47,13 @@ export class Replay {
   readonly #steps: readonly Step[];
   /** Parameters' copies in fewer bits that it reads as it finds them. */
   readonly #copies: readonly CastCopy[];
+  readonly #hostCopies: RunningCopies;
 
   constructor(engine: Engine, program: Program) {
     this.engine = engine;
     this.#values = new ValueSource(program);
     this.#program = program;
+    this.#hostCopies = new RunningCopies(engine.backend.hostCopies);
     for (const s of program.captured) s.retain();
     this.#categories = new Map(program.results.map((r) => [r.slot, r.category]));
     const last = new Map<Slot, number>();
@@ -97,6 +100,7 @@ export class Replay {
         if (slot.kind === "made") made.set(slot, this.#take(this.#places.get(slot)!));
       return this.results(args, (slot) => made.get(slot)!);
     } finally {
+      this.#hostCopies.end();
       for (const storage of made.values()) storage.release();
       // Of a run that failed.
       for (const place of this.#places.values())
@@ -141,7 +145,11 @@ export class Replay {
       const data = dataOf(slot);
       for (const v of views) v.data = data;
     }
-    for (const { instruction, work } of this.#steps) if (instruction.kind !== "values") work(values);
+    try {
+      for (const { instruction, work } of this.#steps) if (instruction.kind !== "values") work(values);
+    } finally {
+      this.#hostCopies.end();
+    }
   }
 
   /** Writes the host's numbers. */
@@ -212,6 +220,8 @@ export class Replay {
     const [output] = outputs as [MutableView];
     if (instruction.kind === "write") return () => backend.write(output.data, instruction.words);
     if (instruction.kind === "values") return ({ words }) => backend.write(output.data, words.get(instruction)!);
+    if (instruction.kind !== "kernel" && instruction.kind !== "elementwise")
+      return this.#hostCopies.mover(instruction, inputs[0] ?? output);
     const { attrs } = instruction;
     const attrsAt = this.#values.keys.in(attrs) ?? (() => attrs);
     if (instruction.kind === "kernel") return ({ keys }) => instruction.run(inputs, outputs, attrsAt(keys));

@@ -40,10 +40,10 @@ export class HostOffload implements OffloadStore {
 
   put(t: Tensor): Offloaded {
     const { backend } = t.engine;
-    const isShapeOnly = lacksValues(t.engine);
-    if (backend.hostCopies === undefined) return (isShapeOnly ? shapeStore : this.#byReading).put(t);
+    if (backend.hostCopies === undefined) return (lacksValues(t.engine) ? shapeStore : this.#byReading).put(t);
     let queue = this.#queues.get(backend);
     if (queue === undefined) {
+      const isShapeOnly = backend.assumptions !== undefined;
       const counts = isShapeOnly ? { heldBytes: 0, copiedBytes: 0 } : this.#counts;
       queue = new HostQueue(backend.hostCopies, this.inFlightBytes, counts);
       this.#queues.set(backend, queue);

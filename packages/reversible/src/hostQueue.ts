@@ -74,6 +74,7 @@ export class HostQueue {
 
   /** The words on the device, in a buffer with a reference that is the caller's. */
   fetch(held: HeldTensor): Storage {
+    this.#noteUse(held);
     if (held.onDevice === undefined) this.#bring(held);
     const there = held.onDevice!;
     if (there.way === "back") held.copy.settle();
@@ -100,12 +101,19 @@ export class HostQueue {
   }
 
   release(held: HeldTensor): void {
+    this.#noteUse(held);
     if (held.before !== undefined) held.before.after = held.after;
     if (held.after === undefined) this.#latest = held.before;
     else held.after.before = held.before;
     this.#counts.heldBytes -= held.bytes;
     held.copy.release();
     if (held.onDevice !== undefined) this.#leaveDevice(held);
+  }
+
+  /** A recording sees the copies that are made in it, and no others. */
+  #noteUse({ engine }: HeldTensor): void {
+    if (engine.backend.hostCopies !== this.#copies)
+      engine.noteHostEffect("it uses tensors that were put in host memory before");
   }
 
   /** The computation waits for the copy, and the device forgets the tensor. */

@@ -1,14 +1,14 @@
+import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { MetaBackend } from "@revnet-zero/backend-meta";
 import { type Backend, Engine, expectNoLeak, tensor } from "@revnet-zero/tensor";
-import { runs } from "@revnet-zero/testkit";
+import { runs, withLateCopies } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type BlockPolicy, HostOffload, ReversibleSequence } from "../src/index.ts";
 import { buildCoupled, coupledGradients, coupledPeak, coupledRecipes, withCoupled } from "./coupled.ts";
 import { expectSameGradients } from "./fixtures.ts";
-import { deviceWithLateCopies } from "./lateCopies.ts";
 
-const device = deviceWithLateCopies();
+const device = withLateCopies(new CpuBackend() as Backend);
 const engine = new Engine(device);
 const policies: readonly BlockPolicy[] = ["offload", "swap", "offload", "swap", "reconstruct", "checkpoint", "store"];
 const cases = coupledRecipes().chain((recipe) =>
@@ -119,6 +119,19 @@ describe("a queue of tensors", () => {
     expect(Array.from(held.fetch().dataSync())).toEqual([1, 2, 3]);
     held.release();
     expect([store.heldBytes, device.copying.count]).toEqual([0, 0]);
+  });
+
+  test("tells a recording of what was put before it, which it does not see", () => {
+    const store = new HostOffload();
+    const t = tensor([1, 2, 3], { engine });
+    const held = store.put(t);
+    const told: string[] = [];
+    const host = { effect: (what: string) => told.push(what), values: () => {}, isLasting: () => false };
+    const seen = { ...device, hostCopies: { ...device.hostCopies! } } as Backend;
+    engine.withBackend(seen, host, () => held.fetch()).dispose();
+    held.release();
+    t.dispose();
+    expect(told).toEqual(["it uses tensors that were put in host memory before"]);
   });
 
   test("takes views for what they show", () => {

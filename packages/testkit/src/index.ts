@@ -5,6 +5,7 @@ export { type OpPromise, type PromiseOptions, promisesOf } from "./contract/prom
 export { type Subject, subject } from "./contract/run.ts";
 export { errorText, rejectionText } from "./errors.ts";
 export { type GradcheckOptions, gradcheck, gradgradcheck } from "./gradcheck.ts";
+export { withLateCopies } from "./lateCopies.ts";
 export { type Liveness, watchLiveness } from "./liveness.ts";
 export * from "./sample.ts";
 export { samplers } from "./samples/index.ts";

@@ -67,10 +67,16 @@ export function recordedPassOf(
   return compileGradients(model.parameters(), passOf(model, microBatches, options), { guard, graph });
 }
 
-/** What a recording of a model's pass depends on. Another scale is another recording. */
+/** What a recording of a model's pass depends on. Another scale is another recording, and another offload store. */
 export function guardOf(model: LanguageModel, scale: () => number = () => 1): () => string {
   const sequence = model instanceof ReversibleTransformer ? model.sequence : undefined;
-  return () => `${model.training} ${sequence?.mode} ${sequence?.plan?.blocks} ${sequence?.check} ${scale()}`;
+  let store = sequence?.offload;
+  let stores = 0;
+  return () => {
+    if (sequence?.offload !== store) stores++;
+    store = sequence?.offload;
+    return `${model.training} ${sequence?.mode} ${sequence?.plan?.blocks} ${stores} ${sequence?.check} ${scale()}`;
+  };
 }
 
 export interface GradientOptions {

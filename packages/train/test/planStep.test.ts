@@ -1,7 +1,7 @@
 import { CpuBackend } from "@revnet-zero/backend-cpu";
-import { HostStore, offloadTo } from "@revnet-zero/reversible";
-import { Engine } from "@revnet-zero/tensor";
-import { errorText } from "@revnet-zero/testkit";
+import { HostOffload, HostStore, offloadTo } from "@revnet-zero/reversible";
+import { type Backend, Engine } from "@revnet-zero/tensor";
+import { errorText, withLateCopies } from "@revnet-zero/testkit";
 import { describe, expect, test } from "vitest";
 import { buildStep, estimateStep, planStep } from "../src/index.ts";
 import { smallConfig, smallTrainer } from "./smallRun.ts";
@@ -65,6 +65,23 @@ describe("a planned step", () => {
     expect(store.heldBytes).toBe(0);
     offloaded.dispose();
     plain.dispose();
+  });
+
+  test("is offloaded beside the computation by recorded steps as by called ones", async () => {
+    const plan = { blocks: ["offload", "swap", "reconstruct", "offload"] } as const;
+    const made = [true, false].map((isRecorded) => {
+      const device = withLateCopies(new CpuBackend() as Backend);
+      const trainer = smallTrainer(given, { engine: new Engine(device), isRecorded });
+      trainer.model.sequence.plan = plan;
+      trainer.model.sequence.offload = new HostOffload({ inFlightBytes: 2000 });
+      return { device, trainer };
+    });
+    for (const { trainer } of made) await trainer.run();
+    const [recorded, called] = made as [(typeof made)[0], (typeof made)[0]];
+    expect(recorded.trainer.history).toEqual(called.trainer.history);
+    expect(recorded.trainer.peakBytes).toBe(called.trainer.peakBytes);
+    expect([recorded.device, called.device].map(({ copying }) => copying.count)).toEqual([0, 0]);
+    for (const { trainer } of made) trainer.dispose();
   });
 
   test("is refused where nothing fits, and in modes without plans", () => {

@@ -1,6 +1,5 @@
 import {
   BackendError,
-  type BufferView,
   dtypes,
   type Graph,
   type GraphMemory,
@@ -64,8 +63,8 @@ export class DeviceGraphs {
   }
 
   /** Notes what an op writes. Everything that is asked for while a graph is made has to. */
-  noteWritten({ data }: BufferView<Block>): void {
-    this.#capture?.written.push([data.address, data.address + data.bytes]);
+  noteWritten({ address, bytes }: Block): void {
+    this.#capture?.written.push([address, address + bytes]);
   }
 
   /**
@@ -92,7 +91,7 @@ export class DeviceGraphs {
     }
     const from = ordinary.allocate(values.byteLength);
     this.#capture.constants.push([from, values]);
-    this.#capture.written.push([to.address, to.address + to.bytes]);
+    this.noteWritten(to);
     native.copy(to.address, from.address, values.byteLength);
   }
 

@@ -1,16 +1,9 @@
-import {
-  BackendError,
-  type DType,
-  dtypes,
-  type HostCopies,
-  type HostCopy,
-  OutOfMemoryError,
-} from "@revnet-zero/tensor";
+import { type DType, dtypes, type HostCopies, type HostCopy, OutOfMemoryError } from "@revnet-zero/tensor";
 import type { Block } from "./allocator.ts";
 import type { CudaDevice } from "./device.ts";
 import { isOutOfMemory } from "./errors.ts";
 
-/** Copies in pinned host memory, on streams beside that of the computation (native-cuda/src/transfers.cc). */
+/** Copies in pinned host memory, on streams beside that of the computation (native-cuda/src/transfers.cc), while a graph is captured as well. */
 export class DeviceHostCopies implements HostCopies<Block> {
   readonly #device: CudaDevice;
 
@@ -20,18 +13,15 @@ export class DeviceHostCopies implements HostCopies<Block> {
 
   copy({ address, bytes: room }: Block, dtype: DType, elements: number): HostCopy<Block> {
     const device = this.#device;
-    const { native, graphs } = device;
+    const { native } = device;
     const bytes = elements * dtypes[dtype].bytes;
     if (bytes === 0 || room === 0) return nothing;
-    if (graphs.isCapturing)
-      throw new BackendError(
-        "offload",
-        "work that becomes a graph copies to host memory",
-        "report this: such a step is not to be captured",
-      );
     const transfer = device.guard(() => withRoom(bytes, () => native.copyOut(address, bytes)));
     return {
-      copyTo: (to) => device.guard(() => native.copyBack(transfer, to.address, bytes)),
+      copyTo: (to) => {
+        device.guard(() => native.copyBack(transfer, to.address, bytes));
+        device.graphs.noteWritten(to);
+      },
       settle: () => device.guard(() => native.awaitTransfer(transfer)),
       release: () => native.endTransfer(transfer),
     };

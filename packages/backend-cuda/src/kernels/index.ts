@@ -28,7 +28,7 @@ export function cudaKernels(context: Context): KernelTable<Block> {
   const noting = ([name, kernel]: [string, Kernel<Block, unknown>]): [string, Kernel<Block, unknown>] => {
     const run: typeof kernel.run = (inputs, outputs, attrs) => {
       kernel.run(inputs, outputs, attrs);
-      if (graphs.isCapturing) for (const view of outputs) graphs.noteWritten(view);
+      if (graphs.isCapturing) for (const view of outputs) graphs.noteWritten(view.data);
     };
     return [name, { ...kernel, run }];
   };

@@ -1,12 +1,10 @@
-import { CpuBackend } from "@revnet-zero/backend-cpu";
 import { type Backend, dtypes, type HostCopies, type TypedArray } from "@revnet-zero/tensor";
 
 /**
- * The CPU as a device: its copies in host memory are made at the latest moment at which the contract allows it, when somebody settles them. So
+ * A backend whose buffers are arrays as a device: its copies in host memory are made at the latest moment at which the contract allows it, when somebody settles them. So
  * a buffer that is written or freed before gives other numbers.
  */
-export function deviceWithLateCopies(): Backend & { readonly copying: { count: number } } {
-  const backend = new CpuBackend() as Backend;
+export function withLateCopies(backend: Backend): Backend & { readonly copying: { readonly count: number } } {
   const copying = { count: 0 };
   // One after the other, as on a stream.
   let pending: { readonly of: object; readonly move: () => void }[] = [];
