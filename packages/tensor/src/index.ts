@@ -104,10 +104,12 @@ export {
   randomWords,
   tensor,
   toWords,
+  uninitialised,
   zeros,
 } from "./tensor/create.ts";
 export { type DispatchOptions, dispatch, lowered } from "./tensor/dispatch.ts";
 export { makeTensor, type TensorInit } from "./tensor/link.ts";
+export type { Rows } from "./tensor/rows.ts";
 export { type AttentionOptions, type ConvOptions, Tensor } from "./tensor/tensor.ts";
 export type { OpEvent, OpListener } from "./trace.ts";
 export type { Broadcast, MatmulShape, ReshapeShape, ShapeMismatch } from "./types.ts";
