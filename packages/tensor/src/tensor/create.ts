@@ -1,5 +1,6 @@
+import { defaultEngine } from "../defaultEngine.ts";
 import { checkDType, type DType, dtypes, isFloat, type TypedArray } from "../dtype.ts";
-import { defaultEngine, type Engine } from "../engine.ts";
+import type { Engine } from "../engine.ts";
 import { DTypeError, ShapeError, ValueError } from "../errors.ts";
 import { toBf16, toF16 } from "../float16.ts";
 import { contiguous } from "../layout.ts";
