@@ -135,7 +135,7 @@ export class Decoder {
    * `[batch, vocabulary]`.
    *
    * ```ts
-   * import { Decoder, randomKey, tensor, Transformer } from "revnet-zero";
+   * import { Decoder, randomKey, Transformer } from "revnet-zero";
    *
    * const model = new Transformer({ numLayers: 1, dModel: 8, numHeads: 1, maxSeqLen: 16, key: randomKey(1) });
    * const decoder = new Decoder(model, { batch: 2 });
@@ -155,7 +155,7 @@ export class Decoder {
 
   /** The next tokens of all sequences, i32 `[batch]`; gives the logits of those after them, f32 `[batch, vocabulary]`. */
   step(tokens: Tensor): Tensor {
-    this.#checkRoom(1, "step");
+    this.#checkRoom("step", this.#place, 1);
     const logits = this.#step(tokens);
     this.#last = this.#step;
     this.#place++;
@@ -215,7 +215,7 @@ export class Decoder {
     return tensor(words, { shape, engine: this.#engine });
   }
 
-  /** Prompts side by side, filled up with zeros, where there is room for them and so many steps; what was seen is forgotten. */
+  /** Prompts side by side, filled up with zeros, where there is room for them and so many steps. */
   #padded(
     what: string,
     prompts: readonly ArrayLike<number>[],
@@ -233,20 +233,19 @@ export class Decoder {
     for (const [i, p] of given.entries()) checkTokens(`Decoder.${what}`, `prompt ${i}`, p, vocabSize);
     const lengths = Int32Array.from(given, (p) => p.length);
     const longest = Math.max(...lengths);
-    this.#place = 0;
-    this.#checkRoom(longest + Math.max(0, steps), what);
+    this.#checkRoom(what, 0, longest + Math.max(0, steps));
     const time = paddedLength(longest, maxSeqLen);
     const tokens = new Int32Array(batch * time);
     for (const [i, p] of given.entries()) tokens.set(p, i * time);
     return { tokens, lengths, longest };
   }
 
-  #checkRoom(steps: number, what: string): void {
+  #checkRoom(what: string, seen: number, steps: number): void {
     const { length } = this.#decoding;
-    if (this.#place + steps <= length) return;
+    if (seen + steps <= length) return;
     throw new ValueError(
       `Decoder.${what}`,
-      `${this.#place} + ${steps} tokens exceed the model's maxSeqLen ${length}`,
+      `${seen} + ${steps} tokens exceed the model's maxSeqLen ${length}`,
       "rewind(), or generate(model, …), which sees the last maxSeqLen tokens",
     );
   }
