@@ -196,8 +196,8 @@ export class Decoder {
       for (let n = 1; n < length; n++) drawing(n, () => this.#append(history));
       this.#last = length === 1 ? this.#begin : this.#append;
       this.#place = longest + length - 1;
-      const all = (await history.data()) as Int32Array;
-      if ((await bad.data()).some((count) => count !== 0))
+      const [all, counts] = (await Promise.all([history.data(), bad.data()])) as [Int32Array, Float32Array];
+      if (counts.some((count) => count !== 0))
         throw new NonFiniteError(
           "Decoder.continue",
           "the model's logits hold NaN or infinity",
