@@ -6,6 +6,7 @@ import {
   foldKey,
   type Key,
   NonFiniteError,
+  readAll,
   type Tensor,
   tensor,
   ValueError,
@@ -196,7 +197,7 @@ export class Decoder {
       for (let n = 1; n < length; n++) drawing(n, () => this.#append(history));
       this.#last = length === 1 ? this.#begin : this.#append;
       this.#place = longest + length - 1;
-      const [all, counts] = (await Promise.all([history.data(), bad.data()])) as [Int32Array, Float32Array];
+      const [all, counts] = (await readAll([history, bad])) as [Int32Array, Float32Array];
       if (counts.some((count) => count !== 0))
         throw new NonFiniteError(
           "Decoder.continue",
