@@ -1,8 +1,8 @@
 // Attention of one step to the keys and values kept of all before it, a block a query head. Its own key, turned, and value are written to
 // where its place, a number in device memory, says. Eight lanes share a key, PACK neighbouring elements each at a time; every such group
 // goes through its keys with running sums, warps join their groups, and the block its warps. A key and its value are asked for together:
-// what this waits for is memory's latency. So the first of them, which no kernel in front writes, are asked for while those still run, and two of
-// a group at a time. T; PACK; PACKS: packs of a lane; TURNED; WARPS; AHEAD: whether the place, keys and values may be read before the wait.
+// what this waits for is memory's latency. So the first of them, which no kernel in front writes, are asked for while those still run, and SLOTS of
+// a group at a time. T; PACK; PACKS: packs of a lane; TURNED; WARPS; SLOTS; AHEAD: whether the place, keys and values may be read before the wait.
 // Bytes: keys and values up to the place once for each query head; at 3 TB/s and 1,024 places of 12 heads of 64 in bf16, 1 us a sequence.
 
 struct Decode {
@@ -42,7 +42,7 @@ KERNEL_AHEAD(decodeAttention, Decode, 32 * WARPS) {
   const int from = p.window > 0 && place + 1 > p.window ? place + 1 - p.window : 0;
   // Whoever moves the place sees to it (Decoder); nothing is read or written elsewhere all the same.
   const bool isPlace = place >= 0 && place < p.length;
-  Many key[2][PACKS], value[2][PACKS];
+  Many key[SLOTS][PACKS], value[SLOTS][PACKS];
   const auto ask = [&](int slot, int first) {
     const int j = first + group;
     const u64 row = kept + (u64)j * p.dim;
@@ -54,8 +54,8 @@ KERNEL_AHEAD(decodeAttention, Decode, 32 * WARPS) {
       value[slot][n] = readAhead((const Many*)(p.values + row + c));
     }
   };
-  ask(0, from);
-  ask(1, from + GROUPS);
+#pragma unroll
+  for (int slot = 0; slot < SLOTS; slot++) ask(slot, from + slot * GROUPS);
   const int half = p.dim / 2;
   // A thread finds the angles of the pairs that it will turn.
   if (TURNED)
@@ -120,12 +120,13 @@ KERNEL_AHEAD(decodeAttention, Decode, 32 * WARPS) {
     }
   };
   // All groups of a warp make as many rounds: they exchange numbers.
-  for (int first = from; first <= place; first += 2 * GROUPS) {
-    take(0, first);
-    ask(0, first + 2 * GROUPS);
-    if (first + GROUPS > place) break;
-    take(1, first + GROUPS);
-    ask(1, first + 3 * GROUPS);
+  for (int first = from; first <= place; first += SLOTS * GROUPS) {
+#pragma unroll
+    for (int slot = 0; slot < SLOTS; slot++) {
+      if (first + slot * GROUPS > place) break;
+      take(slot, first + slot * GROUPS);
+      ask(slot, first + (SLOTS + slot) * GROUPS);
+    }
   }
   // The four groups of a warp, pair by pair.
 #pragma unroll

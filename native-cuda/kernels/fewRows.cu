@@ -33,24 +33,33 @@ KERNEL_AHEAD(fewRows, FewRows, 128) {
   ask(first);
   const float bias = p.bias == 0 ? 0 : (float)wide(readAhead(p.bias + from));
   if (AHEAD) awaitPrevious();
-  float sums[ROWS] = {};
+  // A row alone is asked for whole before any of it is multiplied, and summed up by four: a product waits for no other's sum.
+  enum { AT_ONCE = ROWS == 1 ? DEPTH : 1, SUMS = ROWS == 1 ? 4 : 1 };
+  float sums[ROWS][SUMS] = {};
   for (int at = first; at < p.k; at += 32 * PACK * DEPTH) {
     if (at != first) ask(at);
+    Many row[AT_ONCE];
+#pragma unroll
+    for (int n = 0; n < AT_ONCE; n++)
+      if (ROWS == 1 && at + n * 32 * PACK < p.k) row[n] = *(const Many*)(p.x + at + n * 32 * PACK);
 #pragma unroll
     for (int n = 0; n < DEPTH; n++) {
       const int c = at + n * 32 * PACK;
       if (c >= p.k) continue;
 #pragma unroll
       for (int r = 0; r < ROWS; r++) {
-        const Many values = *(const Many*)(p.x + (u64)r * p.k + c);
+        const Many values = ROWS == 1 ? row[n % AT_ONCE] : *(const Many*)(p.x + (u64)r * p.k + c);
 #pragma unroll
-        for (int e = 0; e < PACK; e++) sums[r] = multiplyAdd(wide(weights[n].v[e]), wide(values.v[e]), sums[r]);
+        for (int e = 0; e < PACK; e++)
+          sums[r][e % SUMS] = multiplyAdd(wide(weights[n].v[e]), wide(values.v[e]), sums[r][e % SUMS]);
       }
     }
   }
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
-    const float sum = foldWarp<Sum>(sums[r]) + bias;
+    float own = sums[r][0];
+    if (SUMS == 4) own = (own + sums[r][1 % SUMS]) + (sums[r][2 % SUMS] + sums[r][3 % SUMS]);
+    const float sum = foldWarp<Sum>(own) + bias;
     if (lane != 0 || !isInside) continue;
     const u64 at = (u64)r * p.n + column;
     if (GELU) {

@@ -6,6 +6,7 @@ import {
   foldKey,
   type Key,
   NonFiniteError,
+  readAll,
   type Tensor,
   tensor,
   ValueError,
@@ -135,7 +136,7 @@ export class Decoder {
    * `[batch, vocabulary]`.
    *
    * ```ts
-   * import { Decoder, randomKey, tensor, Transformer } from "revnet-zero";
+   * import { Decoder, randomKey, Transformer } from "revnet-zero";
    *
    * const model = new Transformer({ numLayers: 1, dModel: 8, numHeads: 1, maxSeqLen: 16, key: randomKey(1) });
    * const decoder = new Decoder(model, { batch: 2 });
@@ -155,7 +156,7 @@ export class Decoder {
 
   /** The next tokens of all sequences, i32 `[batch]`; gives the logits of those after them, f32 `[batch, vocabulary]`. */
   step(tokens: Tensor): Tensor {
-    this.#checkRoom(1, "step");
+    this.#checkRoom("step", this.#place, 1);
     const logits = this.#step(tokens);
     this.#last = this.#step;
     this.#place++;
@@ -196,8 +197,8 @@ export class Decoder {
       for (let n = 1; n < length; n++) drawing(n, () => this.#append(history));
       this.#last = length === 1 ? this.#begin : this.#append;
       this.#place = longest + length - 1;
-      const all = (await history.data()) as Int32Array;
-      if ((await bad.data()).some((count) => count !== 0))
+      const [all, counts] = (await readAll([history, bad])) as [Int32Array, Float32Array];
+      if (counts.some((count) => count !== 0))
         throw new NonFiniteError(
           "Decoder.continue",
           "the model's logits hold NaN or infinity",
@@ -215,7 +216,7 @@ export class Decoder {
     return tensor(words, { shape, engine: this.#engine });
   }
 
-  /** Prompts side by side, filled up with zeros, where there is room for them and so many steps; what was seen is forgotten. */
+  /** Prompts side by side, filled up with zeros, where there is room for them and so many steps. */
   #padded(
     what: string,
     prompts: readonly ArrayLike<number>[],
@@ -233,20 +234,19 @@ export class Decoder {
     for (const [i, p] of given.entries()) checkTokens(`Decoder.${what}`, `prompt ${i}`, p, vocabSize);
     const lengths = Int32Array.from(given, (p) => p.length);
     const longest = Math.max(...lengths);
-    this.#place = 0;
-    this.#checkRoom(longest + Math.max(0, steps), what);
+    this.#checkRoom(what, 0, longest + Math.max(0, steps));
     const time = paddedLength(longest, maxSeqLen);
     const tokens = new Int32Array(batch * time);
     for (const [i, p] of given.entries()) tokens.set(p, i * time);
     return { tokens, lengths, longest };
   }
 
-  #checkRoom(steps: number, what: string): void {
+  #checkRoom(what: string, seen: number, steps: number): void {
     const { length } = this.#decoding;
-    if (this.#place + steps <= length) return;
+    if (seen + steps <= length) return;
     throw new ValueError(
       `Decoder.${what}`,
-      `${this.#place} + ${steps} tokens exceed the model's maxSeqLen ${length}`,
+      `${seen} + ${steps} tokens exceed the model's maxSeqLen ${length}`,
       "rewind(), or generate(model, …), which sees the last maxSeqLen tokens",
     );
   }

@@ -4,7 +4,7 @@ import { addressOf, addressOr0, type CudaDevice, type CudaView } from "../device
 import { cTypes } from "../device/sources.ts";
 import type { Context } from "./context.ts";
 import { countsAt, fixedPointAdd, packStep } from "./fixedPoint.ts";
-import { launchRows, MOST_OF_BLOCK, type Rows } from "./rows.ts";
+import { launchRowsApart, MOST_OF_BLOCK, type Rows } from "./rows.ts";
 
 type Kernels = Pick<FusedKernels<Block>, "layerNorm" | "rmsNorm" | "addNorm" | "fixedPointNorm" | "fixedPointAddNorm">;
 
@@ -45,7 +45,7 @@ const typesOf = ({ weight, y }: NormViews): Record<"T" | "Y", string> => ({
 function norm(device: CudaDevice, views: NormViews, eps: number): void {
   packNorm(device, views, eps);
   const unit = { files: ["chain", "rows", "norm"], types: typesOf(views), constants: constantsOf(device, views) };
-  launchRows(device, unit, "norm", rowsOf(views));
+  launchRowsApart(device, unit, "norm", rowsOf(views));
 }
 
 /** The statistics an output list names: a layer norm's mean and 1/σ, or an RMS norm's 1/rms. */
@@ -82,7 +82,7 @@ export function normKernels({ device, elementwise }: Context): Kernels {
         device.parameters.pointer(addressOf(r!)).pointer(addressOf(sum!));
         const types = { ...typesOf(views), R: cTypes[r!.dtype] };
         const unit = { files: ["chain", "rows", "norm", "addNorm"], types, constants: constantsOf(device, views) };
-        launchRows(device, unit, "addNorm", rowsOf(views, r!, sum!));
+        launchRowsApart(device, unit, "addNorm", rowsOf(views, r!, sum!));
       },
     },
     fixedPointNorm: {
@@ -94,7 +94,7 @@ export function normKernels({ device, elementwise }: Context): Kernels {
         device.parameters.pointer(addressOf(stream!)).float(2 ** -fractionBits);
         const files = ["chain", "rows", "norm", "fixedPointNorm"];
         const unit = { files, types: typesOf(views), constants: constantsOf(device, views) };
-        launchRows(device, unit, "streamNorm", rowsOf(views, stream!));
+        launchRowsApart(device, unit, "streamNorm", rowsOf(views, stream!));
       },
     },
     fixedPointAddNorm: {
@@ -125,7 +125,7 @@ export function normKernels({ device, elementwise }: Context): Kernels {
           .int(step.sign);
         const types = { ...typesOf(views), F: cTypes[f!.dtype] };
         const files = ["chain", "rows", "norm", "fixedPoint", "fixedPointAddNorm"];
-        launchRows(device, { files, types, constants: constantsOf(device, views) }, "addNorm", of);
+        launchRowsApart(device, { files, types, constants: constantsOf(device, views) }, "addNorm", of);
       },
     },
   };

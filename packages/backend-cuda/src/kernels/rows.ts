@@ -32,10 +32,19 @@ export function rowUnit(unit: KernelUnit, of: Rows): KernelUnit {
   return { ...unit, constants: { ...unit.constants, ...constants } };
 }
 
+/** Warps of a block that has a row each. */
+const WARPS = THREADS / 32;
+
 /** Launches a row kernel on the parameters packed last; `unit` names it and is found before the parameters are packed. */
 export function launchRows(device: CudaDevice, unit: KernelUnit, name: string, of: Rows): void {
   if (of.rows === 0) return;
   const size = rowSize(of.length);
   const kernel = device.kernel(rowUnit(unit, of), `${name}${size}`);
-  device.launch(kernel, size === "Warp" ? Math.ceil(of.rows / 8) : of.rows);
+  device.launch(kernel, size === "Warp" ? Math.ceil(of.rows / WARPS) : of.rows);
+}
+
+/** The same of a kernel whose warps have nothing in common: no more of them than there are short rows. */
+export function launchRowsApart(device: CudaDevice, unit: KernelUnit, name: string, of: Rows): void {
+  if (rowSize(of.length) !== "Warp" || of.rows >= WARPS || of.rows === 0) launchRows(device, unit, name, of);
+  else device.launch(device.kernel(rowUnit(unit, of), `${name}Warp`), 1, 1, 1, 32 * of.rows);
 }

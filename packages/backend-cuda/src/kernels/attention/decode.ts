@@ -9,6 +9,8 @@ const LANES = 8;
 /** Warps of a block: many where there are few blocks, for each waits for memory again and again; few where blocks fill the device. */
 const LEAST_WARPS = 8;
 const MANY_BLOCKS = 512;
+/** Keys and values that eight lanes ask for at once, where there are registers for so many and little else to wait for. */
+const MOST_SLOTS = 4;
 /** The most whose threads have registers, by the packs of a lane. */
 const mostWarps = (packs: number): number => (packs <= 2 ? 16 : LEAST_WARPS);
 
@@ -24,8 +26,16 @@ export const decodeAttentionKernels = ({ device }: Context): Pick<FusedKernels<B
       const pack = dim % most === 0 ? most : 1;
       const packs = Math.ceil(dim / pack / LANES);
       const warps = batch * queryHeads >= MANY_BLOCKS ? LEAST_WARPS : mostWarps(packs);
+      const slots = batch * queryHeads >= MANY_BLOCKS || packs > 1 ? 2 : MOST_SLOTS;
       const ahead = Number(device.graphs.isUntouched(place, keys, values));
-      const constants = { PACK: pack, PACKS: packs, TURNED: base === undefined ? 0 : 1, WARPS: warps, AHEAD: ahead };
+      const constants = {
+        PACK: pack,
+        PACKS: packs,
+        TURNED: base === undefined ? 0 : 1,
+        WARPS: warps,
+        SLOTS: slots,
+        AHEAD: ahead,
+      };
       const sharedBytes = 4 * (4 * dim + 2 * warps + warps * dim);
       const unit = { files: ["chain", "angle", "decodeAttention"], types: { T: cTypes[dtype] }, constants };
       const kernel = device.kernel(unit, "decodeAttention", sharedBytes);
