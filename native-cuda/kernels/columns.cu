@@ -71,9 +71,9 @@ static __device__ __forceinline__ Pack<T, V> packAt(const T* x) {
   for (int j = 0; j < V; j++) pack.v[j] = x[j];
   return pack;
 }
-// Two blocks share a multiprocessor, each thread with eight loads on their way: 128 KiB, where some 40 keep memory busy.
-KERNEL_SHARING(columnParts, ColumnParts, 512, 2) {
-  constexpr int V = 16 / sizeof(T), STEP = 16, AHEAD = 8;
+// Three blocks share a multiprocessor, each thread with four loads on their way: 96 KiB, where some 40 keep memory busy.
+KERNEL_SHARING(columnParts, ColumnParts, 512, 3) {
+  constexpr int V = 16 / sizeof(T), STEP = 16, AHEAD = 4;
   const u32 lane = threadIdx.x & 31, part = threadIdx.x >> 5, c = (blockIdx.x * 32 + lane) * V;
   const u64 from = blockIdx.y * p.partRows, to = from + p.partRows < p.rows ? from + p.partRows : p.rows;
   typename Own<T>::Sum sums[V] = {};

@@ -21,8 +21,8 @@ struct HopperAttention {
 struct SharedTiles {
   u16 own[OWN_STAGES][OWNED][PANELS][ROWS][64];
   u16 other[STAGES][2][PANELS][STEP][64];
-  float statistics[STAGES][2][STEP], ownStatistics[2][2][ROWS];  // log-sum-exps and deltas of queries, on the side that those are
-  Barrier ownFull[OWN_STAGES], ownFree[OWN_STAGES], measured[2], taken[2], full[STAGES][2], free[STAGES][2];
+  float statistics[STAGES][2][STEP];
+  Barrier ownFull[OWN_STAGES], ownFree[OWN_STAGES], full[STAGES][2], free[STAGES][2];
 };
 static_assert(sizeof(SharedTiles) + 1008 <= SHARED_BYTES, "shared memory of a block, which begins at a multiple of 16");
 static constexpr u32 OWN_BYTES = OWNED * PANELS * ROWS * 128, OTHER_BYTES = PANELS * STEP * 128, OTHER_PANEL = STEP * 128;
@@ -34,10 +34,6 @@ static __device__ __forceinline__ SharedTiles& startShared(unsigned char* raw) {
     for (int i = 0; i < OWN_STAGES; i++) {
       barrierStart(&shared.ownFull[i], 1);
       barrierStart(&shared.ownFree[i], 4 * GROUPS);
-    }
-    for (int i = 0; i < 2; i++) {
-      barrierStart(&shared.measured[i], 3);
-      barrierStart(&shared.taken[i], 4 * GROUPS);
     }
     for (int i = 0; i < 2 * STAGES; i++) {
       barrierStart(&shared.full[i / 2][i % 2], 1);
@@ -147,13 +143,11 @@ static __device__ __forceinline__ void copyForQueries(const HopperAttention& p, 
 /** What a lane's two rows, g and g + 8 of its warp's sixteen, have to do with a tile of the other side: columns from, up to and without to. */
 struct Sight {
   int from[2], to[2];
-  bool isWhole, hasFrom, hasTo;
+  bool isWhole;
   /** Rows of queries from row0 on, and keys from j0 on. */
   static __device__ __forceinline__ Sight ofKeys(const Attention& p, int row0, int j0) {
     const int g = (threadIdx.x & 31) / 4, t2 = (threadIdx.x & 3) * 2;
     Sight sight;
-    sight.hasFrom = p.isCausal && p.window > 0;
-    sight.hasTo = true;
     sight.isWhole = j0 + STEP <= p.s && j0 + STEP <= endOfKeys(p, row0) && j0 >= firstKey(p, row0 + 15);
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -168,28 +162,19 @@ struct Sight {
     const int g = (threadIdx.x & 31) / 4, t2 = (threadIdx.x & 3) * 2, shift = p.s - p.t;
     const bool isNear = p.isCausal && p.window > 0;
     Sight sight;
-    sight.hasFrom = p.isCausal;
-    sight.hasTo = isNear;
     sight.isWhole = (!p.isCausal || i0 >= row0 + 15 - shift) && (!isNear || i0 + STEP <= row0 - shift + p.window);
 #pragma unroll
     for (int h = 0; h < 2; h++) {
       const int first = row0 + g + 8 * h - shift;
-      sight.from[h] = first - i0 - t2;
-      sight.to[h] = first + p.window - i0 - t2;
+      sight.from[h] = p.isCausal ? first - i0 - t2 : -STEP;
+      sight.to[h] = isNear ? first + p.window - i0 - t2 : STEP;
     }
     return sight;
   }
-  /** What is not seen of a lane's sums, as products lay them out, becomes `hidden`: most masks have one side. */
-  __device__ __forceinline__ void hide(float (&w)[STEP / 2], float hidden) const {
-    if (isWhole) return;
-    if (hasFrom)
-#pragma unroll
-      for (int i = 0; i < STEP / 2; i++)
-        if (i / 4 * 8 + (i & 1) < from[i >> 1 & 1]) w[i] = hidden;
-    if (hasTo)
-#pragma unroll
-      for (int i = 0; i < STEP / 2; i++)
-        if (i / 4 * 8 + (i & 1) >= to[i >> 1 & 1]) w[i] = hidden;
+  /** Element i of a lane's sums, as products lay them out. */
+  __device__ __forceinline__ bool has(int i) const {
+    const int column = i / 4 * 8 + (i & 1);
+    return column < to[i >> 1 & 1] && column >= from[i >> 1 & 1];
   }
 };
 

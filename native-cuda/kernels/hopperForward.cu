@@ -28,6 +28,15 @@ struct Running {
   }
 };
 
+/** Keys that are hidden from a query have scores of -infinity. */
+static __device__ __forceinline__ void hide(float (&w)[STEP / 2], const Attention& p, int row0, int j0) {
+  const Sight sight = Sight::ofKeys(p, row0, j0);
+  if (sight.isWhole) return;
+#pragma unroll
+  for (int i = 0; i < STEP / 2; i++)
+    if (!sight.has(i)) w[i] = -INFINITY;
+}
+
 KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
   DYNAMIC_SHARED(unsigned char, raw);
   SharedTiles& shared = startShared(raw);
@@ -72,7 +81,7 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
       productsWait<0>();
       settle(w);
       leave(&shared.free[stage.at][0]);
-      Sight::ofKeys(p.of, row0, reach.from + (reach.count - 1) * STEP).hide(w, -INFINITY);
+      hide(w, p.of, row0, reach.from + (reach.count - 1) * STEP);
       softmax.fold(w, scale, kept);
       roundInto(weights, w);
       for (int n = reach.count - 2; n >= 0; n--) {
@@ -84,7 +93,7 @@ KERNEL_SHARING(hopperForward, HopperAttention, 128 * (GROUPS + 1), 1) {
         productsWait<1>();
         settle(w);
         leave(&shared.free[stage.at][0]);
-        Sight::ofKeys(p.of, row0, reach.from + n * STEP).hide(w, -INFINITY);
+        hide(w, p.of, row0, reach.from + n * STEP);
         softmax.fold(w, scale, kept);
         productsWait<0>();
         settle(sums);

@@ -103,7 +103,10 @@ KERNEL_SHARING(hopperKeys, HopperAttention, 128 * (GROUPS + 1), 1) {
         const Sight sight = Sight::ofQueries(p.of, row0, i0);
 #pragma unroll
         for (int i = 0; i < STEP / 2; i++) w[i] = exp2Of(fmaf(w[i], scale, -lse[i / 4 * 8 + t2 + (i & 1)]));
-        sight.hide(w, 0);
+        if (!sight.isWhole)
+#pragma unroll
+          for (int i = 0; i < STEP / 2; i++)
+            if (!sight.has(i)) w[i] = 0;
         roundInto(weights, w);
         settle(weights);
         settle(byValue);

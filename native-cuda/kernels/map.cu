@@ -60,7 +60,7 @@ static __device__ __forceinline__ float reciprocalOf(float v) {
 }
 /**
  * 1 / (1 + e^-x) in half of the instructions that an exponential and a quotient take, since a GELU waits for them and not for memory:
- * e^-|x| is at most 1, and a power of 2 whose exponent's rounding is made good. Within 3 units in the last place.
+ * e^-|x| is at most 1, and a power of 2 whose exponent's rounding is made good. Within 5 units in the last place (4.2 on an H100, of 2^24 arguments).
  */
 static __device__ __forceinline__ float sigmoidOf(float x) {
   const float size = fabsf(x), a = size > 110.f ? 110.f : size;  // beyond, nothing is left; NaN stays

@@ -92,10 +92,30 @@ KERNEL(crossEntropyBlock, CrossEntropy, 256) {
 // A vocabulary's row is read once, 16 bytes at a time: every thread keeps the largest of what it has seen and the sum of
 // exponentials below that, rescaled where a larger one comes. Source: Milakov & Gimelshein 2018 (arXiv:1805.02867).
 static constexpr float LOG2E = 1.4426950408889634f;
-static __device__ __forceinline__ float exponentialOf(bf16, float v) { return exp2Of(v * LOG2E); }
-static __device__ __forceinline__ float exponentialOf(f16, float v) { return exp2Of(v * LOG2E); }
-static __device__ __forceinline__ float exponentialOf(float, float v) { return expf(v); }
-static __device__ __forceinline__ double exponentialOf(double, double v) { return exp(v); }
+
+/** e^(v - base). */
+template <class E>
+struct Below {
+  W base;
+  __device__ __forceinline__ Below(W base) : base(base) {}
+  __device__ __forceinline__ W of(W v) const { return expOf(v - base); }
+};
+/** Of what is rounded to 16 bits a power of 2, and one instruction for product and difference: off by as much as rounding the base itself. */
+struct ShortBelow {
+  float scaled;
+  __device__ __forceinline__ ShortBelow(float base) : scaled(base * LOG2E) {}
+  __device__ __forceinline__ float of(float v) const { return exp2Of(multiplyAdd(v, LOG2E, -scaled)); }
+};
+template <>
+struct Below<bf16> : ShortBelow {
+  using ShortBelow::ShortBelow;
+};
+template <>
+struct Below<f16> : ShortBelow {
+  using ShortBelow::ShortBelow;
+};
+/** Below the largest of some numbers; of nothing but -∞ nothing is taken away. */
+static __device__ __forceinline__ Below<T> belowLargest(W top) { return Below<T>(top == -(W)INFINITY ? (W)0 : top); }
 static __device__ __forceinline__ W larger(W a, W b) { return b > a ? b : a; }
 
 /** What a thread has seen of a row: the largest, and the sum of exponentials below it. */
@@ -103,22 +123,20 @@ struct Seen {
   W top, sum;
   template <int V>
   __device__ __forceinline__ void add(const Pack<T, V>& pack) {
-    const T kind = {};
     W above = top;
 #pragma unroll
     for (int k = 0; k < V; k++) above = larger(above, wide(pack.v[k]));
-    const W base = above == -(W)INFINITY ? (W)0 : above;
-    sum *= exponentialOf(kind, top - base);
+    const Below<T> below = belowLargest(above);
+    sum *= below.of(top);
 #pragma unroll
-    for (int k = 0; k < V; k++) sum += exponentialOf(kind, wide(pack.v[k]) - base);
+    for (int k = 0; k < V; k++) sum += below.of(wide(pack.v[k]));
     top = above;
   }
 };
 /** The largest of a block's row, and the sum of exponentials below it. */
 static __device__ __forceinline__ Seen foldSeen(const Seen& mine, W* shared) {
-  const T kind = {};
-  const W all = foldBlock<Max>(mine.top, shared), base = all == -(W)INFINITY ? (W)0 : all;
-  return {all, foldBlock<Sum>(mine.sum * exponentialOf(kind, mine.top - base), shared)};
+  const W all = foldBlock<Max>(mine.top, shared);
+  return {all, foldBlock<Sum>(mine.sum * belowLargest(all).of(mine.top), shared)};
 }
 
 template <int V>
@@ -170,18 +188,27 @@ KERNEL(crossEntropyWithGradient, CrossEntropyWithGradient, 512) {
   // Read before anything is written over it.
   const u32 place = target < 0 ? 0 : checkedPlace(target, p.length, p.fault, 4);
   const W chosen = wide(p.x[(u64)blockIdx.x * p.length + place]);
-  const T kind = {};
   const Seen all = holdRow(x, row, packs, shared);
   const W lse = logOf(all.sum) + all.top;
   if (threadIdx.x == 0) p.loss[blockIdx.x] = target < 0 ? (W)0 : lse - chosen;
-  const W kept = target < 0 ? (W)0 : (W)1;
+  // Of an ignored row nothing is left below infinity, and no pack holds its target. What is no number stays none.
+  const Below<T> below(target < 0 ? lse + (W)INFINITY : lse);
+  const u32 packOfTarget = target < 0 ? packs : (u32)target / HELD, inPack = (u32)target % HELD;
 #pragma unroll 4
   for (u32 at = threadIdx.x; at < packs; at += 512) {
-    Many pack = row[at];
+    const Many pack = row[at];
+    W gradient[HELD];
 #pragma unroll
-    for (int j = 0; j < HELD; j++)
-      pack.v[j] = narrow<T>((exponentialOf(kind, wide(pack.v[j]) - lse) - (at * HELD + j == (u32)target ? (W)1 : (W)0)) * kept);
-    dx[at] = pack;
+    for (int j = 0; j < HELD; j++) gradient[j] = below.of(wide(pack.v[j]));
+    if (at == packOfTarget) {
+#pragma unroll
+      for (int j = 0; j < HELD; j++)
+        if (j == inPack) gradient[j] -= 1;
+    }
+    Many narrowed;
+#pragma unroll
+    for (int j = 0; j < HELD; j++) narrowed.v[j] = narrow<T>(gradient[j]);
+    dx[at] = narrowed;
   }
 }
 
@@ -198,16 +225,16 @@ static __device__ __forceinline__ void softmaxHeldRow(const HeldSoftmax& p) {
   const Many* x = (const Many*)(p.x + (u64)blockIdx.x * p.length);
   Many* y = (Many*)(p.y + (u64)blockIdx.x * p.length);
   const u32 packs = p.length / HELD;
-  const T kind = {};
   const Seen all = holdRow(x, row, packs, shared);
+  const Below<T> below = belowLargest(all.top);
   const W shift = isLogarithm ? logOf(all.sum) : 1 / all.sum;
 #pragma unroll 4
   for (u32 at = threadIdx.x; at < packs; at += 512) {
     Many pack = row[at];
 #pragma unroll
     for (int k = 0; k < HELD; k++) {
-      const W v = wide(pack.v[k]) - all.top;
-      pack.v[k] = narrow<T>(isLogarithm ? v - shift : exponentialOf(kind, v) * shift);
+      const W v = wide(pack.v[k]);
+      pack.v[k] = narrow<T>(isLogarithm ? v - all.top - shift : below.of(v) * shift);
     }
     y[at] = pack;
   }
@@ -231,7 +258,7 @@ static __device__ __forceinline__ void pullRow(const CrossEntropyBackward& p) {
   const W kept = target < 0 ? (W)0 : p.gradient == 0 ? (W)1 : p.gradient[row], lse = p.lse[row];
   const T* x = p.x + row * p.length;
   T* dx = p.dx + row * p.length;
-  const T kind = {};
+  const Below<T> below(lse);
 #pragma unroll
   for (int k = 0; k < PART / (256 * V); k++) {
     const u32 c = from + (k * 256 + threadIdx.x) * V;
@@ -239,7 +266,7 @@ static __device__ __forceinline__ void pullRow(const CrossEntropyBackward& p) {
     Pack<T, V> pack = *(const Pack<T, V>*)(x + c);
 #pragma unroll
     for (int j = 0; j < V; j++)
-      pack.v[j] = narrow<T>((exponentialOf(kind, wide(pack.v[j]) - lse) - (c + j == (u32)target ? (W)1 : (W)0)) * kept);
+      pack.v[j] = narrow<T>((below.of(wide(pack.v[j])) - (c + j == (u32)target ? (W)1 : (W)0)) * kept);
     *(Pack<T, V>*)(dx + c) = pack;
   }
 }

@@ -12,7 +12,7 @@
 
 namespace {
 
-enum { UNSUPPORTED = 900, INVALIDATED = 901, UNJOINED = 904, ISOLATED = 905, NOT_CAPTURING = 401 };
+enum { REFUSED = 1, UNSUPPORTED = 900, INVALIDATED = 901, UNJOINED = 904, ISOLATED = 905, NOT_CAPTURING = 401 };
 
 struct Node {
   std::function<int()> run;
@@ -101,6 +101,8 @@ bool isCapturing(void* stream) { return capture != nullptr && capture->ends.coun
 int enqueue(void* stream, std::function<int()> work, std::shared_ptr<Early> early) {
   if (!isCapturing(stream)) return doOn(stream, std::move(work));
   auto& end = capture->ends[stream];
+  // One that starts early waits for the kernel in front of it, and for nothing else.
+  if (early != nullptr && end.size() > 1) return REFUSED;
   capture->nodes.push_back({std::move(work), std::move(early), end, stream});
   end = {capture->nodes.size() - 1};
   return 0;

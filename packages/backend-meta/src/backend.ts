@@ -27,8 +27,8 @@ export class NoValuesError extends BackendError {
   override name = "NoValuesError";
 }
 
-/** What a kernel declares about its inputs. It decides which copies the engine makes, and so the peak. */
-type Declared = Pick<Kernel<never, never>, "inputs" | "dtypes">;
+/** What a kernel declares about its operands. It decides which copies the engine makes, and so the peak. */
+type Declared = Pick<Kernel<never, never>, "inputs" | "dtypes" | "writesInside">;
 
 /** What a device says of its buffers. */
 type Memory = Pick<Backend<MetaBuffer>, "dtypes" | "bytesOf" | "largestTemporary" | "hostCopies" | "openGraphs"> & {
@@ -149,9 +149,14 @@ function tableOf(declared: Readonly<Record<string, Declared | undefined>>, model
   return Object.fromEntries(kernels) as unknown as KernelTable<MetaBuffer>;
 }
 
-const kernel = (name: string, { inputs, dtypes }: Declared = {}, model: Model): Kernel<MetaBuffer, unknown> => ({
+const kernel = (
+  name: string,
+  { inputs, dtypes, writesInside }: Declared = {},
+  model: Model,
+): Kernel<MetaBuffer, unknown> => ({
   ...(inputs === undefined ? {} : { inputs }),
   ...(dtypes === undefined ? {} : { dtypes }),
+  ...(writesInside === undefined ? {} : { writesInside }),
   run: (from, to, attrs) => model?.run(name, from.map(modelledView), to.map(modelledView), attrs),
 });
 

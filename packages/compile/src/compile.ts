@@ -32,7 +32,7 @@ export interface CompileOptions {
    */
   readonly graph?: boolean;
   /**
-   * Whether what follows from tensors made outside alone (a weight in bfloat16) is computed once and kept, until one of them is written to.
+   * Whether what follows from tensors made outside alone (two weights joined) is computed once and kept, until one of them is written to.
    * The same bits; for inference. Default false.
    */
   readonly keepsConstants?: boolean;

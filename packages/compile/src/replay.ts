@@ -1,6 +1,5 @@
 import {
   type BufferView,
-  bringUpToDate,
   type CastCopy,
   type Engine,
   type Key,
@@ -77,7 +76,7 @@ export class Replay {
 
   /** Casts again the parameters written since their copies were made that it reads. False where that cannot be: it must be recorded anew. */
   bringUpToDate(): boolean {
-    return this.#copies.every(bringUpToDate);
+    return this.#copies.every((copy) => copy.bringUpToDate());
   }
 
   /** What this call has for its own. To be asked once a call: hosts count. */

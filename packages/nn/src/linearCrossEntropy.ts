@@ -11,6 +11,7 @@ import {
   ShapeError,
   statisticsType,
   type Tensor,
+  uninitialised,
   ValueError,
 } from "@revnet-zero/tensor";
 
@@ -65,13 +66,6 @@ function chunksOf(rows: number, most: number): number[] {
 
 const donating = { donates: true };
 
-/** What a chunk of rows leaves: its losses' sum, and in training its rows' gradient; the first also the weight's, which the others add to. */
-interface ChunkResult {
-  readonly total: Tensor;
-  readonly byRows?: Tensor;
-  readonly byWeight?: Tensor;
-}
-
 function inChunks(x: Tensor, weight: Tensor, targets: Tensor, sizes: readonly number[], count: Tensor): Tensor {
   const { engine } = x;
   const wide = statisticsType(weight.dtype);
@@ -81,24 +75,31 @@ function inChunks(x: Tensor, weight: Tensor, targets: Tensor, sizes: readonly nu
     forward: (context, rows, w) => {
       const low = engine.ambient.autocast;
       const [given, factor] = low === undefined ? [rows!, w!] : [rows!.cast(low), lowered(w!, low)];
-      let byWeight: Tensor | undefined;
       const labels = targets.split(sizes, 0);
-      const parts = given.split(sizes, 0).map((chunk, i) => {
-        const part = engine.scope((): ChunkResult => {
-          const logits = chunk.linear(factor);
-          if (!isTraining) return { total: logits.crossEntropy(labels[i]!).sum() };
-          const operands = [logits, labels[i]!];
-          const [change, loss] = dispatch(engine, ops.crossEntropyWithGradient, operands, undefined, donating);
-          const first = byWeight === undefined ? { byWeight: weightGradient(change!, chunk, wide) } : {};
-          byWeight?.apply(ops.matmulAdd, [byWeight, change!.transpose(), chunk], undefined);
-          return { total: loss!.sum(), byRows: change!.matmul(factor), ...first };
+      // Every chunk's rows go where they belong.
+      const losses = uninitialised(targets.shape, { dtype: statisticsType(given.dtype), engine });
+      const byRows = isTraining ? uninitialised(x.shape, { dtype: given.dtype, engine }) : undefined;
+      let byWeight: Tensor | undefined;
+      let first = 0;
+      for (const [i, chunk] of given.split(sizes, 0).entries()) {
+        const place = { tensor: losses, first };
+        byWeight = engine.scope((): Tensor | undefined => {
+          const operands = [chunk.linear(factor), labels[i]!];
+          if (byRows === undefined) {
+            dispatch(engine, ops.crossEntropy, operands, undefined, { into: [place] });
+            return undefined;
+          }
+          const intoLosses = { ...donating, into: [undefined, place] };
+          const [change] = dispatch(engine, ops.crossEntropyWithGradient, operands, undefined, intoLosses);
+          dispatch(engine, ops.matmul, [change!, factor], undefined, { into: [{ tensor: byRows, first }] });
+          if (byWeight === undefined) return weightGradient(change!, chunk, wide);
+          byWeight.apply(ops.matmulAdd, [byWeight, change!.transpose(), chunk], undefined);
+          return byWeight;
         });
-        byWeight ??= part.byWeight;
-        return part;
-      });
-      const gradients = parts.flatMap(({ byRows }) => (byRows === undefined ? [] : [byRows]));
-      if (byWeight !== undefined) context.save(gradients[0]!.concat(gradients.slice(1)), byWeight);
-      return parts.map(({ total }) => total).reduce((all, part) => all.add(part));
+        first += sizes[i]!;
+      }
+      if (byRows !== undefined) context.save(byRows, byWeight!);
+      return losses.sum();
     },
     backward: (context, g) => {
       const [byRows, byWeight] = context.takeSaved() as [Tensor, Tensor];

@@ -7,7 +7,7 @@ import type { Key } from "./rng.ts";
 // A backend is a connector to one kind of memory and the kernels that work on it. It knows nothing of tensors, tapes
 // or scopes: it is handed views with checked shapes and dtypes, and output buffers that the engine allocated.
 
-/** A backend's buffer seen through a layout. Outputs are always contiguous with offset 0. */
+/** A backend's buffer seen through a layout. Outputs are contiguous, with offset 0 but of kernels that say otherwise. */
 export interface BufferView<S> extends Layout {
   readonly data: S;
   readonly dtype: DType;
@@ -18,6 +18,8 @@ export interface Kernel<S, A> {
   readonly inputs?: "strided" | "contiguous";
   /** Types float inputs may have. With another, a fused op is decomposed and a primitive is a DTypeError. Default: all. */
   readonly dtypes?: readonly DType[];
+  /** Whether outputs may begin at any multiple of 256 bytes in a buffer. Default: only where it begins. */
+  readonly writesInside?: boolean;
   /** A method, so that a backend of one kind of buffer is a `Backend`: the engine hands back only what it was given. */
   run(inputs: readonly BufferView<S>[], outputs: readonly BufferView<S>[], attrs: A): void;
 }

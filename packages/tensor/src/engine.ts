@@ -6,7 +6,8 @@ import type { Walk } from "./autograd/walk.ts";
 import type { Backend } from "./backend.ts";
 import { type DType, dtypes, type TypedArray } from "./dtype.ts";
 import { readEnvironment } from "./env.ts";
-import { BackendError, DTypeError, describe, LifetimeError, OutOfMemoryError, ValueError } from "./errors.ts";
+import { DTypeError, describe, LifetimeError, OutOfMemoryError, ValueError } from "./errors.ts";
+import { CastCopy } from "./memory/castCopy.ts";
 import { Ledger, type MemoryCategory, type MemoryReport } from "./memory/ledger.ts";
 import { liveReport } from "./memory/report.ts";
 import { type Scope, ScopeStack, tensorsIn } from "./memory/scope.ts";
@@ -200,10 +201,26 @@ export class Engine {
    * Runs `f` on the tensors there are, with the kernels of a backend that computes nothing: what `f` would do to the ledger
    * is seen (by observers of it), and no value and no recorded peak changes. No limit holds. A LifetimeError where tensors
    * that `f` made are left: they have no values.
+   *
+   * Copies of parameters that `f` would keep for autocast are made, where there is room, and `f` is rehearsed again: as it runs once they are there.
    */
   rehearse(shapesOnly: Backend, f: () => void): void {
+    const wanted = this.#rehearseOnce(shapesOnly, f);
+    if (wanted.length === 0) return;
+    try {
+      for (const [source, dtype] of wanted) CastCopy.make(source, dtype);
+    } catch (error) {
+      if (error instanceof OutOfMemoryError) return;
+      throw error;
+    }
+    this.#rehearseOnce(shapesOnly, f);
+  }
+
+  /** The copies of parameters that it would have kept. */
+  #rehearseOnce(shapesOnly: Backend, f: () => void): (readonly [Storage, DType])[] {
     const [backend, limit, ambient] = [this.#backend, this.#memoryLimitBytes, this.#ambient];
     const before = new Set(this.storages);
+    const copies: (readonly [Storage, DType])[] = [];
     this.#backend = shapesOnly;
     this.#isRehearsing = true;
     this.#memoryLimitBytes = Number.POSITIVE_INFINITY;
@@ -211,13 +228,17 @@ export class Engine {
       // The keys that the computation itself will draw.
       this.ledger.apart(() => this.withAmbient(ambient.fork(), () => this.scope(f, "rehearsal")));
     } finally {
-      for (const s of this.storages) if (!before.has(s)) s.copyOf?.drop();
+      for (const s of [...this.storages]) {
+        if (s.copyOf === undefined || before.has(s)) continue;
+        copies.push([s.copyOf.source, s.dtype]);
+        s.copyOf.drop();
+      }
       this.#backend = backend;
       this.#isRehearsing = false;
       this.#memoryLimitBytes = limit;
     }
     const left = [...this.storages].filter((s) => !before.has(s));
-    if (left.length === 0) return;
+    if (left.length === 0) return copies;
     throw new LifetimeError(
       "rehearse",
       `${left.length} buffers without values are left, the first of ${left[0]!.bytes} bytes (${left[0]!.category})`,
@@ -485,22 +506,4 @@ let isTensor: (v: unknown) => v is Tensor = (_): _ is Tensor => false;
 /** @internal Filled by tensor.ts, as `linkTensor`. */
 export function linkIsTensor(test: (v: unknown) => v is Tensor): void {
   isTensor = test;
-}
-
-let current: Engine | undefined;
-
-/** The engine that tensor-making functions use when none is named. */
-export function defaultEngine(): Engine {
-  if (current !== undefined) return current;
-  throw new BackendError(
-    "engine",
-    "no default engine is set",
-    'import "revnet-zero", which picks the best backend present, or call setDefaultEngine(new Engine(new CpuBackend()))',
-  );
-}
-
-export const hasDefaultEngine = (): boolean => current !== undefined;
-
-export function setDefaultEngine(engine: Engine | undefined): void {
-  current = engine;
 }

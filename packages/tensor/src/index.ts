@@ -31,6 +31,7 @@ export {
   widestFloat,
 } from "./backend.ts";
 export { collapse, type Loop } from "./collapse.ts";
+export { defaultEngine, hasDefaultEngine, setDefaultEngine } from "./defaultEngine.ts";
 export {
   allDTypes,
   type DType,
@@ -43,14 +44,7 @@ export {
   statisticsType,
   type TypedArray,
 } from "./dtype.ts";
-export {
-  defaultEngine,
-  Engine,
-  type EngineOptions,
-  type HostObserver,
-  hasDefaultEngine,
-  setDefaultEngine,
-} from "./engine.ts";
+export { Engine, type EngineOptions, type HostObserver } from "./engine.ts";
 export { type EnvironmentVariable, environment, readEnvironment } from "./env.ts";
 export * from "./errors.ts";
 export { differentiate } from "./expr/differentiate.ts";
@@ -88,7 +82,7 @@ export {
   traceKeys,
 } from "./rng.ts";
 export { broadcastShapes, normalizeAxes, normalizeAxis, numel, type Shape, sameShape } from "./shape.ts";
-export { bringUpToDate, writableCopyOf } from "./tensor/autocast.ts";
+export { writableCopyOf } from "./tensor/autocast.ts";
 export { type HostData, readAll } from "./tensor/base.ts";
 export {
   arange,
@@ -104,10 +98,12 @@ export {
   randomWords,
   tensor,
   toWords,
+  uninitialised,
   zeros,
 } from "./tensor/create.ts";
 export { type DispatchOptions, dispatch, lowered } from "./tensor/dispatch.ts";
 export { makeTensor, type TensorInit } from "./tensor/link.ts";
+export type { Rows } from "./tensor/rows.ts";
 export { type AttentionOptions, type ConvOptions, Tensor } from "./tensor/tensor.ts";
 export type { OpEvent, OpListener } from "./trace.ts";
 export type { Broadcast, MatmulShape, ReshapeShape, ShapeMismatch } from "./types.ts";

@@ -119,14 +119,24 @@ test("what is no parameter, and an engine that is told so, keeps no copies", () 
   }
 });
 
-test("a rehearsal keeps no copy, and leaves one that is stale as it is", () => {
+test("a rehearsal makes the copies that will be there, shows the pass that finds them, and leaves one that is stale as it is", () => {
   const backend = new CpuBackend();
   const engine = new Engine(backend);
   const w = parameter(engine, 1);
   const use = (): Tensor => engine.autocast("bf16", () => w.linear(w)).detach();
   const rehearse = (): void => engine.rehearse(MetaBackend.like(backend), () => void use());
+  const seen: number[] = [];
+  const stop = engine.ledger.watch({
+    allocated: (s) => void (s.category === "workspace" && seen.push(s.bytes)),
+    moved: () => {},
+    freed: () => {},
+  });
   rehearse();
-  expect(engine.memory().liveBytes).toBe(48);
+  expect(engine.memory().live.parameters).toBe(48 + 24);
+  expect(castsIn(engine, rehearse)).toBe(0);
+  // The first rehearsal's copy, the copy, and then results alone.
+  expect(seen).toEqual([24, 18, 24, 18, 18]);
+  stop();
   const values = (): number[] => engine.scope(() => [...use().dataSync()]);
   values();
   engine.scope(() => void engine.noGrad(() => w.assign(random(engine, 2, [3, 4]))));

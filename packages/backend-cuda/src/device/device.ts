@@ -225,7 +225,7 @@ export class CudaDevice {
       throw new BackendError("cuda", `${blocksX} blocks of threads are more than a launch may have`, SPLIT);
     try {
       // Not through guard: a closure a launch.
-      const isEarly = this.graphs.isCapturing && this.#chained.has(kernel) ? 1 : 0;
+      const isEarly = this.#chained.has(kernel) && this.graphs.startsEarly() ? 1 : 0;
       this.native.launch(kernel, blocksX, blocksY, blocksZ, threads, sharedBytes, isEarly);
     } catch (error) {
       throw deviceError(error);

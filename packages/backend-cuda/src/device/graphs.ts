@@ -20,6 +20,8 @@ interface Capture {
   readonly constants: (readonly [Block, TypedArray])[];
   /** Where the work writes: from each first address to the one behind the last. */
   readonly written: (readonly [from: number, to: number])[];
+  /** Whether another stream was waited for since a kernel was last launched. */
+  hasJoined: boolean;
 }
 
 const KEY_BYTES = 8;
@@ -60,6 +62,20 @@ export class DeviceGraphs {
     const place = this.#capture?.places.get(key);
     if (place !== undefined) this.#capture!.placed.add(key);
     return place ?? 0;
+  }
+
+  /** The work has been ordered behind another stream's. */
+  noteJoined(): void {
+    if (this.#capture !== undefined) this.#capture.hasJoined = true;
+  }
+
+  /** Whether a kernel that waits itself for the one in front of it may be launched before that ends: not where it has more than that to wait for. */
+  startsEarly(): boolean {
+    const capture = this.#capture;
+    if (capture === undefined) return false;
+    const { hasJoined } = capture;
+    capture.hasJoined = false;
+    return !hasJoined;
   }
 
   /** Notes what an op writes. Everything that is asked for while a graph is made has to. */
@@ -152,7 +168,7 @@ class PrivateMemory implements GraphMemory<Block> {
     const device = this.#device;
     const keysAt = device.ordinary.allocate(KEY_BYTES * keys.length);
     const places = new Map(keys.map((key, i) => [key, keysAt.address + KEY_BYTES * i]));
-    const capture: Capture = { places, placed: new Set(), constants: [], written: [] };
+    const capture: Capture = { places, placed: new Set(), constants: [], written: [], hasJoined: false };
     const owned = (): Block[] => [keysAt, ...capture.constants.map(([block]) => block)];
     try {
       const graph = this.#takeDown(capture, work);

@@ -22,8 +22,14 @@ export class DeviceHostCopies implements HostCopies<Block> {
         device.guard(() => native.copyBack(transfer, to.address, bytes));
         device.graphs.noteWritten(to);
       },
-      settle: () => device.guard(() => native.awaitTransfer(transfer)),
-      release: () => native.endTransfer(transfer),
+      settle: () => {
+        device.guard(() => native.awaitTransfer(transfer));
+        device.graphs.noteJoined();
+      },
+      release: () => {
+        native.endTransfer(transfer);
+        device.graphs.noteJoined();
+      },
     };
   }
 

@@ -13,7 +13,7 @@ export interface Rows {
 
 /** Threads of a block of `columnParts`, and blocks of it that fill an H100 once; blocks of `mapColumns` that fill any device. */
 const ADDING = 512;
-const BLOCKS_ADDING = 264;
+const BLOCKS_ADDING = 396;
 const BLOCKS_MAPPING = 768;
 /** Rows of one partial sum, at least, and at most: of 2048, a thread of `columnParts` adds up 128. */
 const LEAST_ROWS = 64;

@@ -125,7 +125,7 @@ type Kernels = Pick<PrimitiveKernels<Block>, "matmul"> & Pick<FusedKernels<Block
 
 export function matmulKernels({ device, elementwise }: Context): Kernels {
   return {
-    matmul: { run: ([a, b], [y]) => void multiply(device, a!, b!, y!) },
+    matmul: { writesInside: true, run: ([a, b], [y]) => void multiply(device, a!, b!, y!) },
     matmulAdd: {
       run: ([, a, b], [sum]) => {
         const elements = numel(sum!.shape);

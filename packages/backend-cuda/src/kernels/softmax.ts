@@ -98,6 +98,7 @@ export function softmaxKernels({ device, elementwise }: Context): Kernels {
     softmaxBackward: { inputs: "contiguous", run: ([x, g], [y]) => overRows("softmaxBackward", x!, g!, y!) },
     crossEntropy: {
       inputs: "contiguous",
+      writesInside: true,
       run: ([x, targets], [loss, lse]) =>
         fromPacks(x!, (rows) => crossEntropy(rows, targets!, addressOf(loss!), addressOf(lse!))),
     },
@@ -107,6 +108,7 @@ export function softmaxKernels({ device, elementwise }: Context): Kernels {
     },
     crossEntropyWithGradient: {
       inputs: "contiguous",
+      writesInside: true,
       run: ([given, targets], [dx, loss]) => fromPacks(given!, (x) => withGradient(x, targets!, dx!, loss!)),
     },
   };

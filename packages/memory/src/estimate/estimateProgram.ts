@@ -23,7 +23,7 @@ export interface ProgramEstimate {
   readonly atPeak: BytesByCategory;
   /** Peak less parameters, gradients and optimizer state at that instant. */
   readonly activationBytes: number;
-  /** After the step. */
+  /** After the step; with the copies in fewer bits that autocast keeps. */
   readonly parameterBytes: number;
   readonly optimizerBytes: number;
   /** Most bytes of gradients that were alive at once in the counted steps. */

@@ -58,6 +58,15 @@ describe.each(subjects.map((make) => make()))("$name", (subject) => {
   });
 });
 
+test("in bfloat16, where copies of weights come with the first rehearsal, a plan's peak is the ledger's as well", () => {
+  const subject = languageModel(undefined, { numLayers: 3, precision: "bf16" });
+  const planner = new ModelPlanner(subject.model, subject.pass);
+  for (const plan of [planner.most, planner.least]) {
+    planner.apply(plan);
+    expect(peakOf(subject)).toBe(plan.peakBytes);
+  }
+});
+
 test("the plan of a small model is the best of all plans, by their ledgers", () => {
   const { model, pass } = languageModel(undefined, { numLayers: 3 });
   const planner = new ModelPlanner(model, pass);

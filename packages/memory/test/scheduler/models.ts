@@ -14,7 +14,17 @@ export interface Subject {
   readonly pass: () => Tensor;
 }
 
-export function languageModel(engine: Engine = newEngine(), { numLayers = 5, time = 16, dropout = 0 } = {}): Subject {
+export interface LanguageModelOptions {
+  readonly numLayers?: number;
+  readonly time?: number;
+  readonly dropout?: number;
+  readonly precision?: "bf16" | undefined;
+}
+
+export function languageModel(
+  engine: Engine = newEngine(),
+  { numLayers = 5, time = 16, dropout = 0, precision }: LanguageModelOptions = {},
+): Subject {
   const shape = { vocabSize: 32, numLayers, dModel: 16, numHeads: 2, maxSeqLen: 64, dropout };
   const model = new ReversibleTransformer({ ...shape, key: randomKey(1), engine });
   const tokens = tensor(
@@ -23,11 +33,11 @@ export function languageModel(engine: Engine = newEngine(), { numLayers = 5, tim
   );
   const pass = (): Tensor =>
     engine.withKey(randomKey(5), () => {
-      const loss = model.loss(tokens, tokens);
+      const loss = engine.autocast(precision, () => model.loss(tokens, tokens));
       loss.backward();
       return loss.detach();
     });
-  return { name: "language model", engine, model, pass };
+  return { name: precision === undefined ? "language model" : `language model in ${precision}`, engine, model, pass };
 }
 
 export function residualNetwork(engine: Engine = newEngine()): Subject {

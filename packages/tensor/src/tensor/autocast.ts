@@ -1,6 +1,6 @@
 import { type DType, dtypes, isFloat } from "../dtype.ts";
 import type { Engine } from "../engine.ts";
-import { contiguous, isContiguous } from "../layout.ts";
+import { isContiguous } from "../layout.ts";
 import { CastCopy } from "../memory/castCopy.ts";
 import type { AnyOp } from "../op.ts";
 import { cast } from "../ops/copy.ts";
@@ -27,17 +27,21 @@ export function castForPolicy(engine: Engine, op: AnyOp, inputs: readonly Tensor
 
 /** `t` in another float type: a parameter's copy where one is kept, else a cast. The same values and the same node of the graph. */
 export function castOperand(t: Tensor, dtype: DType, run: Cast): Tensor {
-  const { engine, storage, layout } = t;
-  if (!isKept(t, dtype)) return run(t, dtype);
+  const { engine, layout } = t;
+  const kept = copyOf(t, dtype);
+  if (kept === undefined) return run(t, dtype);
+  const copy = makeTensor({ engine, storage: kept.storage.retain(), layout, dtype });
+  return record(engine, cast, [t], [copy], { dtype })[0]!;
+}
+
+/** The copy of a parameter, made or brought up to date where it must be and may be. */
+function copyOf(t: Tensor, dtype: DType): CastCopy | undefined {
+  const { engine, storage } = t;
+  if (!isKept(t, dtype)) return undefined;
   const known = storage.copies?.get(dtype);
-  if (known !== undefined && bringUpToDate(known)) {
-    const copy = makeTensor({ engine, storage: known.storage.retain(), layout, dtype });
-    return record(engine, cast, [t], [copy], { dtype })[0]!;
-  }
-  const made = run(t, dtype);
+  if (known?.bringUpToDate() === true) return known;
   // A recording must not keep what it makes: the next pass that is none does.
-  if (!engine.notesHostEffects) storage.keepCopy(new CastCopy(storage, made.storage.retain()));
-  return made;
+  return engine.notesHostEffects ? undefined : CastCopy.make(storage, dtype);
 }
 
 /** Parameters as wholes, in fewer bits. */
@@ -48,28 +52,6 @@ const isKept = ({ engine, storage, layout, dtype, size }: Tensor, to: DType): bo
   layout.offset === 0 &&
   size === storage.elements &&
   isContiguous(layout);
-
-/**
- * Casts the source again where it was written since, into the same buffer. False where a graph holds the values there are: those must not
- * be written over.
- */
-export function bringUpToDate(copy: CastCopy): boolean {
-  const { source, storage } = copy;
-  const { engine, dtype } = storage;
-  if (copy.isCurrent || engine.isRehearsing) return true;
-  if (storage.isSaved) return false;
-  const whole = { shape: [source.elements], dtype };
-  const [from, to] = [source, storage].map((s) => ({ data: s.data, dtype: s.dtype, ...contiguous(whole.shape) }));
-  const run = (): void => engine.backend.kernels.cast.run([from!], [to!], { dtype });
-  storage.prepareWrite();
-  if (engine.trace.isOn) {
-    const traced = { op: cast.name, module: engine.modulePath.join("."), inputs: [{ ...whole, dtype: source.dtype }] };
-    engine.trace.run({ ...traced, outputs: [whole] }, run);
-  } else run();
-  storage.version++;
-  copy.markCurrent();
-  return true;
-}
 
 /** A parameter's copy that holds its present values and may be written: for who writes the parameter, and writes it as well. */
 export function writableCopyOf({ engine, storage, layout }: Tensor): Tensor | undefined {

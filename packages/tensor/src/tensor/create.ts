@@ -1,5 +1,6 @@
+import { defaultEngine } from "../defaultEngine.ts";
 import { checkDType, type DType, dtypes, isFloat, type TypedArray } from "../dtype.ts";
-import { defaultEngine, type Engine } from "../engine.ts";
+import type { Engine } from "../engine.ts";
 import { DTypeError, ShapeError, ValueError } from "../errors.ts";
 import { toBf16, toF16 } from "../float16.ts";
 import { contiguous } from "../layout.ts";
@@ -176,6 +177,12 @@ export function full(
   { dtype = "f32", engine = defaultEngine() }: CreateOptions = {},
 ): Tensor {
   return dispatch(engine, fill, [], { shape, value, dtype })[0]!;
+}
+/** A tensor of whatever its memory held: for who writes all of it. */
+export function uninitialised(shape: Shape, { dtype = "f32", engine = defaultEngine() }: CreateOptions = {}): Tensor {
+  checkShape("uninitialised", shape);
+  const storage = engine.allocate({ shape, dtype: checkDType("uninitialised", dtype) });
+  return makeTensor({ engine, storage, layout: contiguous(shape), dtype });
 }
 export const zeros = (shape: Shape, options?: CreateOptions): Tensor => full(shape, 0, options);
 export const ones = (shape: Shape, options?: CreateOptions): Tensor => full(shape, 1, options);

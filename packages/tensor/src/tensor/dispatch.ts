@@ -11,6 +11,7 @@ import { type Shape, sameShape } from "../shape.ts";
 import { castForPolicy, castOperand } from "./autocast.ts";
 import { makeTensor } from "./link.ts";
 import { isRecorded, record } from "./record.ts";
+import { type Inside, placed, type Rows, rowsAt } from "./rows.ts";
 import type { Tensor } from "./tensor.ts";
 
 type AnyKernel = Kernel<unknown, unknown>;
@@ -20,6 +21,8 @@ export interface DispatchOptions {
    * The caller gives up the input that the op may overwrite, or this input of an elementwise one: its buffer is reused when nobody else holds it.
    */
   readonly donates?: boolean | number;
+  /** Rows of tensors that outputs become, by their place: what would be concatenated afterwards is written where it belongs. */
+  readonly into?: readonly (Rows | undefined)[];
 }
 
 /**
@@ -74,8 +77,9 @@ function run<A>(
   inputs: readonly Tensor[],
   metas: readonly Meta[],
   attrs: A,
-  { donates = false }: DispatchOptions,
+  options: DispatchOptions,
 ): Tensor[] {
+  const { donates = false, into = [] } = options;
   if (op.kind === "view") {
     const [x] = inputs as [Tensor];
     return op
@@ -90,13 +94,15 @@ function run<A>(
       // What autocast asks of an op with a policy was done to its operands: its parts are not asked again.
       return op.autocast === undefined ? parts() : engine.autocast(undefined, parts);
     };
-    return engine.scope(decompose, op.name);
+    return engine.scope(decompose, op.name).map((t, i) => (into[i] === undefined ? t : placed(op.name, into[i], t)));
   }
   const mutated = mutatedBy(op, inputs, attrs);
   for (const i of mutated) inputs[i]!.storage.prepareWrite();
   const given = donates === false ? undefined : donor(engine, op, inputs, metas, attrs, donates);
-  const outputs = claimOutputs(engine, op, inputs, metas, attrs, given);
-  const views = outputs.map((storage, i) => bufferView(storage, contiguous(metas[i]!.shape)));
+  const inside = kernel?.writesInside === true ? into.map((rows, i) => rows && rowsAt(op.name, rows, metas[i]!)) : [];
+  const outputs = claimOutputs(engine, op, inputs, metas, attrs, given, inside);
+  const layouts = metas.map(({ shape }, i) => inside[i]?.layout ?? contiguous(shape));
+  const views = outputs.map((storage, i) => bufferView(storage, layouts[i]!));
   try {
     if (op.kind === "elementwise") runElementwise(engine, op, inputs, views[0]!, attrs);
     else runKernel(engine, kernel!, op, inputs, views, attrs);
@@ -106,8 +112,11 @@ function run<A>(
   }
   for (const i of mutated) inputs[i]!.storage.version++;
   return outputs.map((storage, i) => {
-    const { shape, dtype } = metas[i]!;
-    return makeTensor({ engine, storage, layout: contiguous(shape), dtype });
+    const t = makeTensor({ engine, storage, layout: layouts[i]!, dtype: metas[i]!.dtype });
+    if (into[i] === undefined) return t;
+    if (inside[i] === undefined) return placed(op.name, into[i], t);
+    storage.version++;
+    return t;
   });
 }
 
@@ -180,13 +189,15 @@ function claimOutputs(
   metas: readonly Meta[],
   attrs: unknown,
   given: number | undefined,
+  inside: readonly (Inside | undefined)[],
 ): Storage[] {
   const written = op.mutates?.(inputs, attrs);
   const claimed: Storage[] = [];
   try {
     metas.forEach((meta, i) => {
       const inPlace = written?.[i] ?? (i === 0 ? given : undefined);
-      if (inPlace === undefined) claimed.push(engine.allocate(meta));
+      if (inside[i] !== undefined) claimed.push(inside[i].storage.retain());
+      else if (inPlace === undefined) claimed.push(engine.allocate(meta));
       else {
         const { storage, layout } = inputs[inPlace]!;
         if (layout.offset !== 0 || !isContiguous(layout)) {

@@ -1,7 +1,7 @@
 import { addressOf, type CudaDevice, type CudaView } from "../../device/device.ts";
 import { cTypes, type KernelUnit } from "../../device/sources.ts";
 import { type AttentionAttrs, type AttentionOperands, sizesOf } from "./operands.ts";
-import { packProblem } from "./own.ts";
+import { packProblem, runDelta } from "./own.ts";
 
 /** NVIDIA's numbers for the types in a tensor map. */
 const mapTypes = { bf16: 9, f16: 6 } as const;
@@ -42,7 +42,7 @@ const forward: Pass = {
 const queries: Pass = {
   ...{ kernel: "hopperQueries", own: ["q", "g"], other: ["k", "v"] },
   shapes: {
-    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 56, TAKEN: 224 },
+    64: { GROUPS: 2, STEP: 128, STAGES: 2, OWN_STAGES: 2, GIVEN: 40, TAKEN: 232 },
     128: { GROUPS: 2, STEP: 64, STAGES: 3, OWN_STAGES: 1, GIVEN: 56, TAKEN: 224 },
   },
 };
@@ -68,14 +68,14 @@ export function takesHopper(
   { scale }: AttentionAttrs,
 ): boolean {
   const { t, s, d, e } = sizesOf(operands);
-  const { q, k, v, o, g, out, dq, dk, dv } = operands;
+  const { q, k, v, g, out, dq, dk, dv } = operands;
   return (
     device.hasWarpgroups &&
     (q.dtype === "bf16" || q.dtype === "f16") &&
     [d, e].every((width) => width % PACK === 0 && width <= WIDEST) &&
     Math.min(t, s) >= LEAST &&
     scale > 0 &&
-    [q, k, v, o, g, out, dq, dk, dv].every((view) => view === undefined || isMapped(view))
+    [q, k, v, g, out, dq, dk, dv].every((view) => view === undefined || isMapped(view))
   );
 }
 
@@ -90,8 +90,7 @@ function run(device: CudaDevice, pass: Pass, operands: AttentionOperands, attrs:
   const [rows, OWNED, panels] = [64 * GROUPS, pass.own.length, D / 64];
   // SharedTiles of hopperAttention.cu, from the next multiple of 1024.
   const tiles = panels * 128 * (OWN_STAGES * OWNED * rows + 2 * STAGES * STEP);
-  const statistics = 2 * 4 * (STAGES * STEP + 2 * rows);
-  const sharedBytes = 1024 + tiles + statistics + 8 * (2 * OWN_STAGES + 4 + 4 * STAGES);
+  const sharedBytes = 1024 + tiles + STAGES * 2 * STEP * 4 + 8 * (2 * OWN_STAGES + 4 * STAGES);
   const unit: KernelUnit = {
     files: ["heads", "attentionProblem", "tensorCore", "hopper", "hopperAttention", pass.kernel],
     types: { T: cTypes[operands.q.dtype] },
@@ -139,14 +138,15 @@ function encode(
 }
 
 /**
- * On Hopper's tensor cores, without a [t, s] workspace and without atomics; backward a pass over queries, which also
- * leaves delta, and one over keys, so that every sum has one owner.
+ * On Hopper's tensor cores, without a [t, s] workspace and without atomics; backward a pass over queries and one over keys, so that
+ * every sum has one owner.
  */
 export function byHopper(device: CudaDevice, operands: AttentionOperands, attrs: AttentionAttrs): void {
   if (operands.delta === undefined) {
     run(device, forward, operands, attrs);
     return;
   }
+  runDelta(device, operands, attrs);
   run(device, queries, operands, attrs);
   run(device, keys, operands, attrs);
 }
