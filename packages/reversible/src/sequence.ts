@@ -340,15 +340,17 @@ export class ReversibleSequence<B extends ReversibleBlock = ReversibleBlock> ext
     const policies = this.#policies();
     const isShapeOnly = engine.backend.assumptions !== undefined;
     if (engine.recordsGradients) this.#startRecord(policies);
-    engine.noGrad(() => engine.scope(() => void this.counts.assign(this.counts.fullOf(this.counts.shape, 0))));
+    // Nobody looks at them between tokens, and a token waits for every launch.
+    const counts = decodingOf(engine) === undefined ? this.counts : undefined;
+    if (counts !== undefined)
+      engine.noGrad(() => engine.scope(() => void counts.assign(counts.fullOf(counts.shape, 0))));
     const run: SegmentRun = {
       engine,
       arithmetic,
       stored,
       runner: this.#passContext(engine),
       context,
-      // Nobody looks at them between tokens, and a token waits for every launch.
-      counts: decodingOf(engine) === undefined ? this.counts : undefined,
+      counts,
       drifts: this.drifts,
       noteSide: (bytes) => {
         this.sideBytes += bytes;
