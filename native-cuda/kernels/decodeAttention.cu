@@ -19,7 +19,7 @@ struct Decode {
 
 KERNEL_AHEAD(decodeAttention, Decode, 32 * WARPS) {
   enum { LANES = 8, GROUPS = 4 * WARPS, THREADS = 32 * WARPS };
-  typedef Pack<T, PACK> Many;
+  typedef Words<T, PACK> Many;
   DYNAMIC_SHARED(float, shared);
   float* const q = shared;                       // [d]
   float* const k = q + p.dim;                    // [d]
@@ -101,7 +101,7 @@ KERNEL_AHEAD(decodeAttention, Decode, 32 * WARPS) {
       const int c = (n * LANES + lane) * PACK;
       if (c >= p.dim || !isSeen) continue;
 #pragma unroll
-      for (int e = 0; e < PACK; e++) score = multiplyAdd(q[c + e], isOwn ? k[c + e] : wide(key[slot][n].v[e]), score);
+      for (int e = 0; e < PACK; e++) score = multiplyAdd(q[c + e], isOwn ? k[c + e] : key[slot][n].at(e), score);
     }
 #pragma unroll
     for (int step = LANES / 2; step > 0; step >>= 1) score += __shfl_xor_sync(0xffffffffu, score, step);
@@ -116,7 +116,7 @@ KERNEL_AHEAD(decodeAttention, Decode, 32 * WARPS) {
       if (c >= p.dim) continue;
 #pragma unroll
       for (int e = 0; e < PACK; e++)
-        part[n][e] = multiplyAdd(weight, isOwn ? v[c + e] : wide(value[slot][n].v[e]), part[n][e] * keep);
+        part[n][e] = multiplyAdd(weight, isOwn ? v[c + e] : value[slot][n].at(e), part[n][e] * keep);
     }
   };
   // All groups of a warp make as many rounds: they exchange numbers.

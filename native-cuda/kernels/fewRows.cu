@@ -14,7 +14,7 @@ struct FewRows {
 };
 
 KERNEL_AHEAD(fewRows, FewRows, 128) {
-  typedef Pack<T, PACK> Many;
+  typedef Words<T, PACK> Many;
   const int column = blockIdx.x * 4 + (threadIdx.x >> 5), lane = threadIdx.x & 31;
   const bool isInside = column < p.n;
   if (!AHEAD) awaitPrevious();
@@ -33,25 +33,30 @@ KERNEL_AHEAD(fewRows, FewRows, 128) {
   ask(first);
   const float bias = p.bias == 0 ? 0 : (float)wide(readAhead(p.bias + from));
   if (AHEAD) awaitPrevious();
-  // A row alone is asked for whole before any of it is multiplied, and summed up by four: a product waits for no other's sum.
-  enum { AT_ONCE = ROWS == 1 ? DEPTH : 1, SUMS = ROWS == 1 ? 4 : 1 };
+  // A row alone is asked for in large parts before any of it is multiplied, and summed up by four: a product waits for no other's sum.
+  enum { AT_ONCE = ROWS > 1 ? 1 : DEPTH < 6 ? DEPTH : 6, SUMS = ROWS == 1 ? 4 : 1 };
   float sums[ROWS][SUMS] = {};
   for (int at = first; at < p.k; at += 32 * PACK * DEPTH) {
     if (at != first) ask(at);
-    Many row[AT_ONCE];
 #pragma unroll
-    for (int n = 0; n < AT_ONCE; n++)
-      if (ROWS == 1 && at + n * 32 * PACK < p.k) row[n] = *(const Many*)(p.x + at + n * 32 * PACK);
+    for (int part = 0; part < DEPTH; part += AT_ONCE) {
+      Many row[AT_ONCE];
 #pragma unroll
-    for (int n = 0; n < DEPTH; n++) {
-      const int c = at + n * 32 * PACK;
-      if (c >= p.k) continue;
+      for (int n = 0; n < AT_ONCE; n++) {
+        const int c = at + (part + n) * 32 * PACK;
+        if (ROWS == 1 && part + n < DEPTH && c < p.k) row[n] = *(const Many*)(p.x + c);
+      }
 #pragma unroll
-      for (int r = 0; r < ROWS; r++) {
-        const Many values = ROWS == 1 ? row[n % AT_ONCE] : *(const Many*)(p.x + (u64)r * p.k + c);
+      for (int n = 0; n < AT_ONCE; n++) {
+        const int c = at + (part + n) * 32 * PACK;
+        if (part + n >= DEPTH || c >= p.k) continue;
+        const Many& weight = weights[part + n < DEPTH ? part + n : 0];
 #pragma unroll
-        for (int e = 0; e < PACK; e++)
-          sums[r][e % SUMS] = multiplyAdd(wide(weights[n].v[e]), wide(values.v[e]), sums[r][e % SUMS]);
+        for (int r = 0; r < ROWS; r++) {
+          const Many values = ROWS == 1 ? row[n] : *(const Many*)(p.x + (u64)r * p.k + c);
+#pragma unroll
+          for (int e = 0; e < PACK; e++) sums[r][e % SUMS] = multiplyAdd(weight.at(e), values.at(e), sums[r][e % SUMS]);
+        }
       }
     }
   }

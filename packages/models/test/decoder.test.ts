@@ -3,7 +3,13 @@ import { expectNoLeak, randomKey, type Tensor, tensor } from "@revnet-zero/tenso
 import { errorText, expectClose, rejectionText, runs } from "@revnet-zero/testkit";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Decoder, type LanguageModel, ReversibleTransformer, Transformer } from "../src/index.ts";
+import {
+  Decoder,
+  type FeedForwardBranch,
+  type LanguageModel,
+  ReversibleTransformer,
+  Transformer,
+} from "../src/index.ts";
 import { engine, small } from "./fixtures.ts";
 
 interface Shape {
@@ -112,6 +118,21 @@ describe("decoding step by step", () => {
       }),
       runs(8),
     );
+  });
+
+  test("leaves what exact streams counted in the last forward pass", async () => {
+    const model = new ReversibleTransformer({ ...small, reversibility: "exact" });
+    // Of the last half-step: it reaches no other.
+    const { down } = (model.sequence.blocks.at(-1)!.G as FeedForwardBranch).mlp;
+    engine.noGrad(() => engine.scope(() => void down.bias!.assign(down.bias!.add(1e9))));
+    engine.scope(() => void anew(model, [[1, 2]]));
+    const counted = await model.sequence.health();
+    expect(counted.saturated).toBeGreaterThan(0);
+    const decoder = new Decoder(model);
+    await decoder.continue([[1]], { length: 3 });
+    expect(await model.sequence.health()).toEqual(counted);
+    decoder.dispose();
+    model.dispose();
   });
 
   test("fills the context to its last place, and draws the token after it", async () => {

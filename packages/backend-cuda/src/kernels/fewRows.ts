@@ -33,7 +33,7 @@ export function multiplyFewRows(device: CudaDevice, { x, w, bias, y, before }: F
   const depth = Math.max(1, Math.min(MOST_DEPTH, Math.ceil(k / (32 * pack))));
   const ahead = Number(device.graphs.isUntouched(w, bias));
   const constants = { ROWS: rows, PACK: pack, DEPTH: depth, GELU: before === undefined ? 0 : 1, AHEAD: ahead };
-  const kernel = device.kernel({ files: ["chain", "gelu", "fewRows"], types, constants }, "fewRows");
+  const kernel = device.kernel({ files: ["chain", "words", "gelu", "fewRows"], types, constants }, "fewRows");
   const p = device.parameters.start();
   p.pointer(addressOf(x)).pointer(addressOf(w)).pointer(addressOr0(bias));
   p.pointer(addressOf(y)).pointer(addressOr0(before)).ints([n, k]);

@@ -9,8 +9,11 @@ const LANES = 8;
 /** Warps of a block: many where there are few blocks, for each waits for memory again and again; few where blocks fill the device. */
 const LEAST_WARPS = 8;
 const MANY_BLOCKS = 512;
-/** Keys and values that eight lanes ask for at once, where there are registers for so many and little else to wait for. */
-const MOST_SLOTS = 4;
+/**
+ * Keys and values that eight lanes ask for at once, where there is little else to wait for: as many as 64 registers hold, so that a block finds
+ * room beside the product in front, and starts early.
+ */
+const MOST_SLOTS = 3;
 /** The most whose threads have registers, by the packs of a lane. */
 const mostWarps = (packs: number): number => (packs <= 2 ? 16 : LEAST_WARPS);
 
@@ -37,7 +40,7 @@ export const decodeAttentionKernels = ({ device }: Context): Pick<FusedKernels<B
         AHEAD: ahead,
       };
       const sharedBytes = 4 * (4 * dim + 2 * warps + warps * dim);
-      const unit = { files: ["chain", "angle", "decodeAttention"], types: { T: cTypes[dtype] }, constants };
+      const unit = { files: ["chain", "words", "angle", "decodeAttention"], types: { T: cTypes[dtype] }, constants };
       const kernel = device.kernel(unit, "decodeAttention", sharedBytes);
       const p = device.parameters.start();
       for (const view of [heads!, place!, keys!, values!, y!]) p.pointer(addressOf(view));
