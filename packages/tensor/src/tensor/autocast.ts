@@ -44,10 +44,11 @@ function copyOf(t: Tensor, dtype: DType): CastCopy | undefined {
   return engine.notesHostEffects ? undefined : CastCopy.make(storage, dtype);
 }
 
-/** Parameters as wholes, in fewer bits. */
+/** Parameters of float32 as wholes, in fewer bits. */
 const isKept = ({ engine, storage, layout, dtype, size }: Tensor, to: DType): boolean =>
   storage.category === "parameters" &&
   engine.readsCopiesOf(storage) &&
+  dtype === "f32" &&
   dtypes[to].bytes < dtypes[dtype].bytes &&
   layout.offset === 0 &&
   size === storage.elements &&

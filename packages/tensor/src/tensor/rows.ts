@@ -1,13 +1,13 @@
 import { dtypes } from "../dtype.ts";
 import { DTypeError, describe, ShapeError } from "../errors.ts";
-import { contiguous, type Layout } from "../layout.ts";
+import { contiguous, isContiguous, type Layout } from "../layout.ts";
 import type { Storage } from "../memory/storage.ts";
 import type { Meta } from "../op.ts";
 import { numel, sameShape } from "../shape.ts";
 import { makeTensor } from "./link.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** Where an output goes: the rows of a tensor from `first` on, along its first axis. */
+/** Where an output goes: the rows of a row-major tensor from `first` on, along its first axis. */
 export interface Rows {
   readonly tensor: Tensor;
   readonly first: number;
@@ -31,11 +31,12 @@ function layoutOf(op: string, { tensor, first }: Rows, { shape, dtype }: Meta): 
       "give rows of its dtype",
     );
   const [rows = 0, ...rest] = shape;
-  if (!sameShape(rest, layout.shape.slice(1)) || first < 0 || first + rows > (layout.shape[0] ?? 0))
+  const isPart = sameShape(rest, layout.shape.slice(1)) && first >= 0 && first + rows <= (layout.shape[0] ?? 0);
+  if (!isPart || !isContiguous(layout))
     throw new ShapeError(
       op,
       `${describe({ shape, dtype })} does not fit ${describe(tensor)} from row ${first} on`,
-      "give a tensor that has these rows",
+      "give a row-major tensor that has these rows",
     );
   return { ...contiguous(shape), offset: layout.offset + first * numel(rest) };
 }
