@@ -18,7 +18,11 @@ if (reason === undefined) {
   type Mode = "ordinary" | "exact" | "store";
 
   /** Calls by kernel of a training step in bfloat16, and all launches. */
-  function callsOf(mode: Mode, numLayers: number): { readonly calls: Map<string, number>; readonly launches: number } {
+  function callsOf(
+    mode: Mode,
+    numLayers: number,
+    { vocabSize = 512, batch = 2 } = {},
+  ): { readonly calls: Map<string, number>; readonly launches: number } {
     const calls = new Map<string, number>();
     const note = (name: string): void => void calls.set(name, (calls.get(name) ?? 0) + 1);
     const kernels = Object.entries(backend.kernels).map(([name, kernel]) => {
@@ -38,14 +42,14 @@ if (reason === undefined) {
       },
     });
     const engine = new Engine(counted);
-    const shape = { vocabSize: 512, numLayers, dModel: 128, numHeads: 2, maxSeqLen: 64, key: randomKey(1), engine };
+    const shape = { vocabSize, numLayers, dModel: 128, numHeads: 2, maxSeqLen: 64, key: randomKey(1), engine };
     const model =
       mode === "ordinary" ? new Transformer(shape) : new ReversibleTransformer({ ...shape, reversibility: mode });
     const pass = passOf(model, 1, { precision: "bf16" });
     const optimizer = new AdamW(model.parameters());
     const step = (): void =>
       engine.scope(() => {
-        const tokens = zeros([2, 64], { dtype: "i32", engine });
+        const tokens = zeros([batch, 64], { dtype: "i32", engine });
         pass(tokens, tokens);
         const { factor } = clipByGlobalNorm(model.parameters(), 1);
         optimizer.step({ gradientFactor: factor });
@@ -108,6 +112,21 @@ if (reason === undefined) {
     // Every half-step adds, and takes away, in the pass that norms what it gives.
     expect([exact.fixedPointAddNorm, exact.addNormBackward, exact.fixedPointNorm]).toEqual([4, 2, undefined]);
   });
+  test("no block casts, copies, fills or counts by a launch of its own", () => {
+    const moves = ["cast", "copy", "concat", "writeSlice", "overwrite", "assign", "fill", "add"];
+    for (const mode of ["ordinary", "exact"] as const)
+      expect(Object.keys(blockOf(mode)).filter((name) => moves.includes(name))).toEqual([]);
+  });
+
+  test("a head in chunks concatenates nothing, and sums its losses at once", () => {
+    const [whole, chunked] = [41, 83].map((batch) => callsOf("exact", 2, { vocabSize: 50_304, batch }).calls);
+    expect(chunked!.get("crossEntropyWithGradient")).toBe(2);
+    expect([whole!, chunked!].map((calls) => [calls.get("concat"), calls.get("sum")])).toEqual([
+      [undefined, 2],
+      [undefined, 2],
+    ]);
+  });
+
   test("what a step does besides its blocks", () => {
     const rest = (mode: Mode): Record<string, number> => {
       const [all, block] = [callsOf(mode, 2), blockOf(mode)];

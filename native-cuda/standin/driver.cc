@@ -35,6 +35,8 @@ struct Function {
   bool isCooperative;
   unsigned parameterBytes;
   bool waits;
+  /** What a block may have of dynamic shared memory without asking for more. */
+  unsigned sharedBytes = 48 * 1024;
 };
 
 /** An error that stays, as on a device whose kernel faulted, until another failure is planned. */
@@ -309,7 +311,11 @@ STANDIN_API int cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void*
   std::memcpy(map, &made, sizeof made);
   return 0;
 }
-STANDIN_API int cuFuncSetAttribute(void*, int, int) { return 0; }
+STANDIN_API int cuFuncSetAttribute(void* function, int attribute, int value) {
+  if (attribute != 8 || value > 232448) return 1;
+  static_cast<Function*>(function)->sharedBytes = static_cast<unsigned>(value);
+  return 0;
+}
 
 /** The architecture that a function was written for: one whose kernels can wait for those before them. */
 STANDIN_API int cuFuncGetAttribute(int* value, int attribute, void*) {
@@ -336,7 +342,7 @@ int launch(const Configuration& c, const Function& f, void** given, bool isEarly
   const auto [gx, gy, gz] = c.blocks;
   const unsigned threads = c.threads.x * c.threads.y * c.threads.z;
   if (gx > 2147483647u || gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || threads == 0 || threads > 1024) return 1;
-  if (c.sharedBytes > 232448) return 1;
+  if (c.sharedBytes > f.sharedBytes) return 1;
   const auto* first = static_cast<const char*>(given[0]);
   const std::vector<char> parameters(first, first + f.parameterBytes);
   const auto grid = [=] { runGrid(f.kernel, parameters.data(), f.isCooperative, c.blocks, c.threads, c.sharedBytes); };

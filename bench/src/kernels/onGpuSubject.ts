@@ -67,19 +67,14 @@ function kernel(name: string, isQuick: boolean): KernelAnswer {
   return { fusedMs, partsMs, ...facts, ...expectedOfBytes };
 }
 
-const chosenBefore = new Map<string, ReturnType<typeof device.choices.askedBy>[number]>();
-
 function product(name: string, isQuick: boolean): ProductAnswer {
   const found = productsOf(isQuick ? quickSizes : gpt2Sizes).find((one) => one.name === name)!;
   const run = makeProduct(found, engine);
   const once = (): void => void engine.scope(() => void run());
-  // Which of the library's kernels serves is chosen when the product is met first.
-  const [asked] = device.choices.askedBy(once);
-  const choice = asked ?? chosenBefore.get(name);
   const timeMs = time(once, isQuick);
   const flops = 2 * found.m * found.k * found.n;
-  if (choice === undefined) return { timeMs, flops };
-  chosenBefore.set(name, choice);
+  const [choice] = device.choices.askedBy(once);
+  if (choice === undefined) return { timeMs, flops }; // no library, or a kernel for few rows
   const { kernels, chosen, problem } = choice;
   const times = new Map(kernels.map((kernel) => [kernel, choice.measure(kernel) ?? Number.POSITIVE_INFINITY]));
   const shipped = device.tuning.shipped[keyOf("matmul", problem)]?.kernel ?? kernels[0]!;

@@ -152,6 +152,19 @@ if (reason === undefined) {
       for (const [i, t] of run(apart).entries()) expect(t.dataSync()).toEqual(packed[i]!.dataSync());
     });
   });
+  test("gradients of norms are found of shorter rows before longer ones of the same kernel", () => {
+    const engine = new Engine(backend);
+    // Both hold six parts a thread; the sums of the second need more shared memory.
+    for (const length of [644, 764])
+      engine.scope(() => {
+        const draw = (shape: number[], n: number): Tensor => randomNormal(shape, { key: randomKey(n), engine });
+        const x = draw([3, length], 1);
+        const operands = [x, draw([length], 2), draw([3], 3), draw([3], 4), draw([3, length], 5), x];
+        const [, , byBias] = x.applyAll(ops.addNormBackward, operands, { eps: 0, hasMean: true });
+        const [sums, expected] = [byBias!, operands[4]!.sum([0])].map((t) => Array.from(t.dataSync() as Float32Array));
+        for (const [i, v] of expected!.entries()) expect(sums![i]).toBeCloseTo(v, 5);
+      });
+  });
   test.each(["bf16", "f16", "f32", "f64", "i32"] as const)(
     "sums of many rows of %s lose no row and no column",
     (dtype) => {

@@ -57,6 +57,21 @@ describe("the choice of a kernel", () => {
     expect(choices.made.map(({ chosen }) => chosen)).toEqual(["b", "a", "a", "a"]);
   });
 
+  test("what a function asks for is told, also where the caller keeps what it chose before", () => {
+    const choices = new KernelChoices({});
+    const asked = (f: () => void): string[] => choices.askedBy(f).map(({ op, problem }) => `${op} ${problem}`);
+    choices.choose("op", "before", ["a"], never);
+    expect(
+      asked(() => {
+        choices.choose("op", "p", ["a"], never);
+        choices.choose("op", "p", ["a"], never);
+        choices.chosenAgain("op", "before");
+      }),
+    ).toEqual(["op p", "op p", "op before"]);
+    choices.chosenAgain("op", "p");
+    expect(asked(() => undefined)).toEqual([]);
+  });
+
   test("a table is read once, written whole, added to, and of one device, driver and text of kernels", () => {
     const folder = join(cache, "of a device");
     process.env.REVNET_CUDA_CACHE = folder;

@@ -1,4 +1,4 @@
-import type { Tensor } from "@revnet-zero/tensor";
+import { addToRow, type Tensor } from "@revnet-zero/tensor";
 import type { CountsRow } from "./arithmetic/arithmetic.ts";
 
 /** What happened to the increments of one half-step, in elements. */
@@ -19,11 +19,7 @@ export interface StreamHealth extends Omit<StepHealth, "step"> {
 
 /** Adds the counts of one half-step to its row of the record `[steps, 3]`, in place, and lets go of them. */
 export function noteCounts(into: CountsRow | undefined, counts: Tensor): void {
-  if (into !== undefined) {
-    const { record, row } = into;
-    const sum = record.narrow(0, row, 1).add(counts.reshape([1, 3]));
-    record.assign(record.writeSlice(sum, [row, 0])).dispose();
-  }
+  if (into !== undefined) addToRow(into.record, into.row, counts).dispose();
   counts.dispose();
 }
 

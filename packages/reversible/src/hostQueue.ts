@@ -162,6 +162,8 @@ export class HostQueue {
   /** Ahead of time, where there is room for it. */
   #tryToBring(held: HeldTensor): boolean {
     const { ledger, memoryLimitBytes } = held.engine;
+    if (Number.isFinite(memoryLimitBytes))
+      held.engine.noteHostEffect("what it brings back ahead of time depends on the room under the memory limit");
     if (ledger.liveBytes + held.bytes > memoryLimitBytes) return false;
     try {
       this.#bring(held);

@@ -121,17 +121,50 @@ describe("a queue of tensors", () => {
     expect([store.heldBytes, device.copying.count]).toEqual([0, 0]);
   });
 
+  /** What a recording is told of work that leaves nothing in a store, on the device or on one that sees other copies. */
+  function told(store: HostOffload, work: () => void, on: Backend = device): string[] {
+    const reasons: string[] = [];
+    const host = { effect: (what: string) => reasons.push(what), values: () => {}, isLasting: () => false };
+    engine.withBackend(on, host, work);
+    expect([store.heldBytes, device.copying.count]).toEqual([0, 0]);
+    return reasons;
+  }
+
   test("tells a recording of what was put before it, which it does not see", () => {
     const store = new HostOffload();
     const t = tensor([1, 2, 3], { engine });
     const held = store.put(t);
-    const told: string[] = [];
-    const host = { effect: (what: string) => told.push(what), values: () => {}, isLasting: () => false };
-    const seen = { ...device, hostCopies: { ...device.hostCopies! } } as Backend;
-    engine.withBackend(seen, host, () => held.fetch()).dispose();
-    held.release();
+    const recorder: Backend = Object.create(device, { hostCopies: { value: { ...device.hostCopies! } } });
+    const reasons = told(
+      store,
+      () => {
+        held.fetch().dispose();
+        held.release();
+      },
+      recorder,
+    );
     t.dispose();
-    expect(told).toEqual(["it uses tensors that were put in host memory before"]);
+    expect(new Set(reasons)).toEqual(new Set(["it uses tensors that were put in host memory before"]));
+  });
+
+  test("tells a recording where a memory limit says what is brought back ahead", () => {
+    const store = new HostOffload({ inFlightBytes: 0 });
+    const fetchBoth = (): void => {
+      const kept = [0, 1].map((i) => {
+        const t = tensor(new Float32Array(64).fill(i), { engine });
+        const held = store.put(t);
+        t.dispose();
+        return held;
+      });
+      for (const held of kept.reverse()) {
+        held.fetch().dispose();
+        held.release();
+      }
+    };
+    expect(told(store, fetchBoth)).toEqual([]);
+    expect(engine.withMemoryLimit(2 ** 20, () => told(store, fetchBoth))).toEqual([
+      "what it brings back ahead of time depends on the room under the memory limit",
+    ]);
   });
 
   test("takes views for what they show", () => {

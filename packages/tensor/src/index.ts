@@ -68,6 +68,7 @@ export * from "./op.ts";
 export { type AttentionBias, biasSteps, RUN_WORDS } from "./ops/attentionList.ts";
 export type { NarrowDType } from "./ops/channelFixedPoint.ts";
 export { derivativeOf, flat, smooth, smoothByOutput } from "./ops/derive.ts";
+export { addToRow } from "./ops/fixedPoint.ts";
 export * as ops from "./ops/index.ts";
 export { type Activation, activations } from "./ops/linear.ts";
 export { type PyramidAttrs, type PyramidGradientAttrs, type PyramidLevel, pyramidLevels } from "./ops/pyramid.ts";

@@ -63,6 +63,11 @@ export class KernelChoices {
     }
   }
 
+  /** For a caller that keeps what it chose: it was asked for once more. */
+  chosenAgain(op: string, problem: string): void {
+    if (this.#asked !== undefined) this.#asked.push(this.#made.get(keyOf(op, problem))!);
+  }
+
   /** The choices that `f` asks for, in its order, whether made before or now. */
   askedBy(f: () => void): readonly Choice[] {
     const asked: Choice[] = [];

@@ -75,6 +75,8 @@ export class Products {
   readonly #device: CudaDevice;
   readonly #driverMajor: number;
   readonly #plans = new Map<string, number>();
+  /** The names of problems whose plans were chosen. */
+  readonly #problems = new Map<string, string>();
   #state: LibraryState | undefined;
 
   constructor(device: CudaDevice, driverMajor: number) {
@@ -96,9 +98,11 @@ export class Products {
     const key = numbers.join();
     let plan = this.#plans.get(key);
     if (plan === undefined) {
-      plan = this.#choose(product, numbers);
+      const problem = this.#nameProblem(product, numbers);
+      this.#problems.set(key, problem);
+      plan = this.#choose(product, numbers, problem);
       this.#plans.set(key, plan);
-    }
+    } else this.#device.choices.chosenAgain("matmul", this.#problems.get(key)!);
     if (plan < 0) return false;
     if (this.#run(plan, product)) return true;
     // The library finds a kernel for some shapes that then refuses: the same one for the same numbers, always.
@@ -119,19 +123,21 @@ export class Products {
   }
 
   /** Which of the library's kernels serves: its own first choice, or the one that the tuning table names. */
-  #choose(product: Product, numbers: readonly number[]): number {
+  #choose(product: Product, numbers: readonly number[], problem: string): number {
     const planOf = (which: number): number =>
       this.#device.guard(() => this.#device.native.planProduct(...numbers, which));
-    const { dtype, m, n, k, batch, a, b } = product;
-    const version = "missing" in this.state ? 0 : this.state.version;
-    const what = `${dtype} ${a.isTransposed ? "t" : "n"}${b.isTransposed ? "t" : "n"} ${m}x${n}x${k} batch ${batch}`;
-    const problem = `${what} [${numbers.join(" ")}] cuBLASLt ${version}`;
     const kernels = Array.from({ length: CHOICES }, (_, which) => `cuBLASLt ${which}`);
     const chosen = this.#device.choices.choose("matmul", problem, kernels, (kernel) =>
       this.#measure(planOf(kernels.indexOf(kernel)), product),
     );
     const plan = planOf(kernels.indexOf(chosen));
     return plan < 0 && chosen !== kernels[0] ? planOf(0) : plan;
+  }
+
+  #nameProblem({ dtype, m, n, k, batch, a, b }: Product, numbers: readonly number[]): string {
+    const version = "missing" in this.state ? 0 : this.state.version;
+    const what = `${dtype} ${a.isTransposed ? "t" : "n"}${b.isTransposed ? "t" : "n"} ${m}x${n}x${k} batch ${batch}`;
+    return `${what} [${numbers.join(" ")}] cuBLASLt ${version}`;
   }
 
   /** The time of a plan, on numbers of its own; undefined where it does not run. */

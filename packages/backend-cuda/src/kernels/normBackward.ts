@@ -5,7 +5,7 @@ import { cTypes } from "../device/sources.ts";
 import { sumColumns } from "./columns.ts";
 import type { Context } from "./context.ts";
 import { wideType } from "./reduce.ts";
-import { launchRows, rowSize, rowUnit } from "./rows.ts";
+import { launchRows, MOST_OF_WARP, rowSize, rowUnit } from "./rows.ts";
 
 type Kernels = Pick<FusedKernels<Block>, "layerNormBackward" | "rmsNormBackward" | "addNormBackward">;
 
@@ -71,9 +71,10 @@ function pull(device: CudaDevice, views: Views): void {
     pack();
     if (rowSize(length) === "Warp") {
       const read = [x, gradient, direct].flatMap((view) => (view === undefined ? [] : [view.dtype]));
-      const shared = sharedOf(length, read, held);
-      const kernel = device.kernel(rowUnit(unit, of), "normBackwardWarp", shared);
-      device.launch(kernel, parts, 1, 1, THREADS, shared);
+      // Allowed once a kernel, which rows of several lengths share.
+      const most = Math.min(device.sharedBytes, sharedOf(MOST_OF_WARP, read, held));
+      const kernel = device.kernel(rowUnit(unit, of), "normBackwardWarp", most);
+      device.launch(kernel, parts, 1, 1, THREADS, sharedOf(length, read, held));
     } else {
       launchRows(device, unit, "normBackward", of);
       pack();

@@ -4,7 +4,7 @@ import type { KernelUnit } from "../device/sources.ts";
 
 /** Elements that a thread of a row holds at most, and so a warp and a block (rows.cu). */
 const MOST = 32;
-const MOST_OF_WARP = 32 * MOST;
+export const MOST_OF_WARP: number = 32 * MOST;
 export const MOST_OF_BLOCK: number = THREADS * MOST;
 
 /** Which kernel takes rows of a length: a warp a row, a block a row, or a block that reads the row again. */

@@ -4,6 +4,7 @@ import * as e from "../expr/expr.ts";
 import { type ElementwiseOp, elementwise, type FusedOp, fused, type Meta } from "../op.ts";
 import { sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { overwrite } from "./move.ts";
 
 // The fixed-point residual streams: value = int32 * 2^-s, s = fractionBits. One specification for every backend
 // (docs/reversibility.md). Gradients are straight-through in units of the value: a stream's cotangent is the float
@@ -84,11 +85,9 @@ export function splitRecord<T extends Meta>(
   return { operands: inputs.slice(0, -1), record };
 }
 
-/** Counts added to the row of a record, in place. */
-export function addToRow(record: Tensor, row: number, counts: Tensor): Tensor {
-  const sum = record.narrow(0, row, 1).add(counts.reshape([1, 3]));
-  return record.assign(record.writeSlice(sum, [row, 0]));
-}
+/** Counts [3] added to the row of a record [rows, 3], in place. */
+export const addToRow = (record: Tensor, row: number, counts: Tensor): Tensor =>
+  record.apply(overwrite, [record, record.narrow(0, row, 1).add(counts.reshape([1, 3]))], { starts: [row, 0] });
 
 /** Checks a stream and its increment. */
 export function checkStep(name: string, inputs: readonly Meta[], attrs: FixedPoint): void {
