@@ -2,7 +2,8 @@
 python3 pytorch_gpu_sample.py [batch=1,64] [modes=eager,compiled] [layers=12] [width=768] [length=1024] [tokens=256].
 
 Same shape, prompt and count of tokens as bench/src/gpu/sampling.ts: weights in bfloat16, rotary positions, keys and values kept in a static
-cache of `length` places, the place on the device, the likeliest token fed back on the device; the prompt goes through token by token in both.
+cache of `length` places, the place on the device, the likeliest token fed back on the device. Here the prompt goes through token by token, where
+`run.sh sampling` reads it in one pass; times are a step's in both. Attention goes through all places of the cache, under a mask.
 `compiled` is torch.compile(mode="reduce-overhead", fullgraph=True): fused kernels in a CUDA graph.
 """
 import json
