@@ -98,10 +98,12 @@ export const sparseAttentionSamplers: Pick<SamplerTable, "sparseAttention" | "sp
     // A slope is weight · (g · v - its mean): sums of up to all keys' or queries' such terms.
     termSize: ([q, k, v, , g, ofLse]) =>
       Math.max(g!.largest * v!.largest, ofLse!.largest) * Math.max(q!.largest, k!.largest, 1),
+    // The output is rounded once, from float32: a backend's own 16-bit one may be a unit off, which the bias' gradient, in float32, would be held to.
     complete: (free, { needsBias: _, ...attrs }) => {
       const [q, k, v, runs, g, ofLse, ...bias] = free as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, ...Tensor[]];
-      const [o, lse] = q.applyAll(ops.sparseAttention, [q, k, v, runs, ...bias], attrs);
-      return [q, k, v, runs, o!, lse!, g, ofLse, ...bias];
+      const wide = q.dtype === "f64" ? "f64" : "f32";
+      const [o, lse] = q.applyAll(ops.sparseAttention, [...[q, k, v].map((t) => t.cast(wide)), runs, ...bias], attrs);
+      return [q, k, v, runs, o!.cast(q.dtype), lse!, g, ofLse, ...bias];
     },
   },
 };
