@@ -138,7 +138,7 @@ struct Ahead {
 };
 
 // A block has a multiprocessor to itself: eight warps with weights and sums in registers, each with a row in registers and one on its way,
-// keep memory busier than more warps with less (measured: docs/performance.md).
+// keep memory busier than more warps with less (measured: docs/gpu-performance.md).
 KERNEL_SHARING(normBackwardWarp, NormBackward, 256, 1) {
   DYNAMIC_SHARED(unsigned char, shared);  // a row a warp; then sums [weight and bias, warps, length of whole fours]
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;

@@ -12,7 +12,7 @@ export interface RecallOptions {
   readonly level?: number;
   /**
    * Neighbouring queries that share what is recalled: what as many queries, up to the first of them, ask for together, so that none feels a later
-   * one. Default 16, what a tensor core takes at once. With 1 every query has what it asks for itself, which is what finding a single token takes, at several times the cost.
+   * one. Default 16, what a tensor core takes at once. With 1 every query has what it asks for itself, at several times the cost.
    */
   readonly queriesPerChoice?: number;
 }
