@@ -6,16 +6,14 @@ import type { Walk } from "./autograd/walk.ts";
 import type { Backend } from "./backend.ts";
 import { type DType, dtypes, type TypedArray } from "./dtype.ts";
 import { readEnvironment } from "./env.ts";
-import { DTypeError, describe, LifetimeError, OutOfMemoryError, ValueError } from "./errors.ts";
+import { LifetimeError, OutOfMemoryError, ValueError } from "./errors.ts";
+import { allocateStorage } from "./memory/allocate.ts";
 import { CastCopy } from "./memory/castCopy.ts";
 import { Ledger, type MemoryCategory, type MemoryReport } from "./memory/ledger.ts";
-import { liveReport } from "./memory/report.ts";
 import { type Scope, ScopeStack, tensorsIn } from "./memory/scope.ts";
-import { callSite } from "./memory/site.ts";
-import { Storage } from "./memory/storage.ts";
+import type { Storage } from "./memory/storage.ts";
 import type { Meta } from "./op.ts";
 import { checkKey, foldKey, type Key } from "./rng.ts";
-import { numel } from "./shape.ts";
 import { makeTensor } from "./tensor/link.ts";
 import type { Tensor } from "./tensor/tensor.ts";
 import { Tracer } from "./trace.ts";
@@ -60,7 +58,8 @@ export class Engine {
   readonly keepsCastCopies: boolean;
   #isRehearsing = false;
   #memoryLimitBytes: number;
-  readonly #recordsSites = readEnvironment("REVNET_LEAKS") !== "0";
+  /** @internal Whether buffers remember what made them. */
+  readonly recordsSites: boolean = readEnvironment("REVNET_LEAKS") !== "0";
   readonly #watchers: Watcher[] = [];
   #backend: Backend;
   #host: HostObserver | undefined;
@@ -119,66 +118,12 @@ export class Engine {
 
   /** A new buffer for one tensor. */
   allocate(meta: Meta, category: MemoryCategory = "workspace"): Storage {
-    const { backend } = this;
-    const { dtype } = meta;
-    const elements = numel(meta.shape);
-    if (backend.dtypes?.includes(dtype) === false) {
-      throw new DTypeError(
-        "allocate",
-        `the ${backend.name} backend has no ${dtype}, asked for ${describe(meta)}`,
-        `use ${backend.dtypes.join(", ")}`,
-      );
-    }
-    const bytes = this.bytesOf(dtype, elements);
-    if (this.ledger.liveBytes + bytes > this.#memoryLimitBytes) this.#dropCastCopies();
-    if (this.ledger.liveBytes + bytes > this.#memoryLimitBytes) {
-      throw this.#outOfMemory(bytes, `the limit of ${this.#memoryLimitBytes} bytes`);
-    }
-    const site = this.#recordsSites ? this.#site() : undefined;
-    const data = this.#allocateData(meta, elements, bytes);
-    const storage = new Storage(this, { data, dtype, elements, bytes }, category, site);
-    if (this.ledger.isWatched) for (const o of this.ledger.observers) o.allocated(storage, meta.shape);
-    return storage;
+    return allocateStorage(this, meta, category);
   }
 
   /** What a buffer of so many elements is in the ledger. */
   bytesOf(dtype: DType, elements: number): number {
     return this.backend.bytesOf?.(dtype, elements) ?? elements * dtypes[dtype].bytes;
-  }
-
-  #allocateData(meta: Meta, elements: number, bytes: number): unknown {
-    try {
-      return this.backend.allocate(meta.dtype, elements);
-    } catch (first) {
-      if (!(first instanceof RangeError)) throw first;
-      this.#dropCastCopies();
-      this.backend.releaseCaches?.();
-      try {
-        return this.backend.allocate(meta.dtype, elements);
-      } catch {
-        throw this.#outOfMemory(bytes, `the ${this.backend.name} device's memory`);
-      }
-    }
-  }
-
-  /** Copies that nobody reads at the moment, where this code is not being recorded: they can be made again. */
-  #dropCastCopies(): void {
-    if (this.notesHostEffects || this.#isRehearsing) return;
-    for (const { copyOf, references } of [...this.storages])
-      if (copyOf !== undefined && references === 1) copyOf.drop();
-  }
-
-  #outOfMemory(bytes: number, boundary: string): OutOfMemoryError {
-    return new OutOfMemoryError(
-      "allocate",
-      `${bytes} bytes more exceed ${boundary}\n${liveReport(this)}`,
-      "make the batch or the sequence shorter, use a reversible or checkpointed model, or dispose tensors earlier (scope)",
-    );
-  }
-
-  #site(): string {
-    const caller = callSite();
-    return this.modulePath.length === 0 ? caller : `${this.modulePath.join(".")} ${caller}`;
   }
 
   /** Bytes the ledger may reach. */
