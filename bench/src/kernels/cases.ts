@@ -50,10 +50,11 @@ const cases: { readonly [name: string]: Make } = {
   addNorm: (n, { rows, columns }) => ({
     ...{ op: ops.addNorm, inputs: [n(rows, columns), n(rows, columns), n(columns), n(columns)], attrs: { eps: 1e-5 } },
   }),
-  fixedPointAddNorm: (n, { rows, columns }) => ({
+  // Counting, as forward passes do.
+  fixedPointAddNorm: (n, { rows, columns }, engine) => ({
     op: ops.fixedPointAddNorm,
-    inputs: [n(rows, columns).quantise(20), n(rows, columns), n(columns), n(columns)],
-    attrs: { fractionBits: 20, sign: 1, eps: 1e-5 },
+    inputs: [n(rows, columns).quantise(20), n(rows, columns), n(columns), n(columns), recordOn(engine)],
+    attrs: { fractionBits: 20, sign: 1, eps: 1e-5, row: 0 },
   }),
   attention: (n, { tokens }) => {
     const [q, k, v] = [n(4, 8, tokens, 64), n(4, 8, tokens, 64), n(4, 8, tokens, 64)];
@@ -75,12 +76,14 @@ const cases: { readonly [name: string]: Make } = {
     const x = n(4, 8, tokens, 64);
     return { op: ops.rope, inputs: [x, x.rangeOf(tokens, "i32")], attrs: { base: 10000, direction: 1 } };
   },
-  fixedPointAdd: (n, { rows, columns }) => ({
+  fixedPointAdd: (n, { rows, columns }, engine) => ({
     op: ops.fixedPointAdd,
-    inputs: [n(rows, columns).quantise(20), n(rows, columns)],
-    attrs: { fractionBits: 20, sign: 1 },
+    inputs: [n(rows, columns).quantise(20), n(rows, columns), recordOn(engine)],
+    attrs: { fractionBits: 20, sign: 1, row: 0 },
   }),
 };
+
+const recordOn = (engine: Engine): Tensor => zeros([1, 3], { dtype: "i32", engine });
 
 export const caseNames: readonly string[] = Object.keys(cases);
 

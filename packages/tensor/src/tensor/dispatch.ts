@@ -14,6 +14,9 @@ import { isRecorded, record } from "./record.ts";
 import { type Inside, placed, type Rows, rowsAt } from "./rows.ts";
 import type { Tensor } from "./tensor.ts";
 
+/** Most ops write to no input, and into no tensor there is: they share this, since many arrays an op are what a small one waits for. */
+const none: readonly never[] = [];
+
 type AnyKernel = Kernel<unknown, unknown>;
 
 export interface DispatchOptions {
@@ -79,7 +82,7 @@ function run<A>(
   attrs: A,
   options: DispatchOptions,
 ): Tensor[] {
-  const { donates = false, into = [] } = options;
+  const { donates = false, into = none } = options;
   if (op.kind === "view") {
     const [x] = inputs as [Tensor];
     return op
@@ -99,7 +102,7 @@ function run<A>(
   const mutated = mutatedBy(op, inputs, attrs);
   for (const i of mutated) inputs[i]!.storage.prepareWrite();
   const given = donates === false ? undefined : donor(engine, op, inputs, metas, attrs, donates);
-  const inside = kernel?.writesInside === true ? into.map((rows, i) => rows && rowsAt(op.name, rows, metas[i]!)) : [];
+  const inside = kernel?.writesInside === true ? into.map((rows, i) => rows && rowsAt(op.name, rows, metas[i]!)) : none;
   const outputs = claimOutputs(engine, op, inputs, metas, attrs, given, inside);
   const layouts = metas.map(({ shape }, i) => inside[i]?.layout ?? contiguous(shape));
   const views = outputs.map((storage, i) => bufferView(storage, layouts[i]!));
@@ -178,8 +181,8 @@ function runKernel(
 }
 
 /** The inputs that an op writes to. */
-const mutatedBy = (op: AnyOp, inputs: readonly Meta[], attrs: unknown): number[] =>
-  (op.mutates?.(inputs, attrs) ?? []).filter((i) => i !== undefined);
+const mutatedBy = (op: AnyOp, inputs: readonly Meta[], attrs: unknown): readonly number[] =>
+  op.mutates === undefined ? none : op.mutates(inputs, attrs).filter((i) => i !== undefined);
 
 /** Buffers for the outputs: inputs' own where the op works in place, new ones elsewhere. */
 function claimOutputs(
