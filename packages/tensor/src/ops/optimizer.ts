@@ -51,6 +51,12 @@ const LEADING = 2;
 
 const groupsOf = ({ size }: Group, inputs: readonly unknown[]): number => (inputs.length - LEADING) / size;
 
+/** What the op takes of every parameter. */
+const membersOf = <T>(group: Group, inputs: readonly T[]): (readonly T[])[] =>
+  Array.from({ length: groupsOf(group, inputs) }, (_, i) =>
+    inputs.slice(LEADING + group.size * i, LEADING + group.size * (i + 1)),
+  );
+
 const mutated = (group: Group, inputs: readonly Meta[]): readonly number[] =>
   Array.from({ length: groupsOf(group, inputs) }, (_, i) =>
     group.written.map((w) => LEADING + group.size * i + w),
@@ -74,15 +80,14 @@ function updateMeta(name: string, group: Group, inputs: readonly Meta[]): Meta[]
       `the schedule is ${describe(schedule)}`,
       `give ${group.schedule.join(", ")} as [${group.schedule.length}] ${factor.dtype}`,
     );
-  return Array.from({ length: groups }, (_, i) => {
-    const members = inputs.slice(LEADING + group.size * i, LEADING + group.size * (i + 1));
+  return membersOf(group, inputs).flatMap((members) => {
     const p = members[0]!;
     if (!members.every((t) => sameShape(t.shape, p.shape)))
       throw new ShapeError(name, `${some} differ: ${describeAll(members)}`, `all ${count} have one shape`);
     if (!members.every((t, k) => isFloat(t.dtype) && (k === group.copy || t.dtype === p.dtype)))
       throw new DTypeError(name, `${some} differ: ${describeAll(members)}`, `keep all ${count} in one float dtype`);
     return group.written.map((w) => members[w]!);
-  }).flat();
+  });
 }
 
 /** Whether a step is taken at all: what follows from gradients that are no numbers must not reach the parameters. */
@@ -123,11 +128,10 @@ export const adamw: FusedOp<AdamwAttrs> = fused({
       const direction = m1.div(correction1).div(denominator).add(p.mul(weightDecay));
       return [p.assign(kept(p.sub(direction.mul(rate)), p)), m1, v1];
     };
-    return Array.from({ length: groupsOf(adamwGroup, inputs) }, (_, i) => {
-      const [p, g, m, v] = inputs.slice(LEADING + 4 * i, LEADING + 4 + 4 * i) as [Tensor, Tensor, Tensor, Tensor];
-      // The temporaries of one tensor are freed before the next.
-      return factor.engine.scope(() => update(p, g, m, v));
-    }).flat();
+    // The temporaries of one tensor are freed before the next.
+    return membersOf(adamwGroup, inputs).flatMap((members) =>
+      factor.engine.scope(() => update(...(members as [Tensor, Tensor, Tensor, Tensor]))),
+    );
   },
   gradient: "none",
 });
@@ -152,13 +156,15 @@ export const adamwCopying: FusedOp<AdamwAttrs> = fused({
   mutates: (inputs) => mutated(adamwCopyingGroup, inputs),
   meta: (inputs) => updateMeta("adamwCopying", adamwCopyingGroup, inputs),
   flops: (inputs) => inputs.reduce((n, x) => n + 4 * numel(x.shape), 0),
-  decompose: ([factor, schedule, ...members], attrs) => {
-    const groups = Array.from({ length: members.length / 5 }, (_, i) => members.slice(5 * i, 5 * i + 5));
-    const updates = groups.flatMap((group) => group.slice(0, 4));
-    const updated = factor!.applyAll(adamw, [factor!, schedule!, ...updates], attrs);
-    return groups.flatMap(([, , , , copy], i) => {
+  decompose: (inputs, attrs) => {
+    const [factor, schedule] = inputs as readonly [Tensor, Tensor];
+    const groups = membersOf(adamwCopyingGroup, inputs);
+    const updates = groups.flatMap((members) => members.slice(0, adamwGroup.size));
+    const updated = factor.applyAll(adamw, [factor, schedule, ...updates], attrs);
+    return groups.flatMap((members, i) => {
       const [p, m, v] = updated.slice(3 * i, 3 * i + 3) as [Tensor, Tensor, Tensor];
-      return [p, m, v, copy!.assign(p.cast(copy!.dtype))];
+      const copy = members[adamwCopyingGroup.copy!]!;
+      return [p, m, v, copy.assign(p.cast(copy.dtype))];
     });
   },
   gradient: "none",
@@ -226,10 +232,9 @@ export const lion: FusedOp<LionAttrs> = fused({
       const p1 = p.assign(p.apply(lionParameter, [p, g, given, rate, m], rule));
       return [p1, m.assign(m.apply(lionMomentum, [m, g, given], rule))];
     };
-    return Array.from({ length: groupsOf(lionGroup, inputs) }, (_, i) => {
-      const [p, g, m] = inputs.slice(LEADING + 3 * i, LEADING + 3 + 3 * i) as [Tensor, Tensor, Tensor];
-      return factor.engine.scope(() => update(p, g, m));
-    }).flat();
+    return membersOf(lionGroup, inputs).flatMap((members) =>
+      factor.engine.scope(() => update(...(members as [Tensor, Tensor, Tensor]))),
+    );
   },
   gradient: "none",
 });
