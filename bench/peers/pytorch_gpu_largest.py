@@ -1,7 +1,7 @@
 """The largest batch and the longest sequence of a GPT in PyTorch that make a training step, for `run.sh largest`, with its shape:
 python3 pytorch_gpu_largest.py [modes=compiled,checkpointed] [axes=batch,length] [width=768] [layers=12].
 
-Peaks of two small steps give a line; where that meets the device's memory is tried, then 3 % less, 6 % less than that, and so on until it fits.
+Peaks of two small steps give a line; where that meets the memory that is free is tried, then 3 % less, 6 % less than that, and so on until it fits.
 """
 import json
 import time
@@ -45,13 +45,13 @@ def step_of(mode, axis, size):
         model = forward = optimizer = loss = None
 
 
-
 def largest(mode, axis):
     few, some = SMALL[axis]
     a, b = step_of(mode, axis, few)[0], step_of(mode, axis, some)[0]
-    free, total = torch.cuda.mem_get_info()
+    torch.cuda.empty_cache()
+    room = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - BESIDE
     slope = (b - a) / (some - few)
-    size = int((total - BESIDE - a) / slope + few)
+    size = int((room - a) / slope + few)
     unit = 1 if axis == "batch" else 1024
     refused = None
     for n in range(TRIES):
