@@ -8,7 +8,7 @@ import time
 
 import torch
 
-from pytorch_gpu_step import LAYERS, LENGTH, VOCABULARY, WIDTH, Transformer, given
+from pytorch_gpu_step import LAYERS, LENGTH, VOCABULARY, WIDTH, Transformer, given, rotary
 
 GIB = 2**30
 # What the driver and libraries hold besides, and blocks that the allocator cannot use.
@@ -17,48 +17,53 @@ TRIES = 6
 SMALL = {"batch": (8, 16), "length": (8192, 16384)}
 
 
-def step_of(mode, axis, size):
-    """Peak bytes and milliseconds of a step, or None where memory does not suffice."""
-    batch, length = (size, LENGTH) if axis == "batch" else (1, size)
-    torch.cuda.empty_cache()
-    try:
+class Steps:
+    """Training steps of one model, compiled once for all sizes."""
+
+    def __init__(self, mode, axis):
+        self.axis = axis
         torch.manual_seed(1)
-        model = Transformer(mode == "checkpointed", length).cuda()
-        forward = torch.compile(model, dynamic=True) if mode == "compiled" else model
-        optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
-        tokens = torch.randint(VOCABULARY, (batch, length + 1), device="cuda")
-        # The second has the optimizer's state.
-        for _ in range(2):
+        self.model = Transformer(mode == "checkpointed").cuda()
+        self.forward = torch.compile(self.model, dynamic=True) if mode == "compiled" else self.model
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.0, fused=True)
+
+    def make(self, size):
+        """Peak bytes and milliseconds of a step, or None where memory does not suffice."""
+        batch, length = (size, LENGTH) if self.axis == "batch" else (1, size)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        try:
+            self.model.cos, self.model.sin = (part.cuda() for part in rotary(length))
+            tokens = torch.randint(VOCABULARY, (batch, length + 1), device="cuda")
             torch.cuda.reset_peak_memory_stats()
             torch.cuda.synchronize()
             start = time.perf_counter()
             with torch.autocast("cuda", dtype=torch.bfloat16):
-                loss = forward(tokens[:, :-1], tokens[:, 1:].contiguous())
+                loss = self.forward(tokens[:, :-1], tokens[:, 1:].contiguous())
             loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            self.optimizer.step()
             torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated(), 1000 * (time.perf_counter() - start)
-    except torch.cuda.OutOfMemoryError:
-        return None
-    finally:
-        model = forward = optimizer = loss = None
+            return torch.cuda.max_memory_allocated(), 1000 * (time.perf_counter() - start)
+        except torch.cuda.OutOfMemoryError:
+            return None
 
 
 def largest(mode, axis):
+    steps = Steps(mode, axis)
     few, some = SMALL[axis]
-    a, b = step_of(mode, axis, few)[0], step_of(mode, axis, some)[0]
+    steps.make(few)  # the optimizer's state is there from here on
+    a, b = steps.make(few)[0], steps.make(some)[0]
+    steps.optimizer.zero_grad(set_to_none=True)
     torch.cuda.empty_cache()
     room = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - BESIDE
-    slope = (b - a) / (some - few)
-    size = int((room - a) / slope + few)
+    size = int((room - a) * (some - few) / (b - a) + few)
     unit = 1 if axis == "batch" else 1024
     refused = None
     for n in range(TRIES):
         size = size // unit * unit
-        made = step_of(mode, axis, size)
-        if made is not None:
-            return {"made": size, "refused": refused, "peakGiB": round(made[0] / GIB, 2), "stepMs": round(made[1], 1)}
+        if steps.make(size) is not None:
+            peak, ms = steps.make(size)
+            return {"made": size, "refused": refused, "peakGiB": round(peak / GIB, 2), "stepMs": round(ms, 1)}
         refused, size = size, int(size * (1 - 0.03 * 2**n))
     return {"made": None, "refused": refused}
 

@@ -18,6 +18,12 @@ VOCABULARY = 50304
 HEADS = WIDTH // 64
 
 
+def rotary(length):
+    """Cosines and sines of every place's angles."""
+    angle = torch.outer(torch.arange(length), 10000 ** (-torch.arange(32) / 32))
+    return angle.cos().bfloat16(), angle.sin().bfloat16()
+
+
 def turn(x, cos, sin):
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
@@ -39,15 +45,15 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    def __init__(self, is_checkpointed, length=LENGTH):
+    def __init__(self, is_checkpointed):
         super().__init__()
         self.is_checkpointed = is_checkpointed
         self.tokens = nn.Embedding(VOCABULARY, WIDTH)
         self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
         self.norm = nn.LayerNorm(WIDTH)
-        angle = torch.outer(torch.arange(length), 10000 ** (-torch.arange(32) / 32))
-        self.register_buffer("cos", angle.cos().bfloat16())
-        self.register_buffer("sin", angle.sin().bfloat16())
+        cos, sin = rotary(LENGTH)
+        self.register_buffer("cos", cos)
+        self.register_buffer("sin", sin)
 
     def forward(self, tokens, targets):
         x = self.tokens(tokens)
