@@ -14,6 +14,8 @@ REPEATS = 20
 # Long enough that the host has asked for everything before the device begins.
 AHEAD_CYCLES = 20_000_000
 S = {}
+torch.backends.cudnn.allow_tf32 = False
+torch.backends.cudnn.benchmark = True
 
 
 def draw(*shape, dtype=F32):
@@ -159,6 +161,21 @@ def of(f, *operands, compiles=False):
     return ways
 
 
+def convolution(way, dtype):
+    """In float32 as such, as ours is; channels last too, which tensor cores read faster."""
+    side = -(-S["time"] // 32)
+    x, w = draw(S["batch"], 2 * S["dim"], side, side, dtype=dtype), draw(2 * S["dim"], 2 * S["dim"], 3, 3, dtype=dtype)
+    mask = {"input": [True, False, False], "weight": [False, True, False]}.get(way)
+
+    def run(x, w):
+        if mask is None:
+            return lambda: F.conv2d(x, w, padding=1)
+        return lambda: torch.ops.aten.convolution_backward(x, x, w, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, mask)
+
+    last = [t.contiguous(memory_format=torch.channels_last) for t in (x, w)]
+    return {"eager": run(x, w), "eager, channels last": run(*last)}
+
+
 KERNELS = {
     "add": lambda: of(torch.add, stream(), stream()),
     "cast": lambda: of(lambda x: x.to(BF16), stream()),
@@ -177,6 +194,12 @@ KERNELS = {
     "attentionBackward": lambda: attention(True),
     "linear with bias and GELU": gelu_linear,
     "linearActivationBackward": gelu_linear_backward,
+    "convolution in f32": lambda: convolution("forward", F32),
+    "convolution by the input in f32": lambda: convolution("input", F32),
+    "convolution by the weight in f32": lambda: convolution("weight", F32),
+    "convolution in bf16": lambda: convolution("forward", BF16),
+    "convolution by the input in bf16": lambda: convolution("input", BF16),
+    "convolution by the weight in bf16": lambda: convolution("weight", BF16),
 }
 
 

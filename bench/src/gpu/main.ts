@@ -6,8 +6,12 @@ import {
   type AttentionProof,
   attentionCases,
   checkAbi,
+  convolutionApart,
+  convolutionBound,
+  convolutionCases,
   graphCases,
   hopperCases,
+  longConvolutionCases,
   longHopperCases,
   longSparseCases,
   proveCollectives,
@@ -225,6 +229,19 @@ const checks: Readonly<Record<string, () => void | Promise<void>>> = {
   curve: async () => {
     const curve = await trainOnNovel(new CpuBackend(), Number(option("steps", "500")), "f32");
     writeFileSync(option("to", "curve.json"), JSON.stringify(curve));
+  },
+  convolutions: () => {
+    const oracle = new Engine(new CpuBackend());
+    for (const one of [...convolutionCases, ...longConvolutionCases])
+      for (const dtype of list("types", "f32,bf16,f16") as ("f32" | "bf16" | "f16")[]) {
+        const apart = convolutionApart(new Engine(backend), oracle, one, dtype);
+        const isRight = apart.every((v) => v < convolutionBound(one, dtype));
+        judge(
+          `convolutions in ${dtype} ${JSON.stringify(one)}`,
+          isRight,
+          apart.map((v) => v.toExponential(1)).join(" "),
+        );
+      }
   },
   attention: () => {
     const bounds = { bf16: 2 ** -6, f16: 2 ** -9 } as const;

@@ -5,6 +5,7 @@ import {
   type DType,
   dispatch,
   type Engine,
+  numel,
   ops,
   randomKey,
   randomNormal,
@@ -130,7 +131,19 @@ const attentionBackwardCase =
     return { op: ops.headAttentionBackward, attrs, inputs, flops: 2.5 * scoreFlops(make.sizes), parts };
   };
 
-/** Kernels of a training step of the GPT-2 shape, as it uses them, and a softmax that it does not. */
+/** A convolution of 3 x 3 places, or its gradient by the input or the weight: images [batch, 2 dim, time / 32, time / 32], as many channels out. */
+const convolutionCase =
+  (op: typeof ops.conv2d | typeof ops.conv2dInputGradient | typeof ops.conv2dWeightGradient, dtype: DType): MakeCase =>
+  ({ draw, sizes: { batch, dim, time } }) => {
+    const side = Math.ceil(time / 32);
+    const [x, w] = [draw([batch, 2 * dim, side, side], dtype), draw([2 * dim, 2 * dim, 3, 3], dtype)];
+    const attrs = { stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 };
+    const [shape, inputs] =
+      op === ops.conv2d ? [undefined, [x, w]] : op === ops.conv2dInputGradient ? [x.shape, [x, w]] : [w.shape, [x, x]];
+    return { op, attrs: { ...attrs, shape }, inputs, flops: 2 * batch * side * side * numel(w.shape) };
+  };
+
+/** Kernels of a training step of the GPT-2 shape, as it uses them, a softmax that it does not, and convolutions. */
 const cases: Readonly<Record<string, MakeCase>> = {
   add: overStream(12, ops.add, undefined, (m) => [stream(m), stream(m)]),
   cast: overStream(6, ops.cast, { dtype: "bf16" }, (m) => [stream(m)]),
@@ -209,6 +222,12 @@ const cases: Readonly<Record<string, MakeCase>> = {
     ],
     flops: 2 * rowsOf(sizes) * widthOf(sizes) * hiddenOf(sizes),
   }),
+  "convolution in f32": convolutionCase(ops.conv2d, "f32"),
+  "convolution by the input in f32": convolutionCase(ops.conv2dInputGradient, "f32"),
+  "convolution by the weight in f32": convolutionCase(ops.conv2dWeightGradient, "f32"),
+  "convolution in bf16": convolutionCase(ops.conv2d, "bf16"),
+  "convolution by the input in bf16": convolutionCase(ops.conv2dInputGradient, "bf16"),
+  "convolution by the weight in bf16": convolutionCase(ops.conv2dWeightGradient, "bf16"),
 };
 
 /** A product of a layer of k inputs and n outputs over m rows: the layer's own, or the gradient of its input or weight. */

@@ -15,6 +15,7 @@ import {
 import { opContract, Random } from "@revnet-zero/testkit";
 import { expect, test } from "vitest";
 import { attentionCases, hopperCases, tilesAgainstRows } from "../src/testing/attention.ts";
+import { convolutionApart, convolutionBound, convolutionCases } from "../src/testing/convolutions.ts";
 import { sparseAgainstDense, sparseCases } from "../src/testing/sparseAttention.ts";
 import { useStandIn } from "../src/testing/standIn.ts";
 
@@ -317,6 +318,11 @@ if (reason === undefined) {
     const { apart, isSame } = sparseAgainstDense(backend, oracle, one, "bf16");
     for (const difference of apart) expect(difference).toBeLessThan(2 ** -6);
     expect(isSame).toBe(true);
+  });
+  test.each(convolutionCases)("convolutions by tiles are those of float64, twice the same bits: %o", (one) => {
+    for (const dtype of ["f32", "bf16", "f16"] as const)
+      for (const apart of convolutionApart(new Engine(backend), oracle, one, dtype))
+        expect(apart, dtype).toBeLessThan(convolutionBound(one, dtype));
   });
   test("a mask and the list that says it have the same bits, forward and backward: both go along rows by the same functions", () => {
     const engine = new Engine(backend);

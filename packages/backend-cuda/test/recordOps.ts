@@ -1,8 +1,10 @@
-import { writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type DType, dispatch, Engine, type OpName, ops, type Tensor, zeros } from "@revnet-zero/tensor";
 import { operandsOf, samples, subject } from "@revnet-zero/testkit";
 import fc from "fast-check";
+import { nativeFolder } from "../src/device/addon.ts";
+import { kernelText } from "../src/device/sources.ts";
 import { useStandIn } from "../src/testing/standIn.ts";
 
 // node recordOps.ts <folder> families|<calls>: leaves the sources of kernels in a folder, one a file: one choice of each family, or all
@@ -18,9 +20,12 @@ const { CudaBackend } = await import("../src/index.ts");
 const backend = new CudaBackend();
 const { compiler } = backend.device;
 const found = new Map<string, string>();
+const files = readdirSync(join(nativeFolder(), "kernels")).map((name) => name.slice(0, -".cu".length));
+/** The files of kernels that a source is put together from. */
+const familyOf = (source: string): string => files.filter((file) => source.includes(kernelText(file))).join(".");
 const compile = compiler.compile.bind(compiler);
 compiler.compile = (source, name) => {
-  const family = which === "families" ? name.replace(/^map_.*/, "map") : `${name}.${found.size}`;
+  const family = which === "families" ? familyOf(source) : `${name}.${found.size}`;
   if (!found.has(family) && ![...found.values()].includes(source)) found.set(family, source);
   return compile(source, name);
 };
@@ -61,6 +66,21 @@ for (const dtype of which === "families" ? (["bf16"] as const) : (["bf16", "f16"
   for (const k of which === "families" ? [768] : [768, 3072]) {
     const engine = new Engine(backend);
     engine.scope(() => void zeros([64, k], { dtype, engine }).linear(zeros([16, k], { dtype, engine })));
+  }
+// Convolutions of few channels are not done by tiles, and samples have no more.
+for (const dtype of which === "families" ? (["bf16", "f32"] as const) : (["bf16", "f32", "f16"] as const))
+  for (const stride of which === "families" ? [1] : [1, 2]) {
+    const engine = new Engine(backend);
+    engine.scope(() => {
+      const attrs = { stride: [stride, stride], padding: [1, 1], dilation: [1, 1], groups: 1 } as const;
+      const [x, w] = [
+        [4, 16, 32, 32],
+        [16, 16, 3, 3],
+      ].map((shape) => zeros(shape, { dtype, engine })) as [Tensor, Tensor];
+      const [y] = dispatch(engine, ops.conv2d, [x, w], attrs) as [Tensor];
+      dispatch(engine, ops.conv2dInputGradient, [y, w], { ...attrs, shape: x.shape });
+      dispatch(engine, ops.conv2dWeightGradient, [y, x], { ...attrs, shape: w.shape });
+    });
   }
 for (const [name, source] of found) writeFileSync(join(folder, `${name}.cu`), source);
 console.log(`${found.size} sources`);

@@ -16,6 +16,13 @@ export {
   tilesAgainstRows,
 } from "./attention.ts";
 export { proveCollectives } from "./collectives.ts";
+export {
+  type ConvolutionCase,
+  convolutionApart,
+  convolutionBound,
+  convolutionCases,
+  longConvolutionCases,
+} from "./convolutions.ts";
 export { type KernelOfProblem, tryEveryKernel } from "./linearActivationBackward.ts";
 export {
   longSparseCases,

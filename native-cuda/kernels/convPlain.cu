@@ -1,5 +1,5 @@
 // Direct convolutions, one thread an output: x [n, channels, h, w], weight [out, perGroup, kh, kw], y [n, out, rows, columns].
-// Sums run in one fixed order; what the padding adds is zero times a weight. T.
+// Sums run in one fixed order; what the padding adds is zero times a weight. What serves float64, and groups too narrow for convTiles.cu. T.
 
 typedef Number<T>::Wide W;
 
