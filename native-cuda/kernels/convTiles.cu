@@ -2,7 +2,7 @@
 // a channel. In `convData` a column is a pixel of what is written, and terms go along (channel, i, j), the weight's places: of y
 // by x, or of the input's gradient by the output's. In `convWeights` a column is a place of the weight and terms go along pixels, a run of
 // them a block; runs are added up afterwards. Terms are added in ascending order; what the padding adds is zero times a weight.
-// T; Y; STRIDED: whether pixels that a stride leaves out are to be passed over (in the input's gradient).
+// Of a gradient by the input, pixels whose places are alike under the stride are written by one launch, with the taps that reach them. T; Y.
 
 /** Where a place (channel, i, j) of the weight is found. */
 struct Tap {
@@ -19,20 +19,20 @@ struct Conv {
   int rows;      // of a group
   int channels;  // of a group of b
   int bHeight, bWidth;
-  int images, height, width;  // of y; of a in convWeights
-  int kh, kw;
-  int weightRow, weightChannel;  // steps in the weight
-  // A pixel's own place, and the steps of taps; what places are divided by in the end.
-  int scaleY, scaleX, shiftY, shiftX, tapY, tapX, divideY, divideX;
-  u32 tiles;  // of rows
-  u32 run;    // pixels of a block of convWeights: whole steps
+  int images, height, width;  // of the pixels that are written; of those of a in convWeights
+  int kh, kw;                 // taps
+  int weightGroup, weightRow, weightChannel, weightY, weightX;  // steps in the weight
+  int scaleY, scaleX, shiftY, shiftX;                           // a pixel's own place in b
+  int tapY, tapX;                                               // and from tap to tap
+  int yPlane, yRow, yPixel;                                     // steps in y
+  u32 tiles;                                                    // of rows
+  u32 run;                                                      // pixels of a block of convWeights: whole steps
 };
 
 static __device__ __forceinline__ Tap tapOf(const Conv& p, int at, int terms) {
-  const int j = at % p.kw, i = at / p.kw % p.kh, c = at / p.kw / p.kh;
-  const int y = i * p.tapY, x = j * p.tapX, plane = c * p.bHeight * p.bWidth;
+  const int j = at % p.kw, i = at / p.kw % p.kh, c = at / p.kw / p.kh, y = i * p.tapY, x = j * p.tapX;
   if (at >= terms) return Tap{0, 0, OUTSIDE, OUTSIDE};
-  return Tap{c * p.weightChannel + i * p.kw + j, STRIDED ? plane : plane + y * p.bWidth + x, y, x};
+  return Tap{c * p.weightChannel + i * p.weightY + j * p.weightX, (c * p.bHeight + y) * p.bWidth + x, y, x};
 }
 
 /** A pixel, from which taps are gathered. */
@@ -43,20 +43,12 @@ struct Pixel {
     const u32 image = at / (p.height * p.width), rest = at % (p.height * p.width);
     y = (int)(rest / p.width) * p.scaleY + p.shiftY;
     x = (int)(rest % p.width) * p.scaleX + p.shiftX;
-    from = p.b + ((i64)image * gridDim.z + blockIdx.z) * p.channels * p.bHeight * p.bWidth;
-    if (!STRIDED) from += (i64)y * p.bWidth + x;
+    from = p.b + (((i64)image * gridDim.z + blockIdx.z) * p.channels * p.bHeight + y) * p.bWidth + x;
     if (!isThere) y = OUTSIDE;
   }
   __device__ __forceinline__ T at(const Conv& p, const Tap& tap) const {
-    int ty = y + tap.y, tx = x + tap.x;
-    bool isThere = true;
-    if (STRIDED) {
-      isThere = ((ty | tx) >= 0) & (ty % p.divideY == 0) & (tx % p.divideX == 0);
-      ty /= p.divideY;
-      tx /= p.divideX;
-    }
-    isThere &= ((u32)ty < (u32)p.bHeight) & ((u32)tx < (u32)p.bWidth);
-    return isThere ? from[STRIDED ? tap.plane + ty * p.bWidth + tx : tap.plane] : T{};
+    const bool isThere = ((u32)(y + tap.y) < (u32)p.bHeight) & ((u32)(x + tap.x) < (u32)p.bWidth);
+    return isThere ? from[tap.plane] : T{};
   }
 };
 
@@ -66,7 +58,7 @@ KERNEL_SHARING(convData, Conv, THREADS, BLOCKS) {
   __shared__ Tap taps[2][STEP];
   const int row0 = blockIdx.x % p.tiles * ROWS, terms = p.channels * p.kh * p.kw;
   const u32 column0 = blockIdx.x / p.tiles * COLUMNS, area = (u32)p.height * p.width, pixels = p.images * area;
-  const T* a = p.a + (i64)blockIdx.z * p.rows * p.channels * p.kh * p.kw;
+  const T* a = p.a + (i64)blockIdx.z * p.weightGroup;
   const Pixel pixel(p, column0 + threadIdx.x, column0 + threadIdx.x < pixels);
   const int k = threadIdx.x % STEP, row = threadIdx.x / STEP;
   T left[LEFT], right[STEP];
@@ -106,11 +98,14 @@ KERNEL_SHARING(convData, Conv, THREADS, BLOCKS) {
     __syncthreads();
   }
   // A run of neighbours lies in one image where whole runs fill it.
-  const bool isPacked = area % NEIGHBOURS == 0 && (u64)p.y % (NEIGHBOURS * sizeof(Y)) == 0;
-  const auto placeOf = [&](u32 at) { return ((i64)(at / area) * gridDim.z + blockIdx.z) * p.rows * area + at % area; };
+  const bool isPacked = p.yPixel == 1 && p.yRow == p.width && area % NEIGHBOURS == 0 && (u64)p.y % (NEIGHBOURS * sizeof(Y)) == 0;
+  const auto placeOf = [&](u32 at) {
+    const u32 image = at / area, rest = at % area;
+    return ((i64)image * gridDim.z + blockIdx.z) * p.rows * p.yPlane + (i64)(rest / p.width) * p.yRow + rest % p.width * p.yPixel;
+  };
   const auto store = [&](i64 place, int r, int c, const float* v) {
     if (row0 + r >= p.rows || column0 + c >= pixels) return;
-    const i64 row = (i64)(row0 + r) * area;
+    const i64 row = (i64)(row0 + r) * p.yPlane;
     if (isPacked) {
       Pack<Y, NEIGHBOURS> run;
 #pragma unroll

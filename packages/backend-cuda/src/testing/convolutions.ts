@@ -27,17 +27,17 @@ export interface ConvolutionCase {
 export const convolutionCases: readonly ConvolutionCase[] = [
   { images: 2, channels: 8, out: 70, size: [9, 14], kernel: [3, 3], padding: [1, 1] },
   { images: 1, channels: 12, out: 10, size: [11, 13], kernel: [3, 3], stride: [2, 1], dilation: [1, 2], groups: 2 },
-  { images: 2, channels: 40, out: 24, size: [7, 7], kernel: [1, 1] },
+  { images: 2, channels: 40, out: 24, size: [7, 7], kernel: [1, 1], stride: [2, 2] },
   { images: 3, channels: 6, out: 9, size: [1, 50], kernel: [1, 5], stride: [1, 3], padding: [0, 2] },
   { images: 2, channels: 4, out: 16, size: [24, 25], kernel: [3, 3], padding: [2, 1] },
 ];
 
 /** The same, larger: for a device. */
 export const longConvolutionCases: readonly ConvolutionCase[] = [
-  { images: 4, channels: 64, out: 64, size: [32, 32], kernel: [3, 3], padding: [1, 1] },
-  { images: 2, channels: 96, out: 192, size: [33, 35], kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
-  { images: 1, channels: 512, out: 12, size: [16, 16], kernel: [3, 3], padding: [1, 1] },
-  { images: 8, channels: 256, out: 256, size: [16, 16], kernel: [1, 1], groups: 4 },
+  { images: 3, channels: 64, out: 64, size: [16, 24], kernel: [3, 3], padding: [1, 1] },
+  { images: 2, channels: 96, out: 160, size: [17, 19], kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
+  { images: 1, channels: 512, out: 12, size: [8, 8], kernel: [3, 3], padding: [1, 1] },
+  { images: 8, channels: 256, out: 256, size: [8, 8], kernel: [1, 1], groups: 4 },
 ];
 
 const one: Pair = [1, 1];
