@@ -5,7 +5,7 @@ import { headAttentionKernels } from "./attention/heads.ts";
 import { attentionKernels } from "./attention/index.ts";
 import { sparseAttentionKernels } from "./attention/sparse/index.ts";
 import type { Context } from "./context.ts";
-import { convKernels } from "./conv.ts";
+import { convKernels } from "./conv/index.ts";
 import { dropoutKernels } from "./dropout.ts";
 import { fixedPointKernels } from "./fixedPoint.ts";
 import { gatherKernels } from "./gather.ts";
