@@ -1,26 +1,29 @@
 // Convolutions without strides of 16-bit floats on tensor cores: what the taps of a block's pixels reach, 32 channels of it at a time, is read
 // into shared memory once, and every tap multiplies it from there. A block has ROWS channels and 128 pixels, TALL x WIDE of one image or, where
 // input and output are as tall, of the images' rows one after the other. Terms go along (32 channels, i, j, channel), ascending.
-// `convByTap` puts weights as they are read: [group, 32 channels, tap, row, channel], zeros where there are none. T; ROWS: 32 or 64; WIDE: 8 or 16.
+// `convByTap` puts weights as lanes hold them: [group, 32 channels, tap, 16 rows, 16 channels, lane, 8], zeros where there are none, so that a warp
+// reads its own, a tap ahead, and waits for others once in 32 channels. T; ROWS: 32 or 64; WIDE: 8 or 16.
 
 enum { COLUMNS = 128, TALL = COLUMNS / WIDE, THREADS = 128, DEPTH = 32, PITCH = DEPTH + 8, MINE = ROWS / 32 };
 typedef Pack<u16, 8> Eight;
+typedef Pack<u32, 4> Left;
 
 struct ConvByTap {
   const T* w;
   T* byTap;
   u64 elements;
   int rows, channels, taps;  // of a group
-  int allRows, parts;        // rows of whole blocks; times 32 channels
+  int rowTiles, parts;       // times 16 rows, of whole blocks; times 32 channels
   int weightGroup, weightRow, weightChannel;
 };
 
 KERNEL(convByTap, ConvByTap, 256) {
   const u64 at = (u64)blockIdx.x * 256 + threadIdx.x;
   if (at >= p.elements) return;
-  u64 rest = at / DEPTH;
-  const int row = rest % p.allRows, tap = (rest /= p.allRows) % p.taps, part = (rest /= p.taps) % p.parts, group = rest / p.parts;
-  const int channel = part * DEPTH + at % DEPTH;
+  const int e = at % 8, lane = at / 8 % 32, step = at / 256 % (DEPTH / 16);
+  u64 rest = at / (16 * DEPTH);
+  const int rowTile = rest % p.rowTiles, tap = (rest /= p.rowTiles) % p.taps, part = (rest /= p.taps) % p.parts, group = rest / p.parts;
+  const int row = rowTile * 16 + lane / 4 + e / 2 % 2 * 8, channel = part * DEPTH + step * 16 + lane % 4 * 2 + e / 4 * 8 + e % 2;
   const bool isThere = (row < p.rows) & (channel < p.channels);
   p.byTap[at] = isThere ? p.w[(i64)group * p.weightGroup + row * p.weightRow + channel * p.weightChannel + tap] : T{};
 }
@@ -29,7 +32,7 @@ struct ConvHalo {
   const T* byTap;
   const T* b;
   T* y;
-  int rows, channels, allRows, parts;
+  int rows, channels, rowTiles, parts;
   int bHeight, bWidth;
   int images, height, width;
   int kh, kw, shiftY, shiftX, tapY, tapX;
@@ -38,11 +41,10 @@ struct ConvHalo {
 };
 
 KERNEL_SHARING(convHalo, ConvHalo, THREADS, 3) {
-  DYNAMIC_SHARED(u16, shared);  // weights [2, ROWS, PITCH], pixels [2, places, PITCH], the last place zeros
+  DYNAMIC_SHARED(u16, halo);  // [2, places, PITCH], the last place zeros; then where places lie in a channel of b, below 0 for nowhere
   const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, row0 = warp / 2 * (ROWS / 2), column0 = warp % 2 * 64;
   const int places = p.haloHeight * p.haloWidth + 1;
-  u16* const weights = shared;
-  u16* const halo = shared + 2 * ROWS * PITCH;
+  i64* const whereOf = (i64*)(halo + 2 * places * PITCH);
   const int firstRow = blockIdx.x % p.tilesDown * ROWS;
   const u32 tile = blockIdx.x / p.tilesDown;
   const int line0 = tile / p.tilesAcross * TALL, x0 = tile % p.tilesAcross * WIDE, lines = p.images * p.height;
@@ -61,23 +63,30 @@ KERNEL_SHARING(convHalo, ConvHalo, THREADS, 3) {
     column[j] = x0 + across;
   }
 
+  const Left* const byTap = (const Left*)p.byTap + lane;
+  const int rowTile = (firstRow + row0) / 16;
+  Left w[MINE][DEPTH / 16], nextW[MINE][DEPTH / 16];
   const auto askWeights = [&](int step) {
-    const T* from = p.byTap + (((i64)blockIdx.z * p.parts * p.kh * p.kw + step) * p.allRows + firstRow) * DEPTH;
-    u16* to = weights + step % 2 * ROWS * PITCH;
-    for (int e = threadIdx.x; e < ROWS * DEPTH / 8; e += THREADS) copyAhead<16>(to + e / 4 * PITCH + e % 4 * 8, from + 8 * e, true);
-    closeCopies();
+    const i64 at = ((i64)blockIdx.z * p.parts * p.kh * p.kw + step) * p.rowTiles + rowTile;
+#pragma unroll
+    for (int m = 0; m < MINE; m++)
+#pragma unroll
+      for (int k = 0; k < DEPTH / 16; k++) nextW[m][k] = byTap[((at + m) * (DEPTH / 16) + k) * 32];
   };
+  for (int at = threadIdx.x; at < places; at += THREADS) {
+    const int bLine = bLine0 + at / p.haloWidth, x = x0 + p.haloX + at % p.haloWidth;
+    const bool isThere = (at < places - 1) & ((u32)bLine < (u32)bLines) & ((u32)x < (u32)p.bWidth);
+    const i64 image = (i64)(bLine / p.bHeight) * gridDim.z + blockIdx.z;
+    whereOf[at] = isThere ? image * p.channels * plane + bLine % p.bHeight * p.bWidth + x : -1;
+  }
   // Eight channels of a place: item 4 place + which eight.
   const auto ask = [&](int item, int part) {
     Eight v = {};
-    const int at = item / 4, channel = part * DEPTH + item % 4 * 8, bLine = bLine0 + at / p.haloWidth;
-    const int x = x0 + p.haloX + at % p.haloWidth;
-    if ((at < places - 1) & ((u32)bLine < (u32)bLines) & ((u32)x < (u32)p.bWidth)) {
-      const i64 image = bLine / p.bHeight;
-      const T* from = p.b + ((image * gridDim.z + blockIdx.z) * p.channels + channel) * plane + bLine % p.bHeight * p.bWidth + x;
+    const i64 where = item / 4 < places ? whereOf[item / 4] : -1;
+    const int channel = part * DEPTH + item % 4 * 8;
+    const T* const from = p.b + where + channel * plane;
 #pragma unroll
-      for (int e = 0; e < 8; e++) v.v[e] = channel + e < p.channels ? from[e * plane].bits : 0;
-    }
+    for (int e = 0; e < 8; e++) v.v[e] = (where >= 0) & (channel + e < p.channels) ? from[e * plane].bits : 0;
     return v;
   };
   const auto put = [&](int item, int part, const Eight& v) {
@@ -87,10 +96,10 @@ KERNEL_SHARING(convHalo, ConvHalo, THREADS, 3) {
   float sums[MINE][8][4] = {};
   const int taps = p.kh * p.kw, items = (4 * places + THREADS - 1) / THREADS, perTap = (items + taps - 1) / taps;
   askWeights(0);
-  for (int n = 0; n < items; n++) put(n * THREADS + threadIdx.x, 0, ask(n * THREADS + threadIdx.x, 0));
-  awaitCopies();
   __syncthreads();
-  const SharedAt a = sharedAt(weights + (row0 + (lane & 15)) * PITCH + lane / 16 * 8);
+#pragma unroll 2
+  for (int n = 0; n < items; n++) put(n * THREADS + threadIdx.x, 0, ask(n * THREADS + threadIdx.x, 0));
+  __syncthreads();
   const SharedAt pixels = sharedAt(halo + lane / 8 % 2 * 8);
   int step = 0;
   for (int part = 0; part < p.parts; part++) {
@@ -98,6 +107,10 @@ KERNEL_SHARING(convHalo, ConvHalo, THREADS, 3) {
     int next = threadIdx.x;
     for (int i = 0; i < p.kh; i++)
       for (int j = 0; j < p.kw; j++, step++) {
+#pragma unroll
+        for (int m = 0; m < MINE; m++)
+#pragma unroll
+          for (int k = 0; k < DEPTH / 16; k++) w[m][k] = nextW[m][k];
         if (step + 1 < p.parts * taps) askWeights(step + 1);
         Eight ahead = {};
         if (hasNext) ahead = ask(next, part + 1);
@@ -109,31 +122,25 @@ KERNEL_SHARING(convHalo, ConvHalo, THREADS, 3) {
           const bool isThere = ((u32)(line[q] + dy) < (u32)p.bHeight) & ((u32)(column[q] + dx) < (u32)p.bWidth);
           from[q] = further(pixels, (isThere ? tapPlace + place[q] : places - 1) * PITCH);
         }
-        const SharedAt left = further(a, step % 2 * ROWS * PITCH);
 #pragma unroll
-        for (int k = 0; k < DEPTH; k += 16) {
-          u32 w[MINE][4];
-#pragma unroll
-          for (int m = 0; m < MINE; m++) loadTiles<false>(w[m], further(left, m * 16 * PITCH + k));
+        for (int k = 0; k < DEPTH / 16; k++)
 #pragma unroll
           for (int q = 0; q < 4; q++) {
             u32 x[4];
-            loadTiles<false>(x, further(from[q], k));
+            loadTiles<false>(x, further(from[q], 16 * k));
 #pragma unroll
             for (int m = 0; m < MINE; m++) {
-              multiplyTiles(sums[m][2 * q], w[m], x);
-              multiplyTiles(sums[m][2 * q + 1], w[m], x + 2);
+              multiplyTiles(sums[m][2 * q], w[m][k].v, x);
+              multiplyTiles(sums[m][2 * q + 1], w[m][k].v, x + 2);
             }
           }
-        }
         if (hasNext) {
           put(next, part + 1, ahead);
           next += THREADS;
           for (int n = 1; n < perTap; n++, next += THREADS) put(next, part + 1, ask(next, part + 1));
         }
-        awaitCopies();
-        __syncthreads();
       }
+    __syncthreads();
   }
 
   const int g = lane / 4, t = lane & 3;

@@ -10,6 +10,7 @@ const WIDTHS = [16, 8] as const;
 const THREADS = 128;
 const DEPTH = 32;
 const PITCH = DEPTH + 8;
+const LONG = 8;
 /** Three blocks share a multiprocessor. */
 const MOST_SHARED = 72 * 1024;
 
@@ -39,12 +40,13 @@ export function dataByHalo(device: CudaDevice, pass: DataPass, one: Convolution)
   const halo = [tall + reach[0]!, wide + reach[1]!] as const;
   const start = shift.map((v, d) => v - (sign < 0 ? reach[d]! : 0));
   const ofTile = tileRows(dtype, rows);
-  const sharedBytes = 2 * dtypes[dtype].bytes * PITCH * (ofTile + halo[0] * halo[1] + 1);
+  const places = halo[0] * halo[1] + 1;
+  const sharedBytes = places * (2 * dtypes[dtype].bytes * PITCH + LONG);
   if (sharedBytes > MOST_SHARED) return false;
 
   const [taps, tilesDown] = [kernel[0] * kernel[1], Math.ceil(rows / ofTile)];
-  const allRows = tilesDown * ofTile;
-  const elements = groups * parts * taps * allRows * DEPTH;
+  const rowTiles = (tilesDown * ofTile) / 16;
+  const elements = groups * parts * taps * rowTiles * 16 * DEPTH;
   const unit = {
     files: ["tensorCore", "convHalo"],
     types: { T: cTypes[dtype] },
@@ -53,12 +55,12 @@ export function dataByHalo(device: CudaDevice, pass: DataPass, one: Convolution)
   const [byTap, convHalo] = [device.kernel(unit, "convByTap"), device.kernel(unit, "convHalo", sharedBytes)];
   device.withWorkspace(elements * dtypes[dtype].bytes, (weights) => {
     const turn = device.parameters.start().pointer(addressOf(w)).pointer(weights).long(elements);
-    turn.ints([rows, channels, taps, allRows, parts, steps.weightGroup, steps.weightRow, steps.weightChannel]);
+    turn.ints([rows, channels, taps, rowTiles, parts, steps.weightGroup, steps.weightRow, steps.weightChannel]);
     device.launchOver(byTap, elements);
     const [source, target] = pass === "conv2d" ? [x, y] : [y, x];
     const tilesAcross = Math.ceil(width / wide);
     const p = device.parameters.start().pointer(weights).pointer(addressOf(source)).pointer(addressOf(target));
-    p.ints([rows, channels, allRows, parts, from[2], from[3], images, height, width]);
+    p.ints([rows, channels, rowTiles, parts, from[2], from[3], images, height, width]);
     p.ints([...kernel, ...shift, ...tap, ...halo, ...start, tilesDown, tilesAcross]);
     const blocks = tilesDown * tilesAcross * Math.ceil((images * height) / tall);
     device.launch(convHalo, blocks, 1, groups, THREADS, sharedBytes);

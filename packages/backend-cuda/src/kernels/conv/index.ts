@@ -5,6 +5,7 @@ import type { Context } from "../context.ts";
 import { dataByHalo } from "./halo.ts";
 import { type ConvolutionAttrs, type Pass, type Roles, shapesOf } from "./operands.ts";
 import { plainly } from "./plain.ts";
+import { byProduct } from "./product.ts";
 import { dataByTiles, takesTiles, weightByTiles } from "./tiles.ts";
 
 export function convKernels({ device }: Context): Pick<PrimitiveKernels<Block>, Pass> {
@@ -12,6 +13,7 @@ export function convKernels({ device }: Context): Pick<PrimitiveKernels<Block>, 
     if (numel(to.shape) === 0) return;
     const one = { ...roles, ...attrs };
     if (!takesTiles(pass, to.dtype, shapesOf(one), attrs.groups)) plainly(device, pass, one);
+    else if (byProduct(device, pass, one)) return;
     else if (pass === "conv2dWeightGradient") weightByTiles(device, one);
     else if (!dataByHalo(device, pass, one)) dataByTiles(device, pass, one);
   };
