@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { HierarchicalReversibleAttention } from "@revnet-zero/attention";
 import { useStandIn } from "@revnet-zero/backend-cuda/testing";
 import { type AttentionMaker, Decoder, ReversibleTransformer, Transformer, whyNotDecoded } from "@revnet-zero/models";
-import { type Backend, Engine, randomKey, tensor } from "@revnet-zero/tensor";
+import { type Backend, dispatch, Engine, ops, randomKey, type Tensor, tensor, zeros } from "@revnet-zero/tensor";
 import {
   applyGradients,
   buildOptimizer,
@@ -36,6 +36,36 @@ process.env.REVNET_STANDIN_IDLE = "1";
 const { CudaBackend } = await import("@revnet-zero/backend-cuda");
 const backend = new CudaBackend();
 
+/** Channels and sides of images, which decide about tiles, as those of ResNets and flows; places of a kernel, and strides. */
+const channels = [16, 32, 64] as const;
+const sides = [32, 8] as const;
+const convolutions = [
+  { kernel: 3, stride: 1 },
+  { kernel: 3, stride: 2 },
+  { kernel: 1, stride: 2 },
+] as const;
+
+for (const dtype of precisions)
+  for (const width of channels)
+    for (const side of sides)
+      for (const { kernel, stride } of convolutions) {
+        const engine = new Engine(backend as Backend);
+        engine.scope(() => {
+          const attrs = {
+            stride: [stride, stride],
+            padding: [kernel >> 1, kernel >> 1],
+            dilation: [1, 1],
+            groups: 1,
+          } as const;
+          const [x, w] = [
+            zeros([64, width, side, side], { dtype, engine }),
+            zeros([width, width, kernel, kernel], { dtype, engine }),
+          ];
+          const [y] = dispatch(engine, ops.conv2d, [x, w], attrs) as [Tensor];
+          dispatch(engine, ops.conv2dInputGradient, [y, w], { ...attrs, shape: x.shape });
+          dispatch(engine, ops.conv2dWeightGradient, [y, x], { ...attrs, shape: w.shape });
+        });
+      }
 for (const { sequenceLength, ...shape } of shapes) {
   for (const precision of precisions) {
     for (const mode of modes) {

@@ -74,8 +74,8 @@ for (const dtype of which === "families" ? (["bf16", "f32"] as const) : (["bf16"
     engine.scope(() => {
       const attrs = { stride: [stride, stride], padding: [1, 1], dilation: [1, 1], groups: 1 } as const;
       const [x, w] = [
-        [4, 16, 32, 32],
-        [16, 16, 3, 3],
+        [4, 32, 32, 32],
+        [32, 32, 3, 3],
       ].map((shape) => zeros(shape, { dtype, engine })) as [Tensor, Tensor];
       const [y] = dispatch(engine, ops.conv2d, [x, w], attrs) as [Tensor];
       dispatch(engine, ops.conv2dInputGradient, [y, w], { ...attrs, shape: x.shape });
