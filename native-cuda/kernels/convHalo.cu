@@ -38,11 +38,9 @@ struct ConvHalo {
 KERNEL_SHARING(convHalo, ConvHalo, THREADS, 3) {
   DYNAMIC_SHARED(u16, shared);
   const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, row0 = warp / 2 * (ROWS / 2), column0 = warp % 2 * 64;
-  Halo halo(p.halo, shared, 2);
-  halo.turnTo(blockIdx.x / p.tilesDown);
-  HaloPixel pixels[4];
-#pragma unroll
-  for (int q = 0; q < 4; q++) pixels[q] = HaloPixel(halo, column0 + 16 * q + (lane & 7) + lane / 16 * 8);
+  const Halo halo(p.halo, shared, blockIdx.x / p.tilesDown);
+  const int mine = column0 + (lane & 7) + lane / 16 * 8;
+  const HaloPixel pixels[4] = {{halo, mine}, {halo, mine + 16}, {halo, mine + 32}, {halo, mine + 48}};
 
   const int firstRow = blockIdx.x % p.tilesDown * ROWS, taps = p.kh * p.kw;
   const Left* const byTap = (const Left*)p.byTap + lane;
@@ -57,7 +55,7 @@ KERNEL_SHARING(convHalo, ConvHalo, THREADS, 3) {
   const int perTap = (halo.items() + THREADS * taps - 1) / (THREADS * taps);
   askWeights(0);
   __syncthreads();
-  halo.fill<THREADS>(p.b, 0, 0);
+  halo.begin(p.b);
   __syncthreads();
   const SharedAt values = sharedAt(halo.values + lane / 8 % 2 * 8);
   float sums[MINE][8][4] = {};

@@ -18,17 +18,13 @@ struct HaloShape {
 struct Halo {
   const HaloShape& p;
   i64* whereOf;  // where places lie in a channel of b, below 0 for nowhere; the last is nowhere
-  u16* values;   // [places, PITCH]
+  u16* values;   // two buffers [places, PITCH]
   int places, line0, x0;
 
-  __device__ __forceinline__ Halo(const HaloShape& shape, u16* shared, int buffers)
+  /** Of the `tile`th of 128 pixels; threads are to meet before anything is asked for. */
+  __device__ __forceinline__ Halo(const HaloShape& shape, u16* shared, int tile)
       : p(shape), values(shared), places(shape.haloHeight * shape.haloWidth + 1) {
-    whereOf = (i64*)(shared + buffers * places * PITCH);
-  }
-  __device__ __forceinline__ int lines() const { return p.images * p.height; }
-
-  /** Turns to the `tile`th of 128 pixels; to be met by all threads before anything is asked for. */
-  __device__ __forceinline__ void turnTo(int tile) {
+    whereOf = (i64*)(shared + 2 * places * PITCH);
     line0 = tile / p.tilesAcross * TALL;
     x0 = tile % p.tilesAcross * WIDE;
     // The line of b, among those of all images, that the first place lies on.
@@ -40,6 +36,7 @@ struct Halo {
       whereOf[at] = isThere ? (image * p.channels * p.bHeight + bLine % p.bHeight) * p.bWidth + x : -1;
     }
   }
+  __device__ __forceinline__ int lines() const { return p.images * p.height; }
   /** Items of a buffer: eight channels of a place each. */
   __device__ __forceinline__ int items() const { return 4 * places; }
   __device__ __forceinline__ Eight ask(const T* b, int item, int part) const {
@@ -54,16 +51,15 @@ struct Halo {
   __device__ __forceinline__ void put(int item, int buffer, const Eight& v) const {
     if (item < items()) *(Eight*)(values + (buffer * places + item / 4) * PITCH + item % 4 * 8) = v;
   }
-  /** All of a buffer, by all threads: several items are asked for before the first is put. */
-  template <int threads>
-  __device__ __forceinline__ void fill(const T* b, int buffer, int part) const {
+  /** The first buffer, by all threads: several items are asked for before the first is put. */
+  __device__ __forceinline__ void begin(const T* b) const {
     enum { AT_ONCE = 3 };
-    for (int item = threadIdx.x; item < items(); item += AT_ONCE * threads) {
+    for (int item = threadIdx.x; item < items(); item += AT_ONCE * blockDim.x) {
       Eight v[AT_ONCE];
 #pragma unroll
-      for (int n = 0; n < AT_ONCE; n++) v[n] = ask(b, item + n * threads, part);
+      for (int n = 0; n < AT_ONCE; n++) v[n] = ask(b, item + n * blockDim.x, 0);
 #pragma unroll
-      for (int n = 0; n < AT_ONCE; n++) put(item + n * threads, buffer, v[n]);
+      for (int n = 0; n < AT_ONCE; n++) put(item + n * blockDim.x, 0, v[n]);
     }
   }
 };
@@ -78,7 +74,6 @@ struct HaloPixel {
     line = halo.line0 + down < halo.lines() ? (halo.line0 + down) % halo.p.height : -(1 << 29);
     column = halo.x0 + across;
   }
-  HaloPixel() = default;
   /** Elements from the first place to what a tap reaches: zeros outside of b. */
   __device__ __forceinline__ int tap(const Halo& halo, int buffer, int i, int j) const {
     const HaloShape& p = halo.p;

@@ -28,13 +28,13 @@ export interface ConvolutionCase {
  * more channels than are read at once, and runs that are added up.
  */
 export const convolutionCases: readonly ConvolutionCase[] = [
-  { images: 2, channels: 8, out: 70, size: [9, 14], kernel: [3, 3], padding: [1, 1] },
+  { images: 1, channels: 8, out: 70, size: [9, 14], kernel: [3, 3], padding: [1, 1] },
   { images: 1, channels: 12, out: 10, size: [11, 13], kernel: [3, 3], stride: [2, 1], dilation: [1, 2], groups: 2 },
   { images: 2, channels: 40, out: 24, size: [7, 7], kernel: [1, 1], stride: [2, 2] },
   { images: 3, channels: 20, out: 12, size: [5, 6], kernel: [1, 1] },
   { images: 3, channels: 6, out: 9, size: [1, 50], kernel: [1, 5], stride: [1, 3], padding: [0, 2] },
-  { images: 3, channels: 96, out: 80, size: [5, 9], kernel: [3, 2], padding: [2, 1], dilation: [2, 1], groups: 2 },
-  { images: 2, channels: 4, out: 16, size: [24, 25], kernel: [3, 3], padding: [2, 1] },
+  { images: 2, channels: 80, out: 72, size: [5, 9], kernel: [3, 2], padding: [2, 1], dilation: [2, 1], groups: 2 },
+  { images: 2, channels: 4, out: 9, size: [24, 25], kernel: [3, 3], padding: [2, 1] },
 ];
 
 /** The same, larger: for a device. */

@@ -2,7 +2,7 @@ import { numel, type PrimitiveKernels } from "@revnet-zero/tensor";
 import type { Block } from "../../device/allocator.ts";
 import type { CudaView } from "../../device/device.ts";
 import type { Context } from "../context.ts";
-import { dataByHalo, weightByHalo } from "./halo.ts";
+import { dataByHalo } from "./halo.ts";
 import { type ConvolutionAttrs, type Pass, type Roles, shapesOf } from "./operands.ts";
 import { plainly } from "./plain.ts";
 import { byProduct } from "./product.ts";
@@ -14,8 +14,8 @@ export function convKernels({ device }: Context): Pick<PrimitiveKernels<Block>, 
     const one = { ...roles, ...attrs };
     if (!takesTiles(pass, to.dtype, shapesOf(one), attrs.groups)) plainly(device, pass, one);
     else if (byProduct(device, pass, one)) return;
-    else if (pass !== "conv2dWeightGradient") dataByHalo(device, pass, one) || dataByTiles(device, pass, one);
-    else weightByHalo(device, one) || weightByTiles(device, one);
+    else if (pass === "conv2dWeightGradient") weightByTiles(device, one);
+    else if (!dataByHalo(device, pass, one)) dataByTiles(device, pass, one);
   };
   return {
     conv2d: { inputs: "contiguous", run: ([x, w], [y], attrs) => run("conv2d", y!, { x: x!, w: w!, y: y! }, attrs) },
