@@ -47,14 +47,15 @@ export const longConvolutionCases: readonly ConvolutionCase[] = [
 
 const one: Pair = [1, 1];
 
-/** Half a unit of what is stored, of a largest value of 1. */
-const halfUnit = { f32: 0, bf16: 2 ** -8, f16: 2 ** -11 } as const;
+type ShortFloat = "f32" | "bf16" | "f16";
+/** Half a unit of what is stored in 16 bits, of a largest value of 1. */
+const halfUnit: Readonly<Record<ShortFloat, number>> = { f32: 0, bf16: 2 ** -8, f16: 2 ** -11 };
 
 /**
  * How far results may be off: what adding up so many terms in float32 loses, whose partial sums grow with the root of their number, and
  * what storing in 16 bits does.
  */
-export function convolutionBound(its: ConvolutionCase, dtype: keyof typeof halfUnit): number {
+export function convolutionBound(its: ConvolutionCase, dtype: ShortFloat): number {
   const { images, channels, out, size, kernel, groups = 1 } = its;
   const terms = Math.max((Math.max(channels, out) / groups) * numel(kernel), images * numel(size));
   return 2 ** -23 * Math.sqrt(terms) + halfUnit[dtype];
