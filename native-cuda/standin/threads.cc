@@ -1,5 +1,8 @@
 // The threads of a block as fibers: each runs until it meets a barrier or a shuffle, and goes on when those it waits for
-// have come. A kernel in which some wait for a barrier that others never reach ends the process with a message.
+// have come. A kernel in which some wait for a barrier that others never reach ends the process with a message. A fiber is made once, runs a
+// kernel's thread, and then waits for the next; it goes on by _longjmp, which asks nothing of the system, as swapcontext does twice.
+#undef _FORTIFY_SOURCE  // whose longjmp refuses to leave a stack for another
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -19,8 +22,8 @@ constexpr size_t STACK = 256 * 1024;
 enum class State { Runs, AtBarrier, AtExchange, Waits, Done };
 
 struct Fiber {
-  ucontext_t context;
-  void* stack = nullptr;
+  jmp_buf at;  // where it goes on
+  bool isMade = false;
   State state = State::Done;
   unsigned exchanges = 0;
   unsigned long long slot[2] = {0, 0};  // a lane is at most one exchange ahead of another of its warp
@@ -30,7 +33,7 @@ struct Fiber {
 };
 
 std::vector<Fiber> fibers(1024);
-ucontext_t scheduler;
+jmp_buf scheduler;
 unsigned current = 0;
 Kernel kernelNow;
 const void* parametersNow;
@@ -39,7 +42,7 @@ Dim3 threadAt(unsigned i) { return {i % standIn.threads.x, i / standIn.threads.x
 
 void pause(State state) {
   fibers[current].state = state;
-  swapcontext(&fibers[current].context, &scheduler);
+  if (_setjmp(fibers[current].at) == 0) _longjmp(scheduler, 1);
 }
 
 void barrier() { pause(State::AtBarrier); }
@@ -86,22 +89,32 @@ void later(void (*run)(void*), void* what) {
   else pending.push_back({run, what});
 }
 
+/** What a fiber does: one thread after the other. */
 void enter() {
-  kernelNow(parametersNow);
-  fibers[current].state = State::Done;
-  swapcontext(&fibers[current].context, &scheduler);
+  for (;;) {
+    kernelNow(parametersNow);
+    pause(State::Done);
+  }
 }
 
-void start(unsigned i) {
-  Fiber& fiber = fibers[i];
-  if (fiber.stack == nullptr) fiber.stack = mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  getcontext(&fiber.context);
-  fiber.context.uc_stack.ss_sp = fiber.stack;
-  fiber.context.uc_stack.ss_size = STACK;
-  fiber.context.uc_link = nullptr;
-  fiber.state = State::Runs;
-  fiber.exchanges = 0;
-  makecontext(&fiber.context, enter, 0);
+/** A fiber's first steps, on a stack of its own. */
+[[noreturn]] void make(Fiber& fiber) {
+  ucontext_t context;
+  getcontext(&context);
+  context.uc_stack.ss_sp = mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  context.uc_stack.ss_size = STACK;
+  context.uc_link = nullptr;
+  makecontext(&context, enter, 0);
+  fiber.isMade = true;
+  setcontext(&context);
+  std::abort();
+}
+
+/** Lets a fiber go on until it pauses. */
+void resume(Fiber& fiber) {
+  if (_setjmp(scheduler) != 0) return;
+  if (!fiber.isMade) make(fiber);
+  _longjmp(fiber.at, 1);
 }
 
 /** Lets those go on who wait for nobody any more. Those of one group either all wait in the same place or have ended. */
@@ -118,7 +131,10 @@ bool release(unsigned from, unsigned to, State waited) {
 }
 
 void runBlock(unsigned count) {
-  for (unsigned i = 0; i < count; i++) start(i);
+  for (unsigned i = 0; i < count; i++) {
+    fibers[i].state = State::Runs;
+    fibers[i].exchanges = 0;
+  }
   const bool reversed = isReversed();
   for (;;) {
     bool ran = false, isDone = true;
@@ -128,7 +144,7 @@ void runBlock(unsigned count) {
       if (fibers[i].state == State::Runs) {
         current = i;
         standIn.thread = threadAt(i);
-        swapcontext(&scheduler, &fibers[i].context);
+        resume(fibers[i]);
         ran = true;
       }
       if (fibers[i].state != State::Done) isDone = false;
