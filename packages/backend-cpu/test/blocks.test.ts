@@ -58,10 +58,11 @@ describe.each(tierNames)("tier %s", (tier) => {
       expect(one).toMatch(/cannot run here/);
       return;
     }
+    const several = [2, 3].map((threads) => [threads, cpu(tier, threads) as CpuBackend] as const);
     for (const program of programs) {
       const expected = await results(one, program, "f32");
-      for (const threads of [2, 3]) {
-        const found = await results(cpu(tier, threads) as CpuBackend, program, "f32");
+      for (const [threads, backend] of several) {
+        const found = await results(backend, program, "f32");
         found.forEach((actual, i) => {
           expectBitEqual(actual, expected[i]!, `${program.name}, output ${i} on ${threads} threads`);
         });

@@ -284,11 +284,24 @@ export const programs: readonly Program[] = [
 /** The inputs of a program, the same numbers on every engine. */
 const plain = new Engine(new ReferenceBackend());
 
+const drawn = new Map<string, Float32Array>();
+/** Normal numbers of a shape, the `i`th of a program's: drawn once. */
+function numbers(shape: readonly number[], i: number): Float32Array {
+  const name = `${shape} ${i}`;
+  let values = drawn.get(name);
+  if (values === undefined) {
+    values = plain.scope(() =>
+      randomNormal(shape, { key: randomKey(i + 1), engine: plain }).dataSync(),
+    ) as Float32Array;
+    drawn.set(name, values);
+  }
+  return values;
+}
+
 /** The same numbers on every backend: those of the oracle's generator, whose logarithms and cosines are other kernels than some tier's. */
 export function inputsOf({ shapes }: Program, engine: Engine, dtype: "f32" | "f64"): Tensor[] {
   return shapes.map((shape, i) => {
-    const values = plain.scope(() => randomNormal(shape, { key: randomKey(i + 1), engine: plain }).dataSync());
-    const given = tensor(values as Float32Array, { shape, engine });
+    const given = tensor(numbers(shape, i), { shape, engine });
     return dtype === "f32" ? given : given.cast("f64");
   });
 }
