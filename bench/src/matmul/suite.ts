@@ -36,7 +36,7 @@ export const matmul: Suite = {
       for (const product of shapes) {
         const task = { op: "matmul", product } as const;
         const name = nameOf(product);
-        const { times: measured, peaks } = await contest.measure(task, { repeats, withPeak: true });
+        const { times: measured, peaks } = await contest.measure(task, { repeats, isQuick, withPeak: true });
         const [ours, amount] = [measured.get("revnet-zero")!, amountOf(task)];
         allPeaks.push(...peaks);
         for (const [impl, times] of measured) {

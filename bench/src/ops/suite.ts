@@ -32,7 +32,7 @@ export const ops: Suite = {
       for (const shape of shapes) {
         for (const op of opNames) {
           const task = { op, shape };
-          const { times: measured } = await contest.measure(task, { repeats: isQuick ? 2 : 11 });
+          const { times: measured } = await contest.measure(task, { repeats: isQuick ? 2 : 11, isQuick });
           const ours = measured.get("revnet-zero")!;
           const name = `${op} [${shape}]`;
           for (const [impl, times] of measured) {

@@ -31,6 +31,8 @@ interface Contestant {
 
 export interface MeasureOptions {
   readonly repeats: number;
+  /** To see that all of it works, whatever the times are: nothing is warmed up. */
+  readonly isQuick: boolean;
   /** After each run of ours, measure what the machine's units can do at that moment. */
   readonly withPeak?: boolean;
 }
@@ -75,13 +77,13 @@ export class Contest implements Disposable {
     return contest;
   }
 
-  async measure(task: Task, { repeats, withPeak = false }: MeasureOptions): Promise<Measured> {
+  async measure(task: Task, { repeats, isQuick, withPeak = false }: MeasureOptions): Promise<Measured> {
     const times = new Map<string, number[]>();
     const counts = new Map<string, number>();
     const peaks: number[] = [];
     for (const { impl, subject } of this.#contestants) {
       await this.#orLeave(impl, task, async () => {
-        const count = await this.#prepare(impl, subject, task);
+        const count = await this.#prepare(impl, subject, task, isQuick ? 0 : WARM_UP_MS);
         if (count === undefined) return;
         times.set(impl, count === 0 ? [this.#pace.get(paceKey(impl, task))! * amountOf(task)] : []);
         counts.set(impl, count);
@@ -109,7 +111,12 @@ export class Contest implements Disposable {
   }
 
   /** How often to run the task in a measurement: 0 when one run took so long that it is enough; undefined: cannot do it. */
-  async #prepare(impl: string, subject: Subject, task: Task): Promise<number | undefined> {
+  async #prepare(
+    impl: string,
+    subject: Subject,
+    task: Task,
+    warmUpMs: number,
+  ): Promise<number | undefined> {
     const key = paceKey(impl, task);
     const expectedMs = (this.#pace.get(key) ?? 0) * amountOf(task);
     if (expectedMs > DESPAIR_MS) {
@@ -124,7 +131,7 @@ export class Contest implements Disposable {
     let t = first > WANTED_MS ? await runTimes(subject, 1) : first;
     let count = 1;
     // Compiled code takes over after some thousand calls, and is compiled anew when a task is unlike those before.
-    const warm = performance.now() + (t > WANTED_MS ? 0 : WARM_UP_MS);
+    const warm = performance.now() + (t > WANTED_MS ? 0 : warmUpMs);
     for (; performance.now() < warm; t = await runTimes(subject, count)) count = Math.max(1, Math.round(WANTED_MS / t));
     return count;
   }
