@@ -111,12 +111,7 @@ export class Contest implements Disposable {
   }
 
   /** How often to run the task in a measurement: 0 when one run took so long that it is enough; undefined: cannot do it. */
-  async #prepare(
-    impl: string,
-    subject: Subject,
-    task: Task,
-    warmUpMs: number,
-  ): Promise<number | undefined> {
+  async #prepare(impl: string, subject: Subject, task: Task, warmUpMs: number): Promise<number | undefined> {
     const key = paceKey(impl, task);
     const expectedMs = (this.#pace.get(key) ?? 0) * amountOf(task);
     if (expectedMs > DESPAIR_MS) {
