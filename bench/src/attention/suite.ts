@@ -3,7 +3,7 @@ import { Subject } from "../subject.ts";
 import type { Row, Suite } from "../suite.ts";
 import { ratio } from "../tasks/contest.ts";
 import { growthOf, type Measured } from "./growth.ts";
-import { attentionOnGpu, FLASH } from "./onGpu.ts";
+import { attentionOnGpu } from "./onGpu.ts";
 import { type AttentionAnswer, type MechanismName, size } from "./ways.ts";
 
 /** How far each is taken: what is quadratic ends where a pass takes most of a minute. */
@@ -64,11 +64,12 @@ export const attention: Suite = {
     title: "Attention, forward and backward",
     xLabel: "tokens",
     yLabel: "nanoseconds a token",
-    yFrom: 0,
-    series: [...new Set(rows.map((r) => r.mechanism as string).filter((name) => name !== FLASH))].map((name) => ({
+    xLog: true,
+    yLog: true,
+    series: [...new Set(rows.map((r) => r.mechanism as string))].map((name) => ({
       name,
       points: rows
-        .filter((r) => r.mechanism === name && (r.backend === "cuda" || (r.tokens as number) <= 65_536))
+        .filter((r) => r.mechanism === name)
         .map((r) => ({ x: r.tokens as number, y: (1e6 * (r.timeMs as number)) / (r.tokens as number) })),
     })),
   }),

@@ -13,8 +13,8 @@ export interface PlotArea {
 export const characterWidth = { plain: 7.4, bold: 8.6 } as const;
 
 /** Pixels that the longest of some texts takes, to a limit. */
-export const widest = (texts: readonly string[], width: number): number =>
-  Math.min(280, Math.max(0, ...texts.map((text) => text.length)) * width);
+export const widest = (texts: readonly string[], width: number, most = 280): number =>
+  Math.min(most, Math.max(0, ...texts.map((text) => text.length)) * width);
 
 export const px = (value: number): string => value.toFixed(1);
 

@@ -14,8 +14,8 @@ export interface ChartSeries {
   readonly name: string;
   /** From left to right. Where a value is not finite (or not above 0 on a log axis) the line is interrupted. */
   readonly points: readonly ChartPoint[];
-  /** Which of the four colours; by default the place in the list. */
-  readonly color?: 1 | 2 | 3 | 4;
+  /** Which of the six colours; by default the place in the list. */
+  readonly color?: 1 | 2 | 3 | 4 | 5 | 6;
   /** A thin pale line without markers or label: what lies behind a smoothed one. */
   readonly isFaint?: boolean;
 }
@@ -54,6 +54,9 @@ const margins = {
   bare: { top: 28, left: 14, right: 12, bottom: 44, label: 4, foot: 4 },
 };
 const labelGap = 17;
+/** Of the width, for names at the ends of lines. */
+const mostForLabels = 0.45;
+const COLOURS = 6;
 /** More points than this on one line are drawn as the extremes of each column of pixels. */
 const columns = 400;
 const mostMarkers = 24;
@@ -80,12 +83,16 @@ export function svgLineChart(chart: LineChart): string {
   const ends = chart.series.flatMap((series, i) => {
     const end = series.points.findLast(isPlaced);
     if (end === undefined || series.isFaint || isBare) return [];
-    return [{ text: `${series.name} ${formatY(end.y)}`, value: end.y, className: `s${series.color ?? (i % 4) + 1}` }];
+    return [{ text: `${series.name} ${formatY(end.y)}`, value: end.y, className: colourOf(series, i) }];
   });
   const named = isBare ? [] : references;
   const lines = named.map(({ name, y }) => ({ text: `${name} ${formatY(y)}`, value: y, className: "reference" }));
   const textsOf = (labels: readonly { readonly text: string }[]): string[] => labels.map(({ text }) => text);
-  const labelWidth = Math.max(widest(textsOf(ends), characterWidth.bold), widest(textsOf(lines), characterWidth.plain));
+  const most = mostForLabels * size.width;
+  const labelWidth = Math.max(
+    widest(textsOf(ends), characterWidth.bold, most),
+    widest(textsOf(lines), characterWidth.plain, most),
+  );
   const plot = {
     left: margin.left + widest(yScale.ticks.map(formatTick), characterWidth.plain),
     top: margin.top,
@@ -112,7 +119,7 @@ ${yScale.ticks.map((tick) => yTick(tick, height(tick), plot, formatTick))}
 ${spaced(xScale, plot.right - plot.left).map((tick) => xTick(tick, at({ x: tick, y: yScale.ticks[0] ?? 0 })[0], plot, formatX))}
 <line class="axis" x1="${plot.left}" x2="${plot.right}" y1="${plot.bottom}" y2="${plot.bottom}"/>
 ${references.map(({ y }) => html`<line class="reference" x1="${plot.left}" x2="${plot.right}" y1="${px(height(y))}" y2="${px(height(y))}"/>`)}
-${chart.series.map((series, i) => seriesMarkup(series, `s${series.color ?? (i % 4) + 1}`, isPlaced, at, formatX, formatY))}
+${chart.series.map((series, i) => seriesMarkup(series, colourOf(series, i), isPlaced, at, formatX, formatY))}
 ${labels.map(
   (
     label,
@@ -123,6 +130,8 @@ ${placed.length === 0 && html`<text class="empty" x="${px((plot.left + plot.righ
 `,
   );
 }
+
+const colourOf = ({ color }: ChartSeries, place: number): string => `s${color ?? (place % COLOURS) + 1}`;
 
 type Place = (point: ChartPoint) => [number, number];
 
