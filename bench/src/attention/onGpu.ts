@@ -23,7 +23,7 @@ export interface GpuAnswer {
 }
 
 const size = { heads: 16, keyHeads: 16, dim: 64, dtype: "bf16" } as const;
-export const FLASH = "PyTorch flash";
+const FLASH = "PyTorch flash";
 /** Levels [4, 16, 64, 256], or as many as the sequence asks for, above leaves of so many tokens. */
 const ways = {
   "hierarchical, 4 levels": { leafSize: 64, extendLevels: false },
