@@ -70,13 +70,19 @@ function numbersOf(product: Product): number[] {
   ];
 }
 
+/** The plan of a problem; below 0 where the library has none. */
+interface Chosen {
+  readonly problem: string;
+  plan: number;
+}
+
 /** Matrix products by cuBLASLt, where it is present. Which of its kernels runs follows from the numbers of the product and the tuning table alone. */
 export class Products {
   readonly #device: CudaDevice;
   readonly #driverMajor: number;
+  readonly #chosen = new Map<string, Chosen>();
+  /** By one kernel or another, whatever the tuning table says. */
   readonly #plans = new Map<string, number>();
-  /** The names of problems whose plans were chosen. */
-  readonly #problems = new Map<string, string>();
   #state: LibraryState | undefined;
 
   constructor(device: CudaDevice, driverMajor: number) {
@@ -96,17 +102,15 @@ export class Products {
     if ("missing" in this.state) return false;
     const numbers = numbersOf(product);
     const key = numbers.join();
-    let plan = this.#plans.get(key);
-    if (plan === undefined) {
-      const problem = this.#nameProblem(product, numbers);
-      this.#problems.set(key, problem);
-      plan = this.#choose(product, numbers, problem);
-      this.#plans.set(key, plan);
-    } else this.#device.choices.chosenAgain("matmul", this.#problems.get(key)!);
-    if (plan < 0) return false;
-    if (this.#run(plan, product)) return true;
+    let chosen = this.#chosen.get(key);
+    if (chosen === undefined) {
+      chosen = this.#choose(product, numbers);
+      this.#chosen.set(key, chosen);
+    } else this.#device.choices.chosenAgain("matmul", chosen.problem);
+    if (chosen.plan < 0) return false;
+    if (this.#run(chosen.plan, product)) return true;
     // The library finds a kernel for some shapes that then refuses: the same one for the same numbers, always.
-    this.#plans.set(key, -1);
+    chosen.plan = -1;
     return false;
   }
 
@@ -123,7 +127,11 @@ export class Products {
   }
 
   /** Which of the library's kernels serves: its own first choice, or the one that the tuning table names. */
-  #choose(product: Product, numbers: readonly number[], problem: string): number {
+  #choose(product: Product, numbers: readonly number[]): Chosen {
+    const { dtype, m, n, k, batch, a, b } = product;
+    const version = "missing" in this.state ? 0 : this.state.version;
+    const what = `${dtype} ${a.isTransposed ? "t" : "n"}${b.isTransposed ? "t" : "n"} ${m}x${n}x${k} batch ${batch}`;
+    const problem = `${what} [${numbers.join(" ")}] cuBLASLt ${version}`;
     const planOf = (which: number): number =>
       this.#device.guard(() => this.#device.native.planProduct(...numbers, which));
     const kernels = Array.from({ length: CHOICES }, (_, which) => `cuBLASLt ${which}`);
@@ -131,13 +139,7 @@ export class Products {
       this.#measure(planOf(kernels.indexOf(kernel)), product),
     );
     const plan = planOf(kernels.indexOf(chosen));
-    return plan < 0 && chosen !== kernels[0] ? planOf(0) : plan;
-  }
-
-  #nameProblem({ dtype, m, n, k, batch, a, b }: Product, numbers: readonly number[]): string {
-    const version = "missing" in this.state ? 0 : this.state.version;
-    const what = `${dtype} ${a.isTransposed ? "t" : "n"}${b.isTransposed ? "t" : "n"} ${m}x${n}x${k} batch ${batch}`;
-    return `${what} [${numbers.join(" ")}] cuBLASLt ${version}`;
+    return { problem, plan: plan < 0 && chosen !== kernels[0] ? planOf(0) : plan };
   }
 
   /** The time of a plan, on numbers of its own; undefined where it does not run. */
