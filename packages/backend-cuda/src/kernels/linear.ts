@@ -1,22 +1,16 @@
 import { type BufferView, type FusedKernels, ops } from "@revnet-zero/tensor";
 import type { Block } from "../device/allocator.ts";
-import { addressOf, type CudaDevice, type CudaView } from "../device/device.ts";
+import { addressOf, type CudaDevice } from "../device/device.ts";
 import type { Context } from "./context.ts";
 import { type FewRows, multiplyFewRows } from "./fewRows.ts";
 import { multiply } from "./matmul.ts";
 import { fold } from "./reduce.ts";
-import { asRows, hasGelu } from "./rowViews.ts";
+import { asRows, hasGelu, transposed } from "./rowViews.ts";
 import { multiplySomeRows } from "./someRows.ts";
 
 /** The product of rows that are not many, which waits for weights; false where the library is to serve. */
 const multiplyOwn = (device: CudaDevice, one: FewRows): boolean =>
   multiplySomeRows(device, one) || multiplyFewRows(device, one);
-
-const transposed = (w: CudaView): CudaView => ({
-  ...w,
-  shape: [w.shape[1]!, w.shape[0]!],
-  strides: [w.strides[1]!, w.strides[0]!],
-});
 
 export function linearKernels({
   device,

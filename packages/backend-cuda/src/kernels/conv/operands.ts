@@ -1,7 +1,5 @@
-import type { Shape } from "@revnet-zero/tensor";
+import type { AttrsOf, ops, Shape } from "@revnet-zero/tensor";
 import type { CudaView } from "../../device/device.ts";
-
-export type Pair = readonly [number, number];
 
 /** A convolution, or its gradient by the input or by the weight. */
 export type Pass = "conv2d" | "conv2dInputGradient" | "conv2dWeightGradient";
@@ -13,12 +11,7 @@ export interface Roles<T> {
   readonly y: T;
 }
 
-export interface ConvolutionAttrs {
-  readonly stride: Pair;
-  readonly padding: Pair;
-  readonly dilation: Pair;
-  readonly groups: number;
-}
+export type ConvolutionAttrs = AttrsOf<typeof ops.conv2d>;
 
 export interface Convolution extends Roles<CudaView>, ConvolutionAttrs {}
 
@@ -27,6 +20,7 @@ export type DataPass = Exclude<Pass, "conv2dWeightGradient">;
 
 export const shapesOf = ({ x, w, y }: Roles<CudaView>): Roles<Shape> => ({ x: x.shape, w: w.shape, y: y.shape });
 
+export type Pair = readonly [number, number];
 export type Four = readonly [number, number, number, number];
 
 /** A data pass as rows of channels that are written from channels of a group: sizes, and steps in the weight. */

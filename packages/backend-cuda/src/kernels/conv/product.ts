@@ -1,33 +1,29 @@
-import { dtypes, type Shape } from "@revnet-zero/tensor";
+import { dtypes } from "@revnet-zero/tensor";
 import type { CudaDevice, CudaView } from "../../device/device.ts";
 import { sumColumns } from "../columns.ts";
 import { multiply } from "../matmul.ts";
-import type { Convolution, Pass } from "./operands.ts";
+import { transposed } from "../rowViews.ts";
+import type { Convolution, Four, Pass } from "./operands.ts";
 
 /** Images whose products are added up in one pass. */
 const MOST_IMAGES = 1024;
 
-const matrices = (of: CudaView, shape: Shape, strides: Shape): CudaView => ({ ...of, shape, strides });
 /** Images as matrices [image, channel, pixel]. */
 function planes(of: CudaView): CudaView {
-  const [images, channels, height, width] = of.shape as readonly number[] as [number, number, number, number];
+  const [images, channels, height, width] = of.shape as Four;
   const pixels = height * width;
-  return matrices(of, [images, channels, pixels], [channels * pixels, pixels, 1]);
-}
-function transposed(of: CudaView): CudaView {
-  const swap = (v: readonly number[]): number[] => [...v.slice(0, -2), v[v.length - 1]!, v[v.length - 2]!];
-  return matrices(of, swap(of.shape), swap(of.strides));
+  return { ...of, shape: [images, channels, pixels], strides: [channels * pixels, pixels, 1] };
 }
 
 /** A convolution of one place is a product of matrices, by image: false, and nothing is done, where it is none. */
 export function byProduct(device: CudaDevice, pass: Pass, one: Convolution): boolean {
   const { w, stride, padding, groups } = one;
-  const [out, channels, kh, kw] = w.shape as readonly number[] as [number, number, number, number];
+  const [out, channels, kh, kw] = w.shape as Four;
   const [x, y] = [planes(one.x), planes(one.y)];
   const images = x.shape[0]!;
   const isPointwise = kh * kw === 1 && groups === 1 && stride.every((s) => s === 1) && padding.every((v) => v === 0);
-  if (!isPointwise || images === 0 || images > MOST_IMAGES) return false;
-  const weight = matrices(w, [out, channels], [channels, 1]);
+  if (!isPointwise || images > MOST_IMAGES) return false;
+  const weight = { ...w, shape: [out, channels], strides: [channels, 1] };
   if (pass === "conv2d") return multiply(device, weight, x, y);
   if (pass === "conv2dInputGradient") return multiply(device, transposed(weight), y, x);
   const length = out * channels;
