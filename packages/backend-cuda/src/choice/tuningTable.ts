@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { nativeFolder } from "../device/addon.ts";
 import { cacheFolder, writeWhole } from "../device/cacheFolder.ts";
+import { kernelFiles, kernelText } from "../device/sources.ts";
 
 /** What a measurement holds for: on anything else another kernel may be the faster. */
 export interface TuningKey {
@@ -38,10 +39,8 @@ interface ShippedTable {
 
 /** Of our own kernels' text: a table measured with others says nothing. */
 function kernelsHash(): string {
-  const folder = join(nativeFolder(), "kernels");
   const hash = createHash("sha256");
-  for (const name of readdirSync(folder).sort())
-    if (name.endsWith(".cu")) hash.update(readFileSync(join(folder, name)));
+  for (const file of kernelFiles()) hash.update(kernelText(file));
   return hash.digest("hex").slice(0, 16);
 }
 

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type DType, dtypes } from "@revnet-zero/tensor";
 import { nativeFolder } from "./addon.ts";
@@ -33,6 +33,13 @@ export interface KernelUnit {
 export const isChained = (source: string): boolean => source.includes(kernelText("chain"));
 
 const texts = new Map<string, string>();
+
+/** The files of native-cuda/kernels. */
+export const kernelFiles = (): string[] =>
+  readdirSync(join(nativeFolder(), "kernels"))
+    .filter((name) => name.endsWith(".cu"))
+    .map((name) => name.slice(0, -".cu".length))
+    .sort();
 
 /** The text of a file of native-cuda/kernels. */
 export function kernelText(file: string): string {
