@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { HierarchicalReversibleAttention } from "@revnet-zero/attention";
-import { useStandIn } from "@revnet-zero/backend-cuda/testing";
+import { convolveBothWays, useStandIn } from "@revnet-zero/backend-cuda/testing";
 import { type AttentionMaker, Decoder, ReversibleTransformer, Transformer, whyNotDecoded } from "@revnet-zero/models";
-import { type Backend, dispatch, Engine, ops, randomKey, type Tensor, tensor, zeros } from "@revnet-zero/tensor";
+import { type Backend, Engine, randomKey, tensor, zeros } from "@revnet-zero/tensor";
 import {
   applyGradients,
   buildOptimizer,
@@ -61,9 +61,7 @@ for (const dtype of precisions)
             zeros([64, width, side, side], { dtype, engine }),
             zeros([width, width, kernel, kernel], { dtype, engine }),
           ];
-          const [y] = dispatch(engine, ops.conv2d, [x, w], attrs) as [Tensor];
-          dispatch(engine, ops.conv2dInputGradient, [y, w], { ...attrs, shape: x.shape });
-          dispatch(engine, ops.conv2dWeightGradient, [y, x], { ...attrs, shape: w.shape });
+          convolveBothWays(x, w, attrs);
         });
       }
 for (const { sequenceLength, ...shape } of shapes) {

@@ -6,8 +6,7 @@ import { compileAhead } from "../src/ahead/byNvrtc.ts";
 import { sourcesIn } from "../src/ahead/compileArchive.ts";
 import { overLimit, readLimits } from "../src/ahead/limits.ts";
 import { compileAll, nvccVersion } from "../src/ahead/nvcc.ts";
-import { nativeFolder } from "../src/device/addon.ts";
-import { kernelText } from "../src/device/sources.ts";
+import { kernelFiles, kernelText } from "../src/device/sources.ts";
 import { recordOps } from "./recorded.ts";
 
 // What NVIDIA's compilers say of our kernels, one choice of each family. All that ops ask for: compile.deep.ts; all that training
@@ -21,8 +20,7 @@ beforeEach((context) => {
 describe("one choice of every family", () => {
   test("has the text of every file of kernels", () => {
     const texts = sourcesIn(folder);
-    const files = readdirSync(join(nativeFolder(), "kernels")).map((name) => name.slice(0, -".cu".length));
-    expect(files.filter((file) => !texts.some((text) => text.includes(kernelText(file))))).toEqual([]);
+    expect(kernelFiles().filter((file) => !texts.some((text) => text.includes(kernelText(file))))).toEqual([]);
   });
 
   test("is compiled by nvcc, within its limits", { timeout: 120_000 }, async (context) => {

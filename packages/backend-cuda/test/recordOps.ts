@@ -1,10 +1,10 @@
-import { readdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type DType, dispatch, Engine, type OpName, ops, type Tensor, zeros } from "@revnet-zero/tensor";
 import { operandsOf, samples, subject } from "@revnet-zero/testkit";
 import fc from "fast-check";
-import { nativeFolder } from "../src/device/addon.ts";
-import { kernelText } from "../src/device/sources.ts";
+import { kernelFiles, kernelText } from "../src/device/sources.ts";
+import { convolveBothWays } from "../src/testing/convolutions.ts";
 import { useStandIn } from "../src/testing/standIn.ts";
 
 // node recordOps.ts <folder> families|<calls>: leaves the sources of kernels in a folder, one a file: one choice of each family, or all
@@ -20,7 +20,7 @@ const { CudaBackend } = await import("../src/index.ts");
 const backend = new CudaBackend();
 const { compiler } = backend.device;
 const found = new Map<string, string>();
-const files = readdirSync(join(nativeFolder(), "kernels")).map((name) => name.slice(0, -".cu".length));
+const files = kernelFiles();
 /** The files of kernels that a source is put together from. */
 const familyOf = (source: string): string => files.filter((file) => source.includes(kernelText(file))).join(".");
 const compile = compiler.compile.bind(compiler);
@@ -77,9 +77,7 @@ for (const dtype of which === "families" ? (["bf16", "f32"] as const) : (["bf16"
         [4, 32, 32, 32],
         [32, 32, 3, 3],
       ].map((shape) => zeros(shape, { dtype, engine })) as [Tensor, Tensor];
-      const [y] = dispatch(engine, ops.conv2d, [x, w], attrs) as [Tensor];
-      dispatch(engine, ops.conv2dInputGradient, [y, w], { ...attrs, shape: x.shape });
-      dispatch(engine, ops.conv2dWeightGradient, [y, x], { ...attrs, shape: w.shape });
+      convolveBothWays(x, w, attrs);
     });
   }
 for (const [name, source] of found) writeFileSync(join(folder, `${name}.cu`), source);

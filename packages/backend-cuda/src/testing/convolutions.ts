@@ -8,8 +8,7 @@ import {
   type Shape,
   type Tensor,
 } from "@revnet-zero/tensor";
-
-type Pair = readonly [number, number];
+import type { ConvolutionAttrs, Pair } from "../kernels/conv/operands.ts";
 
 export interface ConvolutionCase {
   readonly images: number;
@@ -61,6 +60,19 @@ export function convolutionBound(its: ConvolutionCase, dtype: ShortFloat): numbe
   return 2 ** -23 * Math.sqrt(terms) + halfUnit[dtype];
 }
 
+/** A convolution, and its gradients by the input and by the weight where `gradientOf` gives the output's. */
+export function convolveBothWays(
+  x: Tensor,
+  w: Tensor,
+  attrs: ConvolutionAttrs,
+  gradientOf: (y: Tensor) => Tensor = (y) => y,
+): [y: Tensor, dx: Tensor, dw: Tensor] {
+  const y = x.apply(ops.conv2d, [x, w], attrs);
+  const g = gradientOf(y);
+  const dx = x.apply(ops.conv2dInputGradient, [g, w], { ...attrs, shape: x.shape });
+  return [y, dx, x.apply(ops.conv2dWeightGradient, [g, x], { ...attrs, shape: w.shape })];
+}
+
 /**
  * The largest difference of a convolution and its two gradients from the oracle's in float64, relative to each one's largest value. Both
  * start from the same short numbers. Not a number where a second run has other bits.
@@ -75,11 +87,8 @@ export function convolutionApart(engine: Engine, oracle: Engine, its: Convolutio
           .cast(dtype)
           .cast(computed);
       const [x, w] = [draw([images, channels, ...size], 1), draw([out, channels / groups, ...kernel], 2)];
-      const y = x.apply(ops.conv2d, [x, w], attrs);
-      const g = draw(y.shape, 3);
-      const dx = x.apply(ops.conv2dInputGradient, [g, w], { ...attrs, shape: x.shape });
-      const dw = x.apply(ops.conv2dWeightGradient, [g, x], { ...attrs, shape: w.shape });
-      return [y, dx, dw].map((v) => Float64Array.from(v.cast("f64").dataSync()));
+      const all = convolveBothWays(x, w, attrs, (y) => draw(y.shape, 3));
+      return all.map((v) => Float64Array.from(v.cast("f64").dataSync()));
     });
   const [found, again] = [run(engine, dtype), run(engine, dtype)];
   return run(oracle, "f64").map((expected, i) => {

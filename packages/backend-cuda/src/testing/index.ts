@@ -21,6 +21,7 @@ export {
   convolutionApart,
   convolutionBound,
   convolutionCases,
+  convolveBothWays,
   longConvolutionCases,
 } from "./convolutions.ts";
 export { type KernelOfProblem, tryEveryKernel } from "./linearActivationBackward.ts";

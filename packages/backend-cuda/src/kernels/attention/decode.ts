@@ -28,8 +28,9 @@ export const decodeAttentionKernels = ({ device }: Context): Pick<FusedKernels<B
       const most = 16 / dtypes[dtype].bytes;
       const pack = dim % most === 0 ? most : 1;
       const packs = Math.ceil(dim / pack / LANES);
-      const warps = batch * queryHeads >= MANY_BLOCKS ? LEAST_WARPS : mostWarps(packs);
-      const slots = batch * queryHeads >= MANY_BLOCKS || packs > 1 ? 2 : MOST_SLOTS;
+      const areMany = batch * queryHeads >= MANY_BLOCKS;
+      const warps = areMany ? LEAST_WARPS : mostWarps(packs);
+      const slots = areMany || packs > 1 ? 2 : MOST_SLOTS;
       const ahead = Number(device.graphs.isUntouched(place, keys, values));
       const constants = {
         PACK: pack,
