@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { expect } from "vitest";
 import { compile } from "../src/index.ts";
 
-export const device = withLateCopies(new CpuBackend() as Backend);
+const device = withLateCopies(new CpuBackend() as Backend);
 export const engine = new Engine(device);
 export const size = 8;
 export const copies = () => engine.backend.hostCopies!;

@@ -59,7 +59,7 @@ test("rows that do not fit are an error that names the op", () => {
     const tensor = uninitialised([3, 2], { engine });
     const into = (first: number, t: Tensor) => () =>
       dispatch(engine, ops.matmul, [x, x], undefined, { into: [{ tensor: t, first }] });
-    expect(into(2, tensor)).toThrow(/ShapeError|matmul: \[2, 2\] f32 does not fit \[3, 2\] f32 from row 2 on/);
+    expect(into(2, tensor)).toThrow(/matmul: \[2, 2\] f32 does not fit \[3, 2\] f32 from row 2 on/);
     expect(into(0, uninitialised([3, 2], { dtype: "f64", engine }))).toThrow(/matmul: \[2, 2\] f32 is no part of/);
     expect(into(1, tensor)).not.toThrow();
   });
